@@ -1,0 +1,118 @@
+"""Train character-level recurrent language models on any text, and write new text with them.
+
+    import charrnn
+
+    result = charrnn.train(
+        "novel.txt",
+        model=charrnn.ModelConfig(cell="gru", hidden_size=128),
+        training=charrnn.TrainingConfig(minutes=5),
+    )
+    print(f"{result.end.best_loss:.3f} nats per character")
+
+    model = charrnn.load(result.folder)
+    for piece in model.sample("Once", charrnn.SamplingConfig(length=200, temperature=0.7)):
+        print(piece, end="")
+    print(model.evaluate("Once upon a time").bits_per_char)
+
+Everything here is imported when it is first used: `import charrnn` does not import torch, and
+neither does loading a model and sampling from it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from charrnn.api import (
+        CHECKPOINT_DIR,
+        Model,
+        TrainingResult,
+        blas_threads,
+        evaluate,
+        load,
+        resume,
+        runs,
+        sample,
+        train,
+    )
+    from charrnn.checkpoint.format import Manifest
+    from charrnn.checkpoint.store import Checkpoint, Run, run_names
+    from charrnn.errors import CharrnnError, SettingsError
+    from charrnn.evaluation import Evaluation
+    from charrnn.generation.config import SamplingConfig
+    from charrnn.generation.text import Generation
+    from charrnn.model.config import ModelConfig
+    from charrnn.text.catalog import BUILT_IN as CORPORA
+    from charrnn.text.catalog import NamedCorpus
+    from charrnn.text.config import CorpusConfig
+    from charrnn.text.corpus import read_text
+    from charrnn.training import events
+    from charrnn.training.config import TrainingConfig
+
+__all__ = [
+    "CHECKPOINT_DIR",
+    "CORPORA",
+    "CharrnnError",
+    "Checkpoint",
+    "CorpusConfig",
+    "Evaluation",
+    "Generation",
+    "Manifest",
+    "Model",
+    "ModelConfig",
+    "NamedCorpus",
+    "Run",
+    "SamplingConfig",
+    "SettingsError",
+    "TrainingConfig",
+    "TrainingResult",
+    "__version__",
+    "blas_threads",
+    "evaluate",
+    "events",
+    "load",
+    "read_text",
+    "resume",
+    "run_names",
+    "runs",
+    "sample",
+    "train",
+]
+
+# Where each name is found: (module, name there).
+_HOMES = {
+    **{
+        name: ("charrnn.api", name)
+        for name in (
+            "CHECKPOINT_DIR", "Model", "TrainingResult", "blas_threads", "evaluate", "load",
+            "resume", "runs", "sample", "train",
+        )
+    },
+    "Manifest": ("charrnn.checkpoint.format", "Manifest"),
+    "Checkpoint": ("charrnn.checkpoint.store", "Checkpoint"),
+    "Run": ("charrnn.checkpoint.store", "Run"),
+    "run_names": ("charrnn.checkpoint.store", "run_names"),
+    "CharrnnError": ("charrnn.errors", "CharrnnError"),
+    "SettingsError": ("charrnn.errors", "SettingsError"),
+    "Evaluation": ("charrnn.evaluation", "Evaluation"),
+    "SamplingConfig": ("charrnn.generation.config", "SamplingConfig"),
+    "Generation": ("charrnn.generation.text", "Generation"),
+    "ModelConfig": ("charrnn.model.config", "ModelConfig"),
+    "CORPORA": ("charrnn.text.catalog", "BUILT_IN"),
+    "NamedCorpus": ("charrnn.text.catalog", "NamedCorpus"),
+    "CorpusConfig": ("charrnn.text.config", "CorpusConfig"),
+    "read_text": ("charrnn.text.corpus", "read_text"),
+    "TrainingConfig": ("charrnn.training.config", "TrainingConfig"),
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name == "events":
+        return import_module("charrnn.training.events")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'charrnn' has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    value = getattr(import_module(module), attribute)
+    globals()[name] = value
+    return value

@@ -1,0 +1,1 @@
+"""What is saved, how it is committed, verified, found again and retired. Reads without torch."""

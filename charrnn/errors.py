@@ -1,0 +1,55 @@
+"""Every mistake a user can make, each with the exit code the command line ends with.
+
+A message is one or two lines: what is wrong, where, and what to do next.
+"""
+
+
+class CharrnnError(ValueError):
+    """Something the user can put right."""
+
+    exit_code = 1
+
+
+class SettingsError(CharrnnError):
+    """A setting out of its bounds, unknown, or at odds with another."""
+
+    exit_code = 2
+
+
+class CorpusError(CharrnnError):
+    """A text that cannot be found, read, decoded or learned from."""
+
+
+class UnknownCharacterError(CharrnnError):
+    """A text holds a character outside the vocabulary of the model."""
+
+    def __init__(self, character: str, position: int) -> None:
+        """Name the first character that is unknown; position counts characters from 0."""
+        self.character = character
+        self.position = position
+        super().__init__(
+            f"the model does not know {describe(character)}, character {position + 1:,} of the text; "
+            "leave it out, or pass --unknown skip or --unknown replace"
+        )
+
+
+class RunError(CharrnnError):
+    """A run or checkpoint that is not there, is there already, or cannot go on."""
+
+
+class CheckpointError(CharrnnError):
+    """A checkpoint that is damaged or that this version cannot read."""
+
+
+class DeviceError(CharrnnError):
+    """A device that this machine or this build of torch does not have."""
+
+
+class TrainingError(CharrnnError):
+    """Training that cannot go on: the loss is no longer a number."""
+
+
+def describe(character: str) -> str:
+    """Show a character so that it can be read in a terminal whatever it is: 'é' (U+00E9)."""
+    shown = character if character.isprintable() else ascii(character)[1:-1]
+    return f"'{shown}' (U+{ord(character):04X})"

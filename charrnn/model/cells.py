@@ -1,0 +1,242 @@
+"""Recurrent layers: torch's fused kernels where it has them, an explicit recurrence elsewhere.
+
+All have one signature. x is (T, B, I), a layer's state a tuple of (B, H): (h, c) for the LSTMs,
+(h,) otherwise. A layer returns the outputs h_1..h_T, (T, B, H), and the state after step T.
+
+In the equations s is the logistic sigmoid, * the elementwise product, W are input matrices (H, I),
+U recurrent matrices (H, H). Where gates are stacked into one matrix, their order is torch's:
+i, f, g, o for the LSTMs; r, z, n for the GRU. torch's kernels have two biases, one beside W and
+one beside U; where only their sum matters the equations show one b.
+
+To add a cell: a class here, its row in CELLS, its name in model/config.py, and its numpy step in
+generation/stepper.py. The tests then hold it to its reference, its gradient and its numpy step.
+"""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from charrnn.model.config import ModelConfig
+
+State = tuple[Tensor, ...]
+
+LEAKY_SLOPE = 0.01
+NORM_EPS = 1e-5
+
+
+class Cell(Protocol):
+    """What every recurrent layer is."""
+
+    def __call__(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Run T steps: x (T, B, I), state a tuple of (B, H); returns (T, B, H) and the state."""
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw the parameters afresh."""
+
+
+class LSTM(nn.Module):
+    """Long short-term memory (Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000).
+
+    i_t = s(W_i x_t + U_i h_{t-1} + b_i)
+    f_t = s(W_f x_t + U_f h_{t-1} + b_f)
+    g_t = tanh(W_g x_t + U_g h_{t-1} + b_g)
+    o_t = s(W_o x_t + U_o h_{t-1} + b_o)
+    c_t = f_t * c_{t-1} + i_t * g_t
+    h_t = o_t * tanh(c_t)
+    """
+
+    def __init__(self, input_size: int, config: ModelConfig) -> None:
+        super().__init__()
+        self.rnn = nn.LSTM(input_size, config.hidden_size)
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw the weights; the forget gate starts open, with a bias of 1."""
+        _initialise(self, generator)
+        _open_forget_gate(self.rnn.bias_ih_l0)
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Run T steps; see the module's docstring for the shapes."""
+        h, c = state
+        y, (h, c) = self.rnn(x, (h.unsqueeze(0), c.unsqueeze(0)))
+        return y, (h.squeeze(0), c.squeeze(0))
+
+
+class GRU(nn.Module):
+    """Gated recurrent unit (Cho et al. 2014), in the variant of torch and cuDNN.
+
+    r_t = s(W_r x_t + U_r h_{t-1} + b_r)
+    z_t = s(W_z x_t + U_z h_{t-1} + b_z)
+    n_t = tanh(W_n x_t + b_n + r_t * (U_n h_{t-1} + d_n))
+    h_t = (1 - z_t) * n_t + z_t * h_{t-1}
+
+    The reset gate r acts after the product with U_n, on its bias d_n too; in the paper it acts on
+    h_{t-1} before the product, and z stands where 1 - z stands here.
+    """
+
+    def __init__(self, input_size: int, config: ModelConfig) -> None:
+        super().__init__()
+        self.rnn = nn.GRU(input_size, config.hidden_size)
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw the weights; biases start at 0."""
+        _initialise(self, generator)
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Run T steps; see the module's docstring for the shapes."""
+        y, h = self.rnn(x, state[0].unsqueeze(0))
+        return y, (h.squeeze(0),)
+
+
+class RNN(nn.Module):
+    """Simple recurrent network (Elman 1990): h_t = f(W x_t + U h_{t-1} + b).
+
+    f is tanh, relu, or leaky relu with slope 0.01 for negative values; the last has no fused
+    kernel and runs by explicit recurrence on the same parameters.
+    """
+
+    def __init__(self, input_size: int, config: ModelConfig) -> None:
+        super().__init__()
+        self.leaky = config.nonlinearity == "leaky-relu"
+        fused = "tanh" if config.nonlinearity == "tanh" else "relu"
+        self.rnn = nn.RNN(input_size, config.hidden_size, nonlinearity=fused)
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw the weights; biases start at 0."""
+        _initialise(self, generator)
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Run T steps; see the module's docstring for the shapes."""
+        if self.leaky:
+            return self._leaky_forward(x, state[0])
+        y, h = self.rnn(x, state[0].unsqueeze(0))
+        return y, (h.squeeze(0),)
+
+    def _leaky_forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, State]:
+        weights = self.rnn
+        driven = F.linear(x, weights.weight_ih_l0, weights.bias_ih_l0 + weights.bias_hh_l0)
+        outputs = []
+        for driven_t in driven.unbind(0):
+            h = F.leaky_relu(driven_t + F.linear(h, weights.weight_hh_l0), LEAKY_SLOPE)
+            outputs.append(h)
+        return torch.stack(outputs), (h,)
+
+
+class PeepholeLSTM(nn.Module):
+    """LSTM whose gates see the memory cell (Gers & Schmidhuber 2000; Graves 2013, eq. 7-11).
+
+    i_t = s(W_i x_t + U_i h_{t-1} + p_i * c_{t-1} + b_i)
+    f_t = s(W_f x_t + U_f h_{t-1} + p_f * c_{t-1} + b_f)
+    c_t = f_t * c_{t-1} + i_t * tanh(W_g x_t + U_g h_{t-1} + b_g)
+    o_t = s(W_o x_t + U_o h_{t-1} + p_o * c_t + b_o)
+    h_t = o_t * tanh(c_t)
+    """
+
+    def __init__(self, input_size: int, config: ModelConfig) -> None:
+        super().__init__()
+        hidden = config.hidden_size
+        self.weight_ih = nn.Parameter(torch.empty(4 * hidden, input_size))
+        self.weight_hh = nn.Parameter(torch.empty(4 * hidden, hidden))
+        self.bias = nn.Parameter(torch.empty(4 * hidden))
+        self.peephole = nn.Parameter(torch.empty(3 * hidden))  # p_i, p_f, p_o
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw the weights; the forget gate starts open, the peepholes shut."""
+        _initialise(self, generator)
+        _open_forget_gate(self.bias)
+        nn.init.zeros_(self.peephole)
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Run T steps; see the module's docstring for the shapes."""
+        h, c = state
+        p_i, p_f, p_o = self.peephole.chunk(3)
+        outputs = []
+        for driven in F.linear(x, self.weight_ih, self.bias).unbind(0):
+            i, f, g, o = (driven + F.linear(h, self.weight_hh)).chunk(4, dim=1)
+            i, f = torch.sigmoid(i + p_i * c), torch.sigmoid(f + p_f * c)
+            c = f * c + i * torch.tanh(g)
+            h = torch.sigmoid(o + p_o * c) * torch.tanh(c)
+            outputs.append(h)
+        return torch.stack(outputs), (h, c)
+
+
+class LayerNormLSTM(nn.Module):
+    """Layer-normalised LSTM (Ba, Kiros & Hinton 2016, eq. 20-22).
+
+    (i, f, g, o)_t = N(U h_{t-1}; a_h) + N(W x_t; a_x) + b
+    c_t = s(f_t) * c_{t-1} + s(i_t) * tanh(g_t)
+    h_t = s(o_t) * tanh(N(c_t; a_c) + b_c)
+
+    N(v; a) = a * (v - mean v) / sqrt(var v + 1e-5) over the whole vector: all 4 H stacked gates for
+    the first two, H for the third. The paper gives the first two a shift each; their sum is b.
+    """
+
+    def __init__(self, input_size: int, config: ModelConfig) -> None:
+        super().__init__()
+        hidden = config.hidden_size
+        self.weight_ih = nn.Parameter(torch.empty(4 * hidden, input_size))
+        self.weight_hh = nn.Parameter(torch.empty(4 * hidden, hidden))
+        self.bias = nn.Parameter(torch.empty(4 * hidden))
+        self.gain_ih = nn.Parameter(torch.empty(4 * hidden))
+        self.gain_hh = nn.Parameter(torch.empty(4 * hidden))
+        self.gain_c = nn.Parameter(torch.empty(hidden))
+        self.bias_c = nn.Parameter(torch.empty(hidden))
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw the weights; the forget gate starts open, the gains at 1."""
+        _initialise(self, generator)
+        _open_forget_gate(self.bias)
+        for gain in (self.gain_ih, self.gain_hh, self.gain_c):
+            nn.init.ones_(gain)
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Run T steps; see the module's docstring for the shapes."""
+        h, c = state
+        (gates,), (hidden,) = self.gain_ih.shape, self.gain_c.shape
+        x_norm = F.layer_norm(F.linear(x, self.weight_ih), (gates,), self.gain_ih, self.bias, NORM_EPS)
+        outputs = []
+        for driven in x_norm.unbind(0):
+            recurrent = F.linear(h, self.weight_hh)
+            recurrent = F.layer_norm(recurrent, (gates,), self.gain_hh, None, NORM_EPS)
+            i, f, g, o = (driven + recurrent).chunk(4, dim=1)
+            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+            c_norm = F.layer_norm(c, (hidden,), self.gain_c, self.bias_c, NORM_EPS)
+            h = torch.sigmoid(o) * torch.tanh(c_norm)
+            outputs.append(h)
+        return torch.stack(outputs), (h, c)
+
+
+CELLS: dict[str, type[LSTM | GRU | RNN | PeepholeLSTM | LayerNormLSTM]] = {
+    "lstm": LSTM,
+    "gru": GRU,
+    "rnn": RNN,
+    "peephole-lstm": PeepholeLSTM,
+    "layernorm-lstm": LayerNormLSTM,
+}
+
+
+def _initialise(cell: nn.Module, generator: torch.Generator) -> None:
+    """Draw input matrices from U(-1/sqrt(H), 1/sqrt(H)), make each gate's U orthogonal, zero the rest.
+
+    Orthogonal recurrent matrices keep the size of what flows back through time (Saxe et al. 2014).
+    """
+    for name, parameter in cell.named_parameters():
+        if "weight_hh" in name:
+            hidden = parameter.shape[1]
+            for gate in parameter.detach().split(hidden):
+                nn.init.orthogonal_(gate, generator=generator)
+        elif "weight_ih" in name:
+            bound = _hidden_size(cell) ** -0.5
+            nn.init.uniform_(parameter, -bound, bound, generator=generator)
+        else:
+            nn.init.zeros_(parameter)
+
+
+def _hidden_size(cell: nn.Module) -> int:
+    return next(p.shape[1] for name, p in cell.named_parameters() if "weight_hh" in name)
+
+
+def _open_forget_gate(bias: Tensor) -> None:
+    """Set the forget gate's part of a stacked (i, f, g, o) bias to 1 (Gers et al. 2000)."""
+    nn.init.ones_(bias.detach().chunk(4)[1])

@@ -1,0 +1,75 @@
+"""Sizes and kind of a language model. Holds no torch, so that anything may read it."""
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, Field, model_validator
+
+CellName = Literal["lstm", "gru", "rnn", "peephole-lstm", "layernorm-lstm"]
+
+
+class ModelConfig(BaseModel, frozen=True, extra="forbid"):
+    """The architecture: everything besides the vocabulary that decides the weights' shapes."""
+
+    cell: CellName = Field("lstm", description="Recurrent cell of every layer.")
+    num_layers: int = Field(1, ge=1, le=64, description="Recurrent layers.")
+    hidden_size: int = Field(384, ge=1, le=65_536, description="Units of each recurrent layer.")
+    embedding_size: int = Field(
+        64, ge=0, le=65_536, description="Size of the input embedding; 0 for one-hot input."
+    )
+    nonlinearity: Literal["tanh", "relu", "leaky-relu"] = Field(
+        "tanh", description="Activation of the rnn cell."
+    )
+    dropout: float = Field(
+        0.2, ge=0, lt=1, description="Dropout between layers and before the output layer."
+    )
+    tie_embeddings: bool = Field(
+        False,
+        description="Share the embedding with the output layer "
+        "(--embedding-size must equal --hidden-size).",
+    )
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.tie_embeddings and self.embedding_size != self.hidden_size:
+            raise ValueError(
+                f"--tie-embeddings needs --embedding-size ({self.embedding_size}) "
+                f"to equal --hidden-size ({self.hidden_size})"
+            )
+        if self.nonlinearity != "tanh" and self.cell != "rnn":
+            raise ValueError(f"--nonlinearity is for --cell rnn, not {self.cell}")
+        return self
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """What a state consists of: ("h", "c") for an LSTM of any kind, ("h",) otherwise."""
+        return ("h", "c") if self.cell.endswith("lstm") else ("h",)
+
+
+def parameter_shapes(config: ModelConfig, vocabulary_size: int) -> dict[str, tuple[int, ...]]:
+    """Name every weight of a language model and its shape, without making the model.
+
+    What is read from a checkpoint is held against this before anything is computed with it.
+    """
+    hidden = config.hidden_size
+    gates = {"rnn": 1, "gru": 3}.get(config.cell, 4) * hidden
+    shapes: dict[str, tuple[int, ...]] = {}
+    if config.embedding_size:
+        shapes["embedding.weight"] = (vocabulary_size, config.embedding_size)
+    for layer in range(config.num_layers):
+        inputs = hidden if layer else config.embedding_size or vocabulary_size
+        cell: dict[str, tuple[int, ...]]
+        if config.cell == "peephole-lstm":
+            cell = {"weight_ih": (gates, inputs), "weight_hh": (gates, hidden), "bias": (gates,)}
+            cell |= {"peephole": (3 * hidden,)}
+        elif config.cell == "layernorm-lstm":
+            cell = {"weight_ih": (gates, inputs), "weight_hh": (gates, hidden), "bias": (gates,)}
+            cell |= {"gain_ih": (gates,), "gain_hh": (gates,)}
+            cell |= {"gain_c": (hidden,), "bias_c": (hidden,)}
+        else:
+            cell = {"rnn.weight_ih_l0": (gates, inputs), "rnn.weight_hh_l0": (gates, hidden)}
+            cell |= {"rnn.bias_ih_l0": (gates,), "rnn.bias_hh_l0": (gates,)}
+        shapes |= {f"cells.{layer}.{name}": shape for name, shape in cell.items()}
+    if not config.tie_embeddings:
+        shapes["output.weight"] = (vocabulary_size, hidden)
+    shapes["output.bias"] = (vocabulary_size,)
+    return shapes

@@ -1,0 +1,25 @@
+"""Which device to compute on."""
+
+import torch
+
+from charrnn.errors import DeviceError
+
+
+def resolve_device(name: str = "auto") -> torch.device:
+    """Return the device of a name: cpu, cuda, cuda:1, mps; auto takes the first accelerator.
+
+    Raises DeviceError where this machine or this build of torch lacks it.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise DeviceError(
+            f"--device {name}: not available with torch {torch.__version__} on this machine; "
+            "use --device cpu or auto"
+        ) from error
+    return device

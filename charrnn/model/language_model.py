@@ -1,0 +1,107 @@
+"""The language model: embedding, stacked recurrent layers, logits."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from charrnn.model.cells import CELLS, State
+from charrnn.model.config import ModelConfig
+
+
+class LanguageModel(nn.Module):
+    """p(next symbol | all symbols so far), for a vocabulary of V symbols.
+
+    x_t   = the embedding of symbol t, or its one-hot vector where embedding_size is 0
+    y_t   = the L recurrent layers, one on the output of the other
+    logits_t = D y_t + b, with D the embedding where tie_embeddings
+
+    A model's state is a tuple of (L, B, H), passed in and returned, never kept.
+    """
+
+    def __init__(
+        self, config: ModelConfig, vocabulary_size: int, generator: torch.Generator | None = None
+    ) -> None:
+        """Make a model with fresh weights.
+
+        generator: where the weights are drawn from; seeded with 0 where left out. On the CPU.
+        """
+        super().__init__()
+        self.config = config
+        self.vocabulary_size = vocabulary_size
+        input_size = config.embedding_size or vocabulary_size
+        self.embedding = (
+            nn.Embedding(vocabulary_size, config.embedding_size) if config.embedding_size else None
+        )
+        sizes = [input_size] + [config.hidden_size] * (config.num_layers - 1)
+        self.cells = nn.ModuleList(CELLS[config.cell](size, config) for size in sizes)
+        self.output = nn.Linear(config.hidden_size, vocabulary_size)
+        if config.tie_embeddings and self.embedding is not None:
+            self.output.weight = self.embedding.weight
+        self._initialise(generator or torch.Generator().manual_seed(0))
+
+    def start(self, batch_size: int) -> State:
+        """Return the state before any symbol: zeros, a tuple of (L, B, H)."""
+        shape = (self.config.num_layers, batch_size, self.config.hidden_size)
+        zeros = self.output.weight.new_zeros(shape)
+        return tuple(zeros.clone() for _ in self.config.state_names)
+
+    def forward(
+        self, ids: Tensor, state: State, dropout_rng: torch.Generator | None = None
+    ) -> tuple[Tensor, State]:
+        """Return logits (T, B, V) and the state after the last step.
+
+        ids: (T, B). state: a tuple of (L, B, H), from `start` or from the step before.
+        dropout_rng: dropout is applied where this generator is given, with its masks.
+        """
+        y = self._embed(ids)
+        states = []
+        for layer, cell in enumerate(self.cells):
+            if layer > 0:
+                y = self._dropout(y, dropout_rng)
+            y, after = cell(y, tuple(part[layer] for part in state))
+            states.append(after)
+        logits = self.output(self._dropout(y, dropout_rng))
+        return logits, tuple(torch.stack(parts) for parts in zip(*states, strict=True))
+
+    def _embed(self, ids: Tensor) -> Tensor:
+        if self.embedding is not None:
+            embedded: Tensor = self.embedding(ids)
+            return embedded
+        return F.one_hot(ids, self.vocabulary_size).to(self.output.weight.dtype)
+
+    def _dropout(self, y: Tensor, rng: torch.Generator | None) -> Tensor:
+        """Inverted dropout (Srivastava et al. 2014): scaled in training, absent elsewhere."""
+        if rng is None or self.config.dropout == 0:
+            return y
+        keep = 1 - self.config.dropout
+        return y * torch.empty_like(y).bernoulli_(keep, generator=rng).div_(keep)
+
+    def _initialise(self, generator: torch.Generator) -> None:
+        for cell in self.cells:
+            cell.initialise(generator)  # type: ignore[operator]
+        bound = self.config.hidden_size**-0.5
+        nn.init.uniform_(self.output.weight, -bound, bound, generator=generator)
+        nn.init.zeros_(self.output.bias)
+        if self.embedding is not None and not self.config.tie_embeddings:
+            nn.init.normal_(self.embedding.weight, generator=generator)
+
+
+def load_weights(model: LanguageModel, weights: Mapping[str, NDArray[Any]]) -> None:
+    """Copy saved weights into a model of the same configuration.
+
+    The model's vocabulary may be larger than that of the weights: symbols keep their rows, and the
+    rows of added symbols keep what they were initialised with.
+    """
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            part = torch.tensor(weights[name])
+            parameter[tuple(slice(size) for size in part.shape)].copy_(part)
+
+
+def export_weights(model: LanguageModel) -> dict[str, NDArray[Any]]:
+    """Return the weights as numpy arrays; a shared matrix is there once, as the embedding."""
+    return {name: p.detach().cpu().numpy() for name, p in model.named_parameters()}

@@ -1,0 +1,1 @@
+"""Characters to integers and back. No torch, no terminal."""

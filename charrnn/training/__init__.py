@@ -1,0 +1,1 @@
+"""Truncated backpropagation through time: lanes, optimizer, loop, events."""

@@ -1,0 +1,99 @@
+"""Truncated BPTT: the corpus as B contiguous lanes, cut into chunks of T steps."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from charrnn.text.vocabulary import Ids
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One truncated-BPTT step's data.
+
+    inputs, targets: ids, (T, B); a target is the input one symbol later. fresh: an epoch begins
+    here, so the state starts anew; otherwise it is the one the chunk before ended with.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    fresh: bool
+
+
+def fit(length: int, batch_size: int, seq_length: int) -> tuple[int, int]:
+    """Return the lanes and steps that a text of `length` symbols has room for.
+
+    Lanes give way first, then steps, so that an epoch has at least one chunk.
+    """
+    targets = length - 1
+    steps = min(seq_length, targets)
+    return max(1, min(batch_size, targets // steps)), steps
+
+
+class Lanes:
+    """An endless sequence of chunks, epoch after epoch, whose position can be saved.
+
+    An epoch has the same number of chunks each time, and starts at a random offset among those
+    that leave room for them, so that the borders of chunks and lanes move between epochs.
+    """
+
+    def __init__(
+        self, ids: Ids, batch_size: int, seq_length: int, generator: np.random.Generator
+    ) -> None:
+        """Lay B lanes of whole T-step chunks over ids, (N,); N - 1 >= B * T, see `fit`."""
+        targets = len(ids) - 1
+        assert targets >= batch_size * seq_length, "fit() the lanes to the text first"
+        self.ids = ids
+        self.batch_size = batch_size
+        self.seq_length = seq_length
+        # With T symbols to spare the offset is always free to move, by a chunk at least.
+        self.chunks_per_epoch = max(1, (targets - seq_length) // (batch_size * seq_length))
+        self.generator = generator
+        self.epoch = 0
+        self.chunk = 0
+        self.offset = self._draw_offset()
+
+    @property
+    def epochs_done(self) -> float:
+        """Passes over the corpus so far, the running one by its share."""
+        return self.epoch + self.chunk / self.chunks_per_epoch
+
+    def next(self) -> Chunk:
+        """Cut the next chunk; past the last one of an epoch, the next epoch begins."""
+        if self.chunk == self.chunks_per_epoch:
+            self.epoch += 1
+            self.chunk = 0
+            self.offset = self._draw_offset()
+        start = self.chunk * self.seq_length
+        self.chunk += 1
+        return Chunk(self._cut(start, 0), self._cut(start, 1), fresh=start == 0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the position, and the generator's state, as JSON data."""
+        return {
+            "epoch": self.epoch,
+            "chunk": self.chunk,
+            "offset": self.offset,
+            "generator": self.generator.bit_generator.state,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go to a position that `state_dict` returned for the same text, B and T."""
+        self.epoch = state["epoch"]
+        self.chunk = state["chunk"]
+        self.offset = state["offset"]
+        self.generator.bit_generator.state = state["generator"]
+
+    def _cut(self, start: int, shift: int) -> Tensor:
+        length = self.chunks_per_epoch * self.seq_length
+        first = self.offset + shift
+        lanes = self.ids[first : first + self.batch_size * length].reshape(self.batch_size, length)
+        chunk = lanes[:, start : start + self.seq_length].T
+        return torch.from_numpy(np.ascontiguousarray(chunk, dtype=np.int64))
+
+    def _draw_offset(self) -> int:
+        used = self.chunks_per_epoch * self.batch_size * self.seq_length
+        return int(self.generator.integers(len(self.ids) - used))

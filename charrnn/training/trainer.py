@@ -1,0 +1,287 @@
+"""The training loop. It emits events and never prints; what it needs is handed to it."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F
+
+from charrnn.errors import TrainingError
+from charrnn.model.cells import State
+from charrnn.model.language_model import LanguageModel
+from charrnn.training.config import TrainingConfig
+from charrnn.training.events import (
+    CheckpointEvent,
+    EndEvent,
+    EvaluationEvent,
+    Observer,
+    SampleEvent,
+    StepEvent,
+    WarningEvent,
+)
+from charrnn.training.lanes import Lanes
+from charrnn.training.optimization import Optimizer, ValidationRecord, learning_rate
+
+# Steps in a row without a finite gradient before a run gives up.
+MAX_BAD_STEPS = 20
+
+
+@dataclass(frozen=True)
+class TrainerState:
+    """All that a run needs, besides its weights, to go on as if nothing had happened."""
+
+    arrays: dict[str, NDArray[Any]]
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What a trainer calls on for what is not training.
+
+    validate: nats per symbol of the validation part; None where there is none.
+    write_sample: a text by the model as it is at a step.
+    save: commit a checkpoint with train_loss and val_loss; returns its path.
+    stop: asked after each step, whether the run shall end here for now.
+    clock: seconds, from anywhere.
+    """
+
+    validate: Callable[[], float] | None
+    write_sample: Callable[[int], str]
+    save: Callable[["Trainer"], str]
+    stop: Callable[[], bool]
+    clock: Callable[[], float]
+
+
+class Trainer:
+    """Trains a model by truncated BPTT until a limit of its configuration is reached."""
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        lanes: Lanes,
+        config: TrainingConfig,
+        hooks: Hooks,
+        observers: Sequence[Observer],
+        dropout_rng: torch.Generator,
+    ) -> None:
+        """Take a model and lanes at their beginning; dropout_rng is on the model's device."""
+        self.model = model
+        self.lanes = lanes
+        self.config = config
+        self.hooks = hooks
+        self.observers = observers
+        self.optimizer = Optimizer(model, config)
+        self.device = model.output.weight.device
+        self.dropout_rng = dropout_rng
+        self.state: State = model.start(lanes.batch_size)
+        self.record = ValidationRecord()
+        self.step = 0
+        self.seconds = 0.0
+        self.train_loss: float | None = None
+        self.val_loss: float | None = None
+        self.loss_sum = 0.0  # of the steps since the last evaluation
+        self.loss_count = 0
+        self.bad_steps = 0
+        self.evaluated_at = self.saved_at = -1
+
+    def run(self) -> EndEvent:
+        """Train until a limit or a stop; evaluates and saves on the way and at the end.
+
+        Raises TrainingError where the loss is no longer a number, CheckpointError where the run
+        cannot be saved.
+        """
+        while (reason := self._finished()) is None:
+            began = self.hooks.clock()
+            self._take_step(began)
+            if self._due(self.config.eval_every):
+                self._evaluate()
+            if self._sample_due():
+                self._emit(SampleEvent(self.step, self.hooks.write_sample(self.step)))
+            if self._due(self.config.save_every) or self._is_best():
+                self._save()
+        return self._finish(reason)
+
+    def progress(self) -> float:
+        """Return the share of the run that is over, 0 to 1, by the limit that binds first."""
+        config = self.config
+        shares = [0.0]
+        if config.step_limit is not None:
+            shares.append(self.step / config.step_limit)
+        if config.epochs is not None:
+            shares.append(self.lanes.epochs_done / config.epochs)
+        if config.minutes is not None:
+            shares.append(self.seconds / (60 * config.minutes))
+        return min(1.0, max(shares))
+
+    def _take_step(self, began: float) -> None:
+        rate = learning_rate(self.config, self.step, self.progress(), self.record.factor)
+        loss, norm = self._learn(rate)
+        self.step += 1
+        if math.isfinite(norm):
+            self.bad_steps = 0
+            self.train_loss = loss
+            self.loss_sum += loss
+            self.loss_count += 1
+        took = self.hooks.clock() - began
+        self.seconds += took
+        self._emit(
+            StepEvent(
+                step=self.step,
+                epoch=self.lanes.epochs_done,
+                loss=loss,
+                grad_norm=norm,
+                learning_rate=rate,
+                symbols_per_second=self.lanes.batch_size * self.lanes.seq_length / max(took, 1e-9),
+                seconds=self.seconds,
+                progress=self.progress(),
+            )
+        )
+        if not math.isfinite(norm):
+            self._count_bad_step()
+
+    def _learn(self, rate: float) -> tuple[float, float]:
+        """Take one truncated-BPTT step; returns its loss and the gradient's norm."""
+        chunk = self.lanes.next()
+        state = self.model.start(self.lanes.batch_size) if chunk.fresh else self.state
+        inputs, targets = chunk.inputs.to(self.device), chunk.targets.to(self.device)
+        logits, state = self.model(inputs, state, self.dropout_rng)
+        loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+        norm = self.optimizer.step(loss, rate)
+        if math.isfinite(norm):
+            self.state = tuple(part.detach() for part in state)
+        else:  # what overflowed must not be carried on
+            self.state = self.model.start(self.lanes.batch_size)
+        return float(loss), norm
+
+    def _count_bad_step(self) -> None:
+        self.bad_steps += 1
+        if self.bad_steps == 1:
+            message = "the gradient is not a finite number; the step was not applied"
+            self._emit(WarningEvent(self.step, message))
+        if self.bad_steps == MAX_BAD_STEPS:
+            raise TrainingError(
+                f"step {self.step:,}: no finite gradient in {MAX_BAD_STEPS} steps, the run cannot "
+                "go on; train again with a smaller --learning-rate or with --grad-clip 1"
+            )
+
+    def _evaluate(self) -> None:
+        if self.hooks.validate is None or self.evaluated_at == self.step:
+            return
+        self.val_loss = self.hooks.validate()
+        self.evaluated_at = self.step
+        best = self.record.update(self.val_loss, self.step)
+        mean = self.loss_sum / self.loss_count if self.loss_count else math.nan
+        self.loss_sum, self.loss_count = 0.0, 0
+        self._emit(
+            EvaluationEvent(
+                step=self.step,
+                epoch=self.lanes.epochs_done,
+                seconds=self.seconds,
+                val_loss=self.val_loss,
+                train_loss=mean,
+                best=best,
+            )
+        )
+
+    def _save(self) -> None:
+        if self.saved_at == self.step:
+            return
+        path = self.hooks.save(self)
+        self.saved_at = self.step
+        self._emit(CheckpointEvent(self.step, path))
+
+    def _finish(self, reason: str) -> EndEvent:
+        if reason != "interrupted":
+            self._evaluate()
+        self._save()
+        end = EndEvent(
+            step=self.step,
+            reason=reason,
+            seconds=self.seconds,
+            train_loss=self.train_loss,
+            best_step=self.record.best_step,
+            best_loss=self.record.best_loss,
+        )
+        self._emit(end)
+        return end
+
+    def _finished(self) -> str | None:
+        """Return why the run ends here, None where it goes on."""
+        config = self.config
+        if config.step_limit is not None and self.step >= config.step_limit:
+            return "steps"
+        if config.epochs is not None and self.lanes.epochs_done >= config.epochs:
+            return "epochs"
+        if config.minutes is not None and self.seconds >= 60 * config.minutes:
+            return "minutes"
+        if 0 < config.patience <= self.record.stale:
+            return "patience"
+        return "interrupted" if self.hooks.stop() else None
+
+    def _due(self, every: int) -> bool:
+        return every > 0 and self.step % every == 0
+
+    def _sample_due(self) -> bool:
+        if self.config.sample_every is None:
+            return self.evaluated_at == self.step
+        return self._due(self.config.sample_every)
+
+    def _is_best(self) -> bool:
+        return self.record.best_step == self.step
+
+    def _emit(self, event: Any) -> None:
+        for observer in self.observers:
+            observer(event)
+
+    def state_dict(self) -> TrainerState:
+        """Return all but the weights and what the run was made from."""
+        optimizer = {f"optimizer/{k}": v for k, v in self.optimizer.state_arrays().items()}
+        carried = {f"state/{i}": part.cpu().numpy() for i, part in enumerate(self.state)}
+        rng = {"dropout_rng": self.dropout_rng.get_state().numpy()}
+        values = {
+            "step": self.step,
+            "seconds": self.seconds,
+            "train_loss": self.train_loss,
+            "loss_sum": self.loss_sum,
+            "loss_count": self.loss_count,
+            "bad_steps": self.bad_steps,
+            "evaluated_at": self.evaluated_at,
+            "record": asdict(self.record),
+            "lanes": self.lanes.state_dict(),
+        }
+        return TrainerState(optimizer | carried | rng, values)
+
+    def load_state_dict(self, saved: TrainerState) -> None:
+        """Restore what `state_dict` returned; the weights must be those of the same moment."""
+        values = saved.values
+        for name in (
+            "step", "seconds", "train_loss", "loss_sum", "loss_count", "bad_steps", "evaluated_at",
+        ):  # fmt: skip
+            setattr(self, name, values[name])
+        self.saved_at = self.step
+        self.record = ValidationRecord(**values["record"])
+        self.lanes.load_state_dict(values["lanes"])
+        arrays = saved.arrays
+        self.optimizer.load_state_arrays(
+            {k.removeprefix("optimizer/"): v for k, v in arrays.items() if k.startswith("optimizer/")}
+        )
+        parts = [torch.tensor(arrays[f"state/{i}"]) for i in range(len(self.state))]
+        self.state = tuple(part.to(self.device) for part in parts)
+        self.dropout_rng.set_state(torch.tensor(arrays["dropout_rng"]))
+
+
+def memory_estimate(model: LanguageModel, batch_size: int, seq_length: int) -> int:
+    """Estimate the bytes that training takes at its peak, besides torch itself and the corpus.
+
+    Weights, their gradients and two moments, and what backpropagation keeps of every time step:
+    the embedding, about eight vectors of H a layer, and logits with their gradient.
+    """
+    config = model.config
+    weights = sum(p.numel() for p in model.parameters())
+    inputs = config.embedding_size or model.vocabulary_size
+    kept = inputs + 8 * config.hidden_size * config.num_layers + 3 * model.vocabulary_size
+    return np.dtype(np.float32).itemsize * (4 * weights + batch_size * seq_length * kept)
