@@ -35,10 +35,12 @@ if TYPE_CHECKING:
         runs,
         sample,
         train,
+        verify,
     )
     from charrnn.checkpoint.format import Manifest
-    from charrnn.checkpoint.store import Checkpoint, Run, run_names
-    from charrnn.errors import CharrnnError, SettingsError
+    from charrnn.checkpoint.layout import run_names
+    from charrnn.checkpoint.store import Checkpoint, Run
+    from charrnn.errors import CharrnnError, SettingsError, UnknownCharacterError
     from charrnn.evaluation import Evaluation
     from charrnn.generation.config import SamplingConfig
     from charrnn.generation.text import Generation
@@ -67,6 +69,7 @@ __all__ = [
     "SettingsError",
     "TrainingConfig",
     "TrainingResult",
+    "UnknownCharacterError",
     "__version__",
     "blas_threads",
     "evaluate",
@@ -78,6 +81,7 @@ __all__ = [
     "runs",
     "sample",
     "train",
+    "verify",
 ]
 
 # Where each name is found: (module, name there).
@@ -86,15 +90,16 @@ _HOMES = {
         name: ("charrnn.api", name)
         for name in (
             "CHECKPOINT_DIR", "Model", "TrainingResult", "blas_threads", "evaluate", "load",
-            "resume", "runs", "sample", "train",
+            "resume", "runs", "sample", "train", "verify",
         )
     },
     "Manifest": ("charrnn.checkpoint.format", "Manifest"),
     "Checkpoint": ("charrnn.checkpoint.store", "Checkpoint"),
     "Run": ("charrnn.checkpoint.store", "Run"),
-    "run_names": ("charrnn.checkpoint.store", "run_names"),
+    "run_names": ("charrnn.checkpoint.layout", "run_names"),
     "CharrnnError": ("charrnn.errors", "CharrnnError"),
     "SettingsError": ("charrnn.errors", "SettingsError"),
+    "UnknownCharacterError": ("charrnn.errors", "UnknownCharacterError"),
     "Evaluation": ("charrnn.evaluation", "Evaluation"),
     "SamplingConfig": ("charrnn.generation.config", "SamplingConfig"),
     "Generation": ("charrnn.generation.text", "Generation"),

@@ -5,19 +5,28 @@ torch is imported where a function needs it, so that what does without it answer
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from threadpoolctl import threadpool_limits
 
 from charrnn.checkpoint.format import Manifest, SavedModel, read_manifest, read_model, read_trainer
-from charrnn.checkpoint.store import Run, drop_after, find_checkpoint, list_runs, new_run
-from charrnn.errors import CorpusError, RunError, SettingsError
+from charrnn.checkpoint.layout import MANIFEST_FILE, MODEL_FILE
+from charrnn.checkpoint.store import (
+    Run,
+    drop_after,
+    find_checkpoint,
+    find_checkpoints,
+    list_runs,
+    new_run,
+)
+from charrnn.errors import CharrnnError, CorpusError, RunError, SettingsError
 from charrnn.generation.config import SamplingConfig
 from charrnn.generation.stepper import Stepper
 from charrnn.generation.text import Generation
 from charrnn.model.config import ModelConfig
+from charrnn.settings import make
 from charrnn.text.config import CorpusConfig
 from charrnn.text.corpus import normalise_newlines
 from charrnn.text.encoded import EncodedCorpus, encode_corpus
@@ -226,7 +235,7 @@ def resume(
     from charrnn.training.trainer import TrainerState
 
     found = find_checkpoint(_name(model), Path(checkpoint_dir), checkpoint, "latest")
-    if not (found.parent / "manifest.json").is_file():
+    if not (found.parent / MANIFEST_FILE).is_file():
         raise RunError(
             f"{found} is a model without its run; start a new run from it: "
             f"charrnn train --init-from {found}"
@@ -307,6 +316,24 @@ def runs(checkpoint_dir: str | Path = CHECKPOINT_DIR) -> list[Run]:
     return list_runs(Path(checkpoint_dir))
 
 
+def verify(
+    model: str | Path | None = None, *, checkpoint_dir: str | Path = CHECKPOINT_DIR
+) -> dict[Path, str | None]:
+    """Check every checkpoint of the run that MODEL means, or the one checkpoint that it is.
+
+    Returns each checkpoint's folder with None where it is sound, else with what is wrong in it.
+    """
+    findings: dict[Path, str | None] = {}
+    for folder in find_checkpoints(_name(model), Path(checkpoint_dir)):
+        try:
+            read_model(folder / MODEL_FILE)
+            read_trainer(folder, read_manifest(folder))
+            findings[folder] = None
+        except CharrnnError as error:
+            findings[folder] = str(error)
+    return findings
+
+
 @contextmanager
 def blas_threads(threads: int | None) -> Iterator[None]:
     """Limit the threads of numpy's matrix products for a while; None leaves them as they are."""
@@ -340,7 +367,7 @@ def _absolute(text: CorpusConfig) -> CorpusConfig:
     """Store the path of a validation text so that it is found from another folder."""
     if text.val_text is None:
         return text
-    return text.model_copy(update={"val_text": str(Path(text.val_text).resolve())})
+    return replace(text, val_text=str(Path(text.val_text).resolve()))
 
 
 def _check_same_architecture(model: ModelConfig, text: CorpusConfig, parent: SavedModel) -> None:
@@ -348,7 +375,7 @@ def _check_same_architecture(model: ModelConfig, text: CorpusConfig, parent: Sav
         raise SettingsError(
             f"--unit {text.unit}: the model to start from is one of {parent.vocabulary.unit}s"
         )
-    wanted, has = (c.model_dump(exclude={"dropout"}) for c in (model, parent.config))
+    wanted, has = (asdict(c) | {"dropout": 0} for c in (model, parent.config))
     if wanted != has:
         key = next(k for k in has if wanted[k] != has[k])
         raise SettingsError(
@@ -380,8 +407,8 @@ def _same_corpus(
         raise RunError(f"the run's corpus {record.name} cannot be read: {error}") from error
     if corpus.sha256 != record.sha256:
         raise RunError(
-            f"the corpus {record.name} is not the one the run learned (its hash differs); bring the "
-            "old text back, or start from the run's weights: charrnn train --init-from"
+            f"the corpus {record.name} is not the one the run learned (its hash differs); bring "
+            "the old text back, or start from the run's weights: charrnn train --init-from"
         )
     return corpus
 
@@ -392,4 +419,4 @@ def _raised(manifest: Manifest, **limits: float | None) -> TrainingConfig:
     settings = dict(manifest.training)
     if given.keys() & {"steps", "epochs", "minutes"}:
         settings |= {"steps": None, "epochs": None, "minutes": None}
-    return TrainingConfig.model_validate(settings | given)
+    return make(TrainingConfig, settings | given)

@@ -15,7 +15,7 @@ from charrnn.text.vocabulary import Ids, Vocabulary
 
 # Logits of one forward pass, in elements: bounds its memory to some tens of megabytes.
 PASS_ELEMENTS = 4_000_000
-# Symbols a lane reads before its own stretch, so that its state is what carrying would have made it.
+# Symbols a lane reads before its own stretch, to bring its state to what carrying would make it.
 WARM_UP = 1_000
 FRESH_LANES = 64
 

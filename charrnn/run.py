@@ -3,7 +3,7 @@
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ import torch
 import charrnn
 from charrnn.checkpoint.format import FORMAT, CorpusRecord, Manifest, SavedModel, write_checkpoint
 from charrnn.checkpoint.store import Run, retire
-from charrnn.errors import CorpusError
+from charrnn.errors import CheckpointError, CorpusError
 from charrnn.evaluation import total_nats
 from charrnn.generation.config import SamplingConfig
 from charrnn.generation.stepper import Stepper
@@ -97,7 +97,7 @@ def _execute(
     hooks = _hooks(plan, model, stop)
     trainer = Trainer(model, lanes, config, hooks, observers, dropout_rng)
     if saved is not None:
-        trainer.load_state_dict(saved)
+        _restore(plan, trainer, saved)
     start = _start_event(plan, trainer)
     for observer in observers:
         observer(start)
@@ -105,6 +105,16 @@ def _execute(
         for observer in observers:
             observer(WarningEvent(trainer.step, message))
     return trainer.run()
+
+
+def _restore(plan: Plan, trainer: Trainer, saved: TrainerState) -> None:
+    try:
+        trainer.load_state_dict(saved)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{plan.run.path}: the trainer's state in its checkpoint cannot be read ({error}); "
+            "resume from another: --checkpoint STEP"
+        ) from error
 
 
 def _hooks(plan: Plan, model: LanguageModel, stop: Callable[[], bool]) -> Hooks:
@@ -149,7 +159,7 @@ def _manifest(plan: Plan, trainer: Trainer, state: TrainerState) -> Manifest:
         ),
         text=plan.text,
         model=plan.model,
-        training=plan.training.model_dump(),
+        training=asdict(plan.training),
         trainer=state.values,
         environment={
             "charrnn": charrnn.__version__,
@@ -180,8 +190,8 @@ def _start_event(plan: Plan, trainer: Trainer) -> StartEvent:
         batch_size=lanes.batch_size,
         seq_length=lanes.seq_length,
         steps_per_epoch=lanes.chunks_per_epoch,
-        model=plan.model.model_dump(),
-        training=plan.training.model_dump(),
+        model=asdict(plan.model),
+        training=asdict(plan.training),
     )
 
 

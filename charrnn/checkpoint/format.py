@@ -11,39 +11,41 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import field as dataclass_field
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_origin
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load as parse_safetensors
 from safetensors.numpy import save as serialise_safetensors
 
+from charrnn.checkpoint.layout import MANIFEST_FILE, MODEL_FILE, TRAINER_FILE
 from charrnn.errors import CheckpointError
 from charrnn.model.config import ModelConfig, parameter_shapes
+from charrnn.settings import make
 from charrnn.text.config import CorpusConfig
 from charrnn.text.vocabulary import Vocabulary
 
 FORMAT = 1
-MODEL_FILE = "model.safetensors"
-TRAINER_FILE = "trainer.safetensors"
-MANIFEST_FILE = "manifest.json"
 HEADER_KEY = "charrnn"
 
 Arrays = Mapping[str, NDArray[Any]]
 
 
-class FileRecord(BaseModel, frozen=True):
+@dataclass(frozen=True)
+class FileRecord:
     """Size and hash of a file."""
 
     bytes: int
     sha256: str
 
 
-class CorpusRecord(BaseModel, frozen=True):
+@dataclass(frozen=True)
+class CorpusRecord:
     """Which text a run learns: enough to find it again and to tell that it is the same."""
 
     name: str
@@ -52,10 +54,11 @@ class CorpusRecord(BaseModel, frozen=True):
     characters: int
 
 
-class Manifest(BaseModel, frozen=True):
+@dataclass(frozen=True)
+class Manifest:
     """The JSON part of a checkpoint.
 
-    losses are nats per symbol: train is that of the last step, val that of the evaluation at this
+    train_loss and val_loss are nats per symbol: of the last step, and of the evaluation at this
     step, None where there was none. training, trainer and environment belong to the trainer.
     """
 
@@ -70,7 +73,7 @@ class Manifest(BaseModel, frozen=True):
     training: dict[str, Any]
     trainer: dict[str, Any]
     environment: dict[str, Any]
-    files: dict[str, FileRecord] = Field(default_factory=dict)
+    files: dict[str, FileRecord] = dataclass_field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -94,8 +97,8 @@ def write_checkpoint(
     header = {
         "format": FORMAT,
         "step": model.step,
-        "model": model.config.model_dump(),
-        "text": model.text.model_dump(exclude={"val_text"}),
+        "model": asdict(model.config),
+        "text": asdict(model.text) | {"val_text": None},
         "vocabulary": model.vocabulary.to_json(),
     }
     files = {
@@ -106,8 +109,8 @@ def write_checkpoint(
         name: FileRecord(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
         for name, data in files.items()
     }
-    complete = manifest.model_copy(update={"files": records})
-    files[MANIFEST_FILE] = (complete.model_dump_json(indent=1) + "\n").encode()
+    complete = asdict(replace(manifest, files=records))
+    files[MANIFEST_FILE] = (json.dumps(complete, ensure_ascii=False, indent=1) + "\n").encode()
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -160,15 +163,17 @@ def _model(path: Path, metadata: Mapping[str, str], weights: Arrays) -> SavedMod
         _check_format(path, header["format"])
         model = SavedModel(
             weights=weights,
-            config=ModelConfig.model_validate(header["model"]),
+            config=make(ModelConfig, header["model"]),
             vocabulary=Vocabulary.from_json(header["vocabulary"]),
-            text=CorpusConfig.model_validate(header["text"]),
+            text=make(CorpusConfig, header["text"]),
             step=int(header["step"]),
         )
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: not a model of charrnn (its header lacks {error})") from error
+        raise CheckpointError(
+            f"{path}: not a model of charrnn (its header lacks {error})"
+        ) from error
     shapes = parameter_shapes(model.config, len(model.vocabulary))
     found = {name: array.shape for name, array in weights.items()}
     if found != shapes:
@@ -184,12 +189,32 @@ def _manifest(path: Path, data: bytes) -> Manifest:
     try:
         content = json.loads(data)
         _check_format(path, content["format"])
-        return Manifest.model_validate(content)
+        corpus = CorpusRecord(**content["corpus"])
+        manifest = Manifest(
+            **content
+            | {
+                "corpus": replace(corpus, sources=tuple(corpus.sources)),
+                "text": make(CorpusConfig, content["text"]),
+                "model": make(ModelConfig, content["model"]),
+                "files": {name: FileRecord(**record) for name, record in content["files"].items()},
+            }
+        )
+        _check_types(manifest, corpus, *manifest.files.values())
     except CheckpointError:
         raise
-    except (KeyError, TypeError, ValueError, ValidationError) as error:
-        first = str(error).splitlines()[0]
-        raise CheckpointError(f"{path}: not a manifest of charrnn ({first})") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path}: not a manifest of charrnn ({error})") from error
+    return manifest
+
+
+def _check_types(*records: Any) -> None:
+    for record in records:
+        for field in fields(record):
+            kind: Any = field.type
+            if not isinstance(kind, UnionType):
+                kind = get_origin(kind) or kind
+            if not isinstance(getattr(record, field.name), kind):
+                raise TypeError(f"{field.name} is no {kind}")
 
 
 def _check_format(path: Path, found: Any) -> None:

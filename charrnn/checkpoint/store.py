@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from charrnn.checkpoint.format import MANIFEST_FILE, MODEL_FILE, Manifest, read_manifest
+from charrnn.checkpoint.format import Manifest, read_manifest
+from charrnn.checkpoint.layout import LOG_FILE, MANIFEST_FILE, MODEL_FILE, STEP_FOLDER
 from charrnn.errors import CheckpointError, RunError
-
-LOG_FILE = "log.jsonl"
-_STEP_FOLDER = re.compile(r"step-(\d{8,})")
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class Run:
         """The readable checkpoints, oldest first; what has no sound manifest is passed over."""
         found = []
         for folder in self.path.iterdir() if self.path.is_dir() else ():
-            if _STEP_FOLDER.fullmatch(folder.name) and (folder / MANIFEST_FILE).is_file():
+            if STEP_FOLDER.fullmatch(folder.name) and (folder / MANIFEST_FILE).is_file():
                 checkpoint = Checkpoint(folder)
                 try:
                     found.append((checkpoint.step, checkpoint))
@@ -97,16 +95,11 @@ class Run:
 def list_runs(checkpoint_dir: Path) -> list[Run]:
     """Return the runs that have a checkpoint, the one saved last first."""
     folders = checkpoint_dir.iterdir() if checkpoint_dir.is_dir() else ()
-    runs = [Run(folder) for folder in folders if folder.is_dir() and not folder.name.startswith(".")]
+    runs = [
+        Run(folder) for folder in folders if folder.is_dir() and not folder.name.startswith(".")
+    ]
     saved = [run for run in runs if run.checkpoints]
     return sorted(saved, key=lambda run: (run.latest.manifest.saved_at, run.name), reverse=True)
-
-
-def run_names(checkpoint_dir: Path) -> list[str]:
-    """Return the names of folders that may be runs, without reading any: for completion."""
-    if not checkpoint_dir.is_dir():
-        return []
-    return sorted(folder.name for folder in checkpoint_dir.iterdir() if (folder / LOG_FILE).is_file())
 
 
 def new_run(checkpoint_dir: Path, name: str | None, corpus_name: str) -> Run:
@@ -121,7 +114,9 @@ def new_run(checkpoint_dir: Path, name: str | None, corpus_name: str) -> Run:
             number += 1
         return Run(path)
     if not name or Path(name).name != name or name.startswith(".") or not name.isprintable():
-        raise RunError(f"--run {name!r}: a run's name is that of a folder, without / or a leading dot")
+        raise RunError(
+            f"--run {name!r}: a run's name is that of a folder, without / or a leading dot"
+        )
     if (checkpoint_dir / name).exists():
         raise RunError(
             f"a run {name!r} is in {checkpoint_dir} already; go on with: charrnn resume {name}, "
@@ -130,7 +125,9 @@ def new_run(checkpoint_dir: Path, name: str | None, corpus_name: str) -> Run:
     return Run(checkpoint_dir / name)
 
 
-def find_checkpoint(model: str | None, checkpoint_dir: Path, which: str | None, default: str) -> Path:
+def find_checkpoint(
+    model: str | None, checkpoint_dir: Path, which: str | None, default: str
+) -> Path:
     """Find the model.safetensors that MODEL means.
 
     model: a run's name, a run's folder, a checkpoint's folder or a model.safetensors; None is the
@@ -147,6 +144,17 @@ def find_checkpoint(model: str | None, checkpoint_dir: Path, which: str | None, 
     if which is not None:
         raise RunError(f"{model} is one checkpoint already; --checkpoint is for a run")
     return file
+
+
+def find_checkpoints(model: str | None, checkpoint_dir: Path) -> list[Path]:
+    """Find the folders of all checkpoints of the run that MODEL means, damaged ones included.
+
+    For a MODEL that is one checkpoint already, its folder alone. Raises RunError.
+    """
+    run = _find_run(model, checkpoint_dir)
+    if run is None:
+        return [find_checkpoint(model, checkpoint_dir, None, "best").parent]
+    return sorted(folder for folder in run.path.iterdir() if STEP_FOLDER.fullmatch(folder.name))
 
 
 def drop_after(run: Run, step: int) -> list[int]:
@@ -171,7 +179,9 @@ def _find_run(model: str | None, checkpoint_dir: Path) -> Run | None:
     if model is None:
         runs = list_runs(checkpoint_dir)
         if not runs:
-            raise RunError(f"no run with a checkpoint in {checkpoint_dir}; start one: charrnn train")
+            raise RunError(
+                f"no run with a checkpoint in {checkpoint_dir}; start one: charrnn train"
+            )
         return runs[0]
     return next((Run(p) for p in (checkpoint_dir / model, Path(model)) if _is_run(p)), None)
 
@@ -180,12 +190,16 @@ def _is_run(folder: Path) -> bool:
     try:
         if not folder.is_dir() or (folder / MODEL_FILE).is_file():
             return False
-        return any(_STEP_FOLDER.fullmatch(entry.name) for entry in folder.iterdir())
+        return any(STEP_FOLDER.fullmatch(entry.name) for entry in folder.iterdir())
     except OSError:  # a name that no file can have
         return False
 
 
 def _no_model(model: str, checkpoint_dir: Path) -> RunError:
     names = [run.name for run in list_runs(checkpoint_dir)]
-    known = f"runs in {checkpoint_dir}: {', '.join(names[:8])}" if names else f"{checkpoint_dir} has none"
+    known = (
+        f"runs in {checkpoint_dir}: {', '.join(names[:8])}"
+        if names
+        else f"{checkpoint_dir} has none"
+    )
     return RunError(f"no run, checkpoint or model file {model!r}; {known}")

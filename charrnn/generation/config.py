@@ -1,25 +1,30 @@
 """Settings of sampling. Holds no numpy, so that help pages answer at once."""
 
-from pydantic import BaseModel, Field
+from dataclasses import dataclass
+
+from charrnn.settings import check, setting
 
 
-class SamplingConfig(BaseModel, frozen=True, extra="forbid"):
+@dataclass(frozen=True)
+class SamplingConfig:
     """How text is drawn from a model."""
 
-    length: int = Field(
+    length: int = setting(
         500,
         ge=0,
-        description="Characters to write after the prompt.",
-        json_schema_extra={"short": "-n"},
+        help="Characters to write after the prompt.",
+        short="-n",
     )
-    temperature: float = Field(
+    temperature: float = setting(
         0.8,
         ge=0,
-        allow_inf_nan=False,
-        description="Below 1 more probable and tamer, above 1 wilder; 0 is greedy: always the most "
+        help="Below 1 more probable and tamer, above 1 wilder; 0 is greedy: always the most "
         "probable character.",
-        json_schema_extra={"short": "-t"},
+        short="-t",
     )
-    seed: int | None = Field(
-        None, ge=0, lt=2**63, description="Same seed, same text; default: a new one each time."
+    seed: int | None = setting(
+        None, ge=0, lt=2**63, help="Same seed, same text; default: a new one each time."
     )
+
+    def __post_init__(self) -> None:
+        check(self)

@@ -56,14 +56,14 @@ def stream(
     """
     never = () if vocabulary.unknown is None else (vocabulary.unknown,)
     state = stepper.start(1)
-    logits = np.zeros((1, stepper.vocabulary_size))
+    logits = np.zeros((1, stepper.vocabulary_size), stepper.bias.dtype)
     for id_ in prompt if len(prompt) else start_ids(vocabulary):
-        logits, state = stepper.step(np.array([id_]), state)  # type: ignore[assignment]
+        logits, state = stepper.step(np.array([id_]), state)
     while True:
         log_p = log_softmax(ban(logits[0].astype(np.float64), never))
         id_ = sample_next(log_p, temperature, rng)
         yield id_, float(log_p[id_])
-        logits, state = stepper.step(np.array([id_]), state)  # type: ignore[assignment]
+        logits, state = stepper.step(np.array([id_]), state)
 
 
 def start_ids(vocabulary: Vocabulary) -> list[int]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from charrnn.model.config import ModelConfig
 
-Floats = NDArray[np.floating[Any]]
+Floats = NDArray[Any]  # float32, or float64 where the weights are
 State = tuple[Floats, ...]
 Weights = Mapping[str, Floats]
 CellStep = Callable[[Weights, ModelConfig, Floats, State], State]
@@ -53,14 +53,15 @@ class Stepper:
             before = tuple(part[layer] for part in state)
             after.append(self.step_cell(weights, self.config, y, before))
             y = after[-1][0]
-        logits = y @ self.output.T + self.bias
+        logits: Floats = y @ self.output.T + self.bias
         return logits, tuple(np.stack(parts) for parts in zip(*after, strict=True))
 
     def _embed(self, ids: NDArray[np.integer[Any]]) -> Floats:
         if self.embedding is not None:
-            rows: Floats = self.embedding[ids]
-            return rows
-        return np.eye(self.vocabulary_size, dtype=self.bias.dtype)[ids]
+            row: Floats = self.embedding[ids]
+            return row
+        one_hot: Floats = np.eye(self.vocabulary_size, dtype=self.bias.dtype)[ids]
+        return one_hot
 
 
 def sigmoid(x: Floats) -> Floats:

@@ -54,7 +54,7 @@ class LSTM(nn.Module):
     def initialise(self, generator: torch.Generator) -> None:
         """Draw the weights; the forget gate starts open, with a bias of 1."""
         _initialise(self, generator)
-        _open_forget_gate(self.rnn.bias_ih_l0)
+        _open_forget_gate(self.rnn.all_weights[0][2])
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Run T steps; see the module's docstring for the shapes."""
@@ -114,11 +114,11 @@ class RNN(nn.Module):
         return y, (h.squeeze(0),)
 
     def _leaky_forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, State]:
-        weights = self.rnn
-        driven = F.linear(x, weights.weight_ih_l0, weights.bias_ih_l0 + weights.bias_hh_l0)
+        weight_ih, weight_hh, bias_ih, bias_hh = self.rnn.all_weights[0]
+        driven = F.linear(x, weight_ih, bias_ih + bias_hh)
         outputs = []
         for driven_t in driven.unbind(0):
-            h = F.leaky_relu(driven_t + F.linear(h, weights.weight_hh_l0), LEAKY_SLOPE)
+            h = F.leaky_relu(driven_t + F.linear(h, weight_hh), LEAKY_SLOPE)
             outputs.append(h)
         return torch.stack(outputs), (h,)
 
@@ -194,7 +194,9 @@ class LayerNormLSTM(nn.Module):
         """Run T steps; see the module's docstring for the shapes."""
         h, c = state
         (gates,), (hidden,) = self.gain_ih.shape, self.gain_c.shape
-        x_norm = F.layer_norm(F.linear(x, self.weight_ih), (gates,), self.gain_ih, self.bias, NORM_EPS)
+        x_norm = F.layer_norm(
+            F.linear(x, self.weight_ih), (gates,), self.gain_ih, self.bias, NORM_EPS
+        )
         outputs = []
         for driven in x_norm.unbind(0):
             recurrent = F.linear(h, self.weight_hh)
@@ -217,7 +219,7 @@ CELLS: dict[str, type[LSTM | GRU | RNN | PeepholeLSTM | LayerNormLSTM]] = {
 
 
 def _initialise(cell: nn.Module, generator: torch.Generator) -> None:
-    """Draw input matrices from U(-1/sqrt(H), 1/sqrt(H)), make each gate's U orthogonal, zero the rest.
+    """Draw input matrices from U(-1/sqrt(H), 1/sqrt(H)), each gate's U orthogonal; the rest 0.
 
     Orthogonal recurrent matrices keep the size of what flows back through time (Saxe et al. 2014).
     """

@@ -1,43 +1,45 @@
 """Sizes and kind of a language model. Holds no torch, so that anything may read it."""
 
-from typing import Literal, Self
+from dataclasses import dataclass
+from typing import Literal
 
-from pydantic import BaseModel, Field, model_validator
+from charrnn.errors import SettingsError
+from charrnn.settings import check, setting
 
 CellName = Literal["lstm", "gru", "rnn", "peephole-lstm", "layernorm-lstm"]
 
 
-class ModelConfig(BaseModel, frozen=True, extra="forbid"):
+@dataclass(frozen=True)
+class ModelConfig:
     """The architecture: everything besides the vocabulary that decides the weights' shapes."""
 
-    cell: CellName = Field("lstm", description="Recurrent cell of every layer.")
-    num_layers: int = Field(1, ge=1, le=64, description="Recurrent layers.")
-    hidden_size: int = Field(384, ge=1, le=65_536, description="Units of each recurrent layer.")
-    embedding_size: int = Field(
-        64, ge=0, le=65_536, description="Size of the input embedding; 0 for one-hot input."
+    cell: CellName = setting("lstm", help="Recurrent cell of every layer.")
+    num_layers: int = setting(1, ge=1, le=64, help="Recurrent layers.")
+    hidden_size: int = setting(512, ge=1, le=65_536, help="Units of each recurrent layer.")
+    embedding_size: int = setting(
+        64, ge=0, le=65_536, help="Size of the input embedding; 0 for one-hot input."
     )
-    nonlinearity: Literal["tanh", "relu", "leaky-relu"] = Field(
-        "tanh", description="Activation of the rnn cell."
+    nonlinearity: Literal["tanh", "relu", "leaky-relu"] = setting(
+        "tanh", help="Activation of the rnn cell."
     )
-    dropout: float = Field(
-        0.2, ge=0, lt=1, description="Dropout between layers and before the output layer."
+    dropout: float = setting(
+        0.2, ge=0, lt=1, help="Dropout between layers and before the output layer."
     )
-    tie_embeddings: bool = Field(
+    tie_embeddings: bool = setting(
         False,
-        description="Share the embedding with the output layer "
+        help="Share the embedding with the output layer "
         "(--embedding-size must equal --hidden-size).",
     )
 
-    @model_validator(mode="after")
-    def _agree(self) -> Self:
+    def __post_init__(self) -> None:
+        check(self)
         if self.tie_embeddings and self.embedding_size != self.hidden_size:
-            raise ValueError(
+            raise SettingsError(
                 f"--tie-embeddings needs --embedding-size ({self.embedding_size}) "
                 f"to equal --hidden-size ({self.hidden_size})"
             )
         if self.nonlinearity != "tanh" and self.cell != "rnn":
-            raise ValueError(f"--nonlinearity is for --cell rnn, not {self.cell}")
-        return self
+            raise SettingsError(f"--nonlinearity is for --cell rnn, not {self.cell}")
 
     @property
     def state_names(self) -> tuple[str, ...]:

@@ -13,11 +13,19 @@ from charrnn.errors import CorpusError
 
 PYTHON_CAP_BYTES = 5_000_000
 # Parts of the standard library's folder that are third-party, generated or tests.
-_LEFT_OUT = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__", "_bundled"}
+_LEFT_OUT = {
+    "site-packages",
+    "dist-packages",
+    "test",
+    "tests",
+    "idle_test",
+    "__pycache__",
+    "_bundled",
+}
 # Names that are a running number behind a fixed prefix: 100,000 lines without news.
 _NUMBERED = (
-    "CJK UNIFIED IDEOGRAPH-", "CJK COMPATIBILITY IDEOGRAPH-", "HANGUL SYLLABLE ", "TANGUT IDEOGRAPH-",
-    "NUSHU CHARACTER-", "KHITAN SMALL SCRIPT CHARACTER-", "EGYPTIAN HIEROGLYPH-",
+    "CJK UNIFIED IDEOGRAPH-", "CJK COMPATIBILITY IDEOGRAPH-", "HANGUL SYLLABLE ",
+    "TANGUT IDEOGRAPH-", "NUSHU CHARACTER-", "KHITAN SMALL SCRIPT CHARACTER-", "EGYPTIAN HIEROGLYPH-",
 )  # fmt: skip
 
 
@@ -68,7 +76,9 @@ def python_source() -> Iterator[str]:
 def unicode_names() -> Iterator[str]:
     """Yield the names of all Unicode characters that have one of their own, one a line."""
     names = (unicodedata.name(chr(code), "") for code in range(sys.maxunicode + 1))
-    yield from sorted((f"{n}\n" for n in names if n and not n.startswith(_NUMBERED)), key=_scattered)
+    yield from sorted(
+        (f"{n}\n" for n in names if n and not n.startswith(_NUMBERED)), key=_scattered
+    )
 
 
 BUILT_IN = {

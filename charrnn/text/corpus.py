@@ -107,7 +107,9 @@ def _check_file(path: Path, source: str) -> None:
 def _not_utf8(path: Path, error: UnicodeDecodeError, offset: int) -> str:
     raw = error.object[error.start : error.start + 4]
     sequence = " ".join(f"{byte:02X}" for byte in raw)
-    hint = " (it looks like UTF-16)" if offset == 0 and raw[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
+    hint = (
+        " (it looks like UTF-16)" if offset == 0 and raw[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
+    )
     return (
         f"{path}: not UTF-8 at byte {offset:,} ({sequence}){hint}; "
         "save it as UTF-8, for instance: iconv -f ENCODING -t UTF-8 OLD > NEW"

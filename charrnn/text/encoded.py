@@ -150,7 +150,9 @@ def _fold(ids: npt.NDArray[np.int32], vocabulary: Vocabulary) -> npt.NDArray[np.
     if vocabulary.unknown is not None:
         ids[ids < 0] = vocabulary.unknown
     if np.any(ids < 0):
-        raise CorpusError("the corpus changed while it was read; wait until it is written, try again")
+        raise CorpusError(
+            "the corpus changed while it was read; wait until it is written, try again"
+        )
     return ids
 
 

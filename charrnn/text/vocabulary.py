@@ -65,7 +65,9 @@ class Vocabulary:
     def lookup(self, text: str) -> npt.NDArray[np.int32]:
         """Map each character (byte) to its id, (N,), and to -1 where it has none."""
         codes = (
-            np.frombuffer(text.encode(), dtype=np.uint8) if self.unit == "byte" else code_points(text)
+            np.frombuffer(text.encode(), dtype=np.uint8)
+            if self.unit == "byte"
+            else code_points(text)
         )
         return self._ids[np.minimum(codes, len(self._ids) - 1)]
 
@@ -165,9 +167,7 @@ def build_vocabulary(counts: npt.NDArray[np.int64], min_count: int = 1) -> Vocab
     return Vocabulary("char", (("",) if folded else ()) + kept)
 
 
-def kept_characters(
-    counts: npt.NDArray[np.int64], min_count: int
-) -> tuple[tuple[str, ...], bool]:
+def kept_characters(counts: npt.NDArray[np.int64], min_count: int) -> tuple[tuple[str, ...], bool]:
     """Return the characters that occur at least min_count times, and whether others occur."""
     kept = np.flatnonzero(counts >= max(min_count, 1))
     folded = bool(np.any((counts > 0) & (counts < min_count)))

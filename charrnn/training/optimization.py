@@ -21,7 +21,7 @@ class Optimizer:
     def __init__(self, model: nn.Module, config: TrainingConfig) -> None:
         self.config = config
         self.named = dict(model.named_parameters())
-        self.parameters = list(self.named.values())
+        self.parameters: list[Tensor] = list(self.named.values())
         self.matrices = [p for p in self.parameters if p.ndim >= 2]
         self.torch = _torch_optimizer(self.parameters, config)
 
@@ -32,7 +32,7 @@ class Optimizer:
         """
         config = self.config
         self.torch.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         if config.l1:
             for matrix in self.matrices:
                 assert matrix.grad is not None

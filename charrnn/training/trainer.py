@@ -155,7 +155,7 @@ class Trainer:
             self.state = tuple(part.detach() for part in state)
         else:  # what overflowed must not be carried on
             self.state = self.model.start(self.lanes.batch_size)
-        return float(loss), norm
+        return loss.item(), norm
 
     def _count_bad_step(self) -> None:
         self.bad_steps += 1
@@ -267,7 +267,11 @@ class Trainer:
         self.lanes.load_state_dict(values["lanes"])
         arrays = saved.arrays
         self.optimizer.load_state_arrays(
-            {k.removeprefix("optimizer/"): v for k, v in arrays.items() if k.startswith("optimizer/")}
+            {
+                k.removeprefix("optimizer/"): v
+                for k, v in arrays.items()
+                if k.startswith("optimizer/")
+            }
         )
         parts = [torch.tensor(arrays[f"state/{i}"]) for i in range(len(self.state))]
         self.state = tuple(part.to(self.device) for part in parts)

@@ -1,0 +1,53 @@
+# charrnn: `make help` lists what can be asked for. Needs Python >= 3.11 and make, nothing else.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test slow lint format bench docs clean
+
+help: ## Show this list.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+$(VENV)/run: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/dev: $(VENV)/run
+	$(INSTALL) --editable '.[dev]'
+	@touch $@
+
+demo: $(VENV)/run ## Train for a minute on built-in text with a live bar, then print a sample.
+	$(BIN)/charrnn train --minutes 1 --hidden-size 256 --learning-rate 0.004 --eval-every 200
+	$(BIN)/charrnn sample --temperature 0.7 --length 600 --prompt "def "
+
+test: lint ## Check style, types and layers, then run the tests.
+	$(BIN)/python -m pytest
+
+slow: $(VENV)/dev ## Run the tests that take minutes.
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/dev ## Check style, types and layers.
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/dev ## Put the code into the house format.
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(VENV)/dev ## Measure what docs/results.md states; takes about ten minutes.
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/training_overhead.py
+	$(BIN)/python benchmarks/reference.py
+
+docs: $(VENV)/dev ## Rebuild docs/cli.md from the help pages.
+	$(BIN)/python -m pytest -q tests/cli/test_docs.py --rebuild-docs
+
+clean: ## Remove what make and the tests made; runs and corpora stay.
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

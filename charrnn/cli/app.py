@@ -1,0 +1,84 @@
+"""The typer app: registers the commands, maps errors to exit codes, once."""
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+import charrnn
+from charrnn.cli.corpora import corpora
+from charrnn.cli.eval import evaluate
+from charrnn.cli.info import info
+from charrnn.cli.resume import resume
+from charrnn.cli.runs import runs
+from charrnn.cli.sample import sample
+from charrnn.cli.train import train
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="charrnn",
+    help="Train character-level recurrent language models on any text, and write new text with "
+    "them.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"charrnn {charrnn.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Hold what stands before the command."""
+
+
+def with_exit_codes(command: Callable[..., None]) -> Callable[..., None]:
+    """End with the exit code of an error, and one line that says what, where and what to do."""
+
+    @functools.wraps(command)
+    def run(**arguments: object) -> None:
+        try:
+            command(**arguments)
+            sys.stdout.flush()
+        except charrnn.CharrnnError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt as error:
+            raise typer.Exit(INTERRUPTED) from error
+        except BrokenPipeError as error:
+            # Whoever read has enough. stdout must still be closable when the interpreter ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from error
+
+    return run
+
+
+_COMMANDS: dict[str, Callable[..., None]] = {
+    "train": train,
+    "resume": resume,
+    "sample": sample,
+    "eval": evaluate,
+    "info": info,
+    "runs": runs,
+    "corpora": corpora,
+}
+for name, function in _COMMANDS.items():
+    app.command(name)(with_exit_codes(function))
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

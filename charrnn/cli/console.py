@@ -1,0 +1,274 @@
+"""All that is shown in a terminal. The only module that imports rich or tqdm.
+
+Talk goes to stderr; what was asked for (tables, JSON) goes to stdout.
+"""
+
+import json
+import math
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+from tqdm import tqdm
+
+from charrnn import events
+from charrnn.cli.terminal import harmless
+
+SMOOTHING = 0.05  # weight of the newest step in the loss that the bar shows
+
+
+def talk() -> Console:
+    """Return a console on stderr."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def say(message: str) -> None:
+    """Write a line of talk to stderr."""
+    talk().print(escape(harmless(message)))
+
+
+def print_json(data: Any) -> None:
+    """Write JSON to stdout."""
+    sys.stdout.write(json.dumps(data, ensure_ascii=False, indent=2, default=str) + "\n")
+
+
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()
+) -> None:
+    """Write a table to stdout; the columns in `right` hold numbers."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(harmless(cell)) for cell in row))
+    Console(highlight=False).print(table)
+
+
+def print_facts(facts: Mapping[str, str], console: Console | None = None) -> None:
+    """Write names and values below each other, to stdout unless told otherwise."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts.items():
+        table.add_row(name, Text(harmless(value)))
+    (console or Console(highlight=False)).print(table)
+
+
+def duration(seconds: float) -> str:
+    """Show a time as 0:07, 9:41 or 1:02:03."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def size(number: float, unit: str = "") -> str:
+    """Show a large number in three digits: 34.1k, 1.22M."""
+    for factor, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(number) >= 0.9995 * factor:
+            return f"{number / factor:.3g}{letter}{unit}"
+    return f"{number:.3g}{unit}"
+
+
+def bits(nats: float) -> float:
+    """Convert nats to bits."""
+    return nats / math.log(2)
+
+
+class Progress:
+    """A bar on stderr, where that is a terminal, for work whose size is known."""
+
+    def __init__(self, label: str, quiet: bool) -> None:
+        self._bar: Any = None
+        self._label = label
+        self._shown = not quiet and sys.stderr.isatty()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show how much is done."""
+        if not self._shown:
+            return
+        if self._bar is None:
+            self._bar = tqdm(total=total, desc=self._label, unit="", unit_scale=True, leave=False)
+        self._bar.update(done - self._bar.n)
+        if done >= total:
+            self._bar.close()
+
+
+class TrainingView:
+    """Shows a run: a summary, a bar with a line above it at each evaluation, and the end.
+
+    Where stderr is no terminal, the bar is left out. Quiet, nothing is shown at all.
+    """
+
+    def __init__(self, *, quiet: bool, verbose: bool, checkpoint_dir: Path) -> None:
+        self._quiet = quiet
+        self._verbose = verbose
+        self._checkpoint_dir = checkpoint_dir
+        self._console = talk()
+        self._bar: Any = None
+        self._loss: float | None = None
+        self._speed: float | None = None
+        self._unit = "char"
+
+    def __call__(self, event: events.Event) -> None:
+        """Show an event."""
+        if self._quiet:
+            return
+        match event:
+            case events.StartEvent():
+                self._start(event)
+            case events.StepEvent():
+                self._step(event)
+            case events.EvaluationEvent():
+                self._print(_evaluation_line(event, self._unit))
+            case events.SampleEvent():
+                self._print(_sample_block(event.text))
+            case events.CheckpointEvent() if self._verbose:
+                self._print(Text(f"saved {harmless(event.path)}", style="dim"))
+            case events.WarningEvent():
+                self._print(Text(f"notice: {harmless(event.message)}", style="yellow"))
+            case events.EndEvent():
+                self._end(event)
+
+    def close(self) -> None:
+        """Take the bar away, if the run ended without an end event."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _start(self, event: events.StartEvent) -> None:
+        self._run = event.run
+        self._unit = event.unit
+        self._limit = event.training.get("steps")
+        print_facts(_summary(event), self._console)
+        if self._verbose:
+            settings = {
+                k.replace("_", "-"): str(v) for k, v in (event.model | event.training).items()
+            }
+            print_facts(settings, self._console)
+        self._console.print()
+        if self._console.is_terminal:
+            self._bar = tqdm(
+                total=1000,
+                file=sys.stderr,
+                bar_format="{percentage:3.0f}%|{bar}|{desc}",
+                dynamic_ncols=True,
+                leave=False,
+                ascii=not _unicode(sys.stderr),
+            )
+
+    def _step(self, event: events.StepEvent) -> None:
+        if self._bar is None or not math.isfinite(event.loss):
+            return
+        self._loss = _smooth(self._loss, event.loss)
+        self._speed = _smooth(self._speed, event.symbols_per_second)
+        self._bar.n = round(1000 * event.progress)
+        left = event.seconds * (1 / event.progress - 1) if event.progress else math.nan
+        width = self._bar.ncols or self._console.width
+        self._bar.set_description_str(
+            _step_text(event, self._loss, self._speed, left, width), refresh=False
+        )
+        self._bar.update(0)
+
+    def _print(self, text: Text) -> None:
+        with tqdm.external_write_mode(file=sys.stderr):
+            self._console.print(text)
+
+    def _end(self, event: events.EndEvent) -> None:
+        self.close()
+        where = "" if self._checkpoint_dir == Path("checkpoints") else (
+            f" --checkpoint-dir {shlex.quote(str(self._checkpoint_dir))}"
+        )  # fmt: skip
+        name = shlex.quote(self._run) + where
+        facts = {}
+        verb = "stopped" if event.reason == "interrupted" else "finished"
+        facts[verb] = f"step {event.step:,} after {duration(event.seconds)} of training"
+        if event.reason == "patience":
+            facts["because"] = (
+                "the validation loss has not become better for --patience evaluations"
+            )
+        if event.best_loss is not None:
+            facts["best"] = (
+                f"validation {_loss(event.best_loss, self._unit)} at step {event.best_step:,}"
+            )
+        facts["saved in"] = str(self._checkpoint_dir / self._run)
+        if event.reason == "interrupted":
+            facts["go on"] = f"charrnn resume {name}"
+        facts["try"] = f"charrnn sample {name} --temperature 0.8"
+        self._console.print()
+        print_facts(facts, self._console)
+
+
+def _summary(event: events.StartEvent) -> dict[str, str]:
+    unit = "characters" if event.unit == "char" else "bytes"
+    model = event.model
+    shape = f"{model['num_layers']} x {model['hidden_size']} {model['cell']}"
+    embedding = (
+        f"embedding {model['embedding_size']}" if model["embedding_size"] else "one-hot input"
+    )
+    validation = f"{event.val_symbols:,} to validate on" if event.val_symbols else "no validation"
+    epoch = f"{event.steps_per_epoch:,} steps an epoch"
+    facts = {
+        "run": f"{event.run} in {event.folder}",
+        "corpus": f"{event.corpus}: {event.characters:,} characters",
+        "split": f"{event.train_symbols:,} {unit} to train on, {validation}",
+        "vocabulary": f"{event.vocabulary_size:,} {unit}",
+        "model": f"{shape}, {embedding}, dropout {model['dropout']:g}: "
+        f"{event.parameters:,} parameters",
+        "chunks": f"{event.batch_size} lanes x {event.seq_length} steps, {epoch}",
+        "device": f"{event.device}, {event.threads} CPU threads; "
+        f"about {size(event.memory_bytes, 'B')} for weights and activations",
+    }
+    if event.step:
+        facts["resumed"] = f"after step {event.step:,}"
+    return facts
+
+
+def _evaluation_line(event: events.EvaluationEvent, unit: str) -> Text:
+    train = "" if not math.isfinite(event.train_loss) else f"  train {event.train_loss:.4f}"
+    line = (
+        f"step {event.step:>6,}  epoch {event.epoch:5.2f}  {duration(event.seconds):>7}"
+        f"{train}  val {_loss(event.val_loss, unit)}"
+    )
+    return Text(line).append("  best" if event.best else "", style="green")
+
+
+def _sample_block(text: str) -> Text:
+    lines = harmless(text).split("\n")
+    return Text("\n".join(f"  │ {line}" for line in lines), style="dim")
+
+
+def _step_text(event: events.StepEvent, loss: float, speed: float, left: float, width: int) -> str:
+    """Say how a step went, in as many parts as fit beside the bar."""
+    parts = [
+        f" {event.step:,}",
+        f"loss {loss:.3f}",
+        f"{bits(loss):.2f} bits",
+        f"{size(speed)}/s",
+        f"{duration(left)} left" if math.isfinite(left) else "",
+        f"lr {event.learning_rate:.1e}",
+        f"grad {event.grad_norm:.2f}",
+    ]
+    room = width - len("100%||") - 6
+    text = parts[0]
+    for part in parts[1:]:
+        if len(text) + 2 + len(part) <= room:
+            text += "  " + part
+    return text
+
+
+def _loss(nats: float, unit: str) -> str:
+    return f"{nats:.4f} ({bits(nats):.3f} bits/{unit})"
+
+
+def _smooth(before: float | None, now: float) -> float:
+    return now if before is None else before + SMOOTHING * (now - before)
+
+
+def _unicode(stream: Any) -> bool:
+    return "utf" in (getattr(stream, "encoding", None) or "").lower()

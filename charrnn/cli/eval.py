@@ -1,0 +1,95 @@
+"""`charrnn eval`."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import charrnn
+from charrnn.cli import options
+
+
+def evaluate(
+    model: options.ModelArgument = None,
+    texts: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[TEXT]...",
+            help="Text files, scored one by one; left out, the run's own validation split.",
+            autocompletion=options.complete_path,
+            show_default=False,
+        ),
+    ] = None,
+    context: Annotated[
+        str,
+        typer.Option(
+            metavar="carried|N",
+            help="Carry the state through the whole text, or start a fresh one every N characters.",
+        ),
+    ] = "carried",
+    unknown: options.UnknownOption = "error",
+    as_json: options.JsonOption = False,
+    checkpoint: options.CheckpointOption = None,
+    checkpoint_dir: options.CheckpointDirOption = options.CHECKPOINT_DIR,
+    device: options.DeviceOption = "auto",
+    threads: options.ThreadsOption = None,
+    quiet: options.QuietOption = False,
+) -> None:
+    """Score texts: nats, bits and perplexity per character.
+
+    The first character of a text is read, not predicted. With a state carried, the whole text is
+    read as one.
+    """
+    options.check_choice("--unknown", unknown, ("error", "skip", "replace"))
+    block = _context(context)
+    loaded = charrnn.load(model, checkpoint=checkpoint, checkpoint_dir=checkpoint_dir)
+    from charrnn.cli import console
+
+    results: dict[str, charrnn.Evaluation] = {}
+    for path in texts or (None,):
+        name = "validation" if path is None else str(path)
+        try:
+            results[name] = loaded.evaluate(
+                None if path is None else charrnn.read_text(path, keep_newlines=True),
+                context=block,
+                unknown=unknown,  # type: ignore[arg-type]
+                device=device,
+                threads=threads,
+                on_progress=console.Progress(name, quiet),
+            )
+        except charrnn.UnknownCharacterError as error:
+            raise charrnn.CharrnnError(f"{name}: {error}") from error
+    if as_json:
+        objects = [{"text": name} | dataclasses.asdict(e) for name, e in results.items()]
+        console.print_json(objects[0] if len(objects) == 1 else objects)
+    else:
+        _print(results)
+
+
+def _context(context: str) -> int | None:
+    if context == "carried":
+        return None
+    if not context.isdecimal() or int(context) == 0:
+        raise charrnn.SettingsError(
+            f"--context {context}: carried, or a number of characters above 0"
+        )
+    return int(context)
+
+
+def _print(results: "dict[str, charrnn.Evaluation]") -> None:
+    from charrnn.cli import console
+
+    columns = ("text", "nats/char", "bits/char", "bits/byte", "perplexity", "characters")
+    rows: list[list[Any]] = [
+        [
+            name,
+            f"{e.nats_per_char:.4f}",
+            f"{e.bits_per_char:.4f}",
+            f"{e.bits_per_byte:.4f}",
+            f"{e.perplexity:.4f}",
+            f"{e.characters:,}",
+        ]
+        for name, e in results.items()
+    ]
+    console.print_table(columns, rows, right=columns[1:])

@@ -1,0 +1,188 @@
+"""Options of the commands: the shared ones, and those that settings models give rise to."""
+
+import dataclasses
+import difflib
+import functools
+import inspect
+import os
+import tomllib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+import charrnn
+from charrnn import settings
+
+Settings = TypeVar("Settings")
+
+CHECKPOINT_DIR_HELP = "Folder the runs are kept in."
+
+
+def complete_model(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Offer the names of runs, then files and folders."""
+    folder = ctx.params.get("checkpoint_dir") or "checkpoints"
+    names = [name for name in charrnn.run_names(folder) if name.startswith(incomplete)]
+    return names + complete_path(incomplete)
+
+
+def complete_corpus(incomplete: str) -> list[str]:
+    """Offer the names of corpora, then files and folders."""
+    names = [name for name in charrnn.CORPORA if name.startswith(incomplete)]
+    return names + complete_path(incomplete)
+
+
+def complete_path(incomplete: str) -> list[str]:
+    """Offer the files and folders that begin like this; hidden ones when asked for."""
+    folder, start = os.path.split(incomplete)
+    try:
+        entries = sorted(os.scandir(folder or "."), key=lambda entry: entry.name)
+    except OSError:
+        return []
+    return [
+        os.path.join(folder, entry.name) + (os.sep if entry.is_dir() else "")  # noqa: PTH118
+        for entry in entries
+        if entry.name.startswith(start) and not (entry.name.startswith(".") and not start)
+    ]
+
+
+ModelArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[MODEL]",
+        help="A run's name, a run's folder, a checkpoint's folder or a model.safetensors; "
+        "left out, the newest run.",
+        autocompletion=complete_model,
+        show_default=False,
+    ),
+]
+CheckpointOption = Annotated[
+    str | None,
+    typer.Option(
+        "--checkpoint",
+        metavar="latest|best|STEP",
+        help="Which checkpoint of a run.",
+        show_default=False,
+    ),
+]
+CheckpointDirOption = Annotated[
+    Path,
+    typer.Option(
+        "--checkpoint-dir", metavar="FOLDER", envvar="CHARRNN_CHECKPOINT_DIR", is_eager=True,
+        help=CHECKPOINT_DIR_HELP,
+    ),
+]  # fmt: skip
+DeviceOption = Annotated[
+    str, typer.Option("--device", metavar="auto|cpu|cuda|mps", help="Where to compute.")
+]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, help="Threads of the CPU.", show_default=False),
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+UnknownOption = Annotated[
+    str,
+    typer.Option(
+        "--unknown",
+        metavar="error|skip|replace",
+        help="What becomes of characters that the model does not know.",
+    ),
+]
+
+CHECKPOINT_DIR = Path("checkpoints")
+
+
+def with_settings(
+    *models: type,
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command one option for each field of settings models.
+
+    The command receives those that were given, as the dictionary `given`, field name to value.
+    """
+    fields = [field for model in models for field in dataclasses.fields(model)]
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def wrapper(**options: Any) -> None:
+            values = {field.name: options.pop(field.name) for field in fields}
+            given = {name: value for name, value in values.items() if value is not None}
+            command(given=given, **options)
+
+        signature = inspect.signature(command)
+        own = [p for p in signature.parameters.values() if p.name != "given"]
+        own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
+        added = [_parameter(field) for field in fields]
+        wrapper.__signature__ = signature.replace(parameters=own + added)  # type: ignore[attr-defined]
+        wrapper.__annotations__ = {p.name: p.annotation for p in own + added}
+        return wrapper
+
+    return decorate
+
+
+def resolve(
+    model: type[Settings],
+    given: dict[str, Any],
+    config: dict[str, Any],
+    base: Settings | None = None,
+) -> Settings:
+    """Make settings: defaults (or base) < configuration file < flags. Raises SettingsError."""
+    names = {field.name for field in dataclasses.fields(model)}  # type: ignore[arg-type]
+    values = {} if base is None else {name: getattr(base, name) for name in names}
+    for layer in (config, given):
+        values |= {name: value for name, value in layer.items() if name in names}
+    return model(**values)
+
+
+def read_config(path: Path | None, *models: type) -> dict[str, Any]:
+    """Read a TOML file of settings; keys are the flags' names without the dashes before them.
+
+    Raises SettingsError for a file that cannot be read or a key that is no setting.
+    """
+    if path is None:
+        return {}
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise charrnn.SettingsError(f"--config {path}: {error.strerror or error}") from error
+    except ValueError as error:  # not TOML, or not UTF-8
+        raise charrnn.SettingsError(f"--config {path}: not TOML: {error}") from error
+    known = {field.name for model in models for field in dataclasses.fields(model)}
+    values = {key.replace("-", "_"): value for key, value in content.items()}
+    for key in values.keys() - known:
+        raise charrnn.SettingsError(f"--config {path}: {_no_setting(key, known)}")
+    return values
+
+
+def check_choice(flag: str, value: str, choices: Iterable[str]) -> None:
+    """Raise SettingsError unless value is one of the choices."""
+    if value not in choices:
+        raise charrnn.SettingsError(f"{flag} {value}: choose one of {', '.join(choices)}")
+
+
+def _parameter(field: "dataclasses.Field[Any]") -> inspect.Parameter:
+    kind, _ = settings.value_type(field)
+    flag = settings.flag(field.name)
+    names = [f"{flag}/--no-{flag[2:]}" if kind is bool else flag]
+    if field.metadata["short"]:
+        names.append(field.metadata["short"])
+    text = field.metadata["help"]
+    if kind is not bool and field.default is not None:
+        text += f" [default: {field.default}]"
+    option = typer.Option(*names, help=text, show_default=False)
+    return inspect.Parameter(
+        field.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[kind | None, option],
+    )
+
+
+def _no_setting(key: str, known: set[str]) -> str:
+    close = difflib.get_close_matches(key, known, n=1)
+    hint = (
+        f"; did you mean {settings.flag(close[0])[2:]}?" if close else "; see charrnn train --help"
+    )
+    return f"{settings.flag(key)[2:]} is no setting{hint}"

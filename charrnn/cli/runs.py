@@ -1,0 +1,54 @@
+"""`charrnn runs`."""
+
+from dataclasses import asdict
+
+import charrnn
+from charrnn.cli import options
+
+
+def runs(
+    checkpoint_dir: options.CheckpointDirOption = options.CHECKPOINT_DIR,
+    as_json: options.JsonOption = False,
+) -> None:
+    """List the runs under the checkpoint folder, the newest first."""
+    found = charrnn.runs(checkpoint_dir)
+    from charrnn.cli import console
+
+    if as_json:
+        console.print_json([_facts(run) for run in found])
+    elif not found:
+        console.say(f"no run in {checkpoint_dir}; start one with: charrnn train")
+    else:
+        columns = ("run", "step", "best", "at step", "corpus", "model", "saved")
+        console.print_table(
+            columns, [_row(run) for run in found], right=("step", "best", "at step")
+        )
+
+
+def _row(run: "charrnn.Run") -> list[str]:
+    latest, best = run.latest.manifest, run.best.manifest
+    model = latest.model
+    return [
+        run.name,
+        f"{latest.step:,}",
+        "-" if best.val_loss is None else f"{best.val_loss:.4f}",
+        f"{best.step:,}",
+        latest.corpus.name,
+        f"{model.num_layers} x {model.hidden_size} {model.cell}",
+        latest.saved_at[:16].replace("T", " "),
+    ]
+
+
+def _facts(run: "charrnn.Run") -> dict[str, object]:
+    latest, best = run.latest.manifest, run.best.manifest
+    return {
+        "run": run.name,
+        "folder": str(run.path),
+        "step": latest.step,
+        "best_step": best.step,
+        "best_val_loss": best.val_loss,
+        "checkpoints": [c.step for c in run.checkpoints],
+        "corpus": latest.corpus.name,
+        "model": asdict(latest.model),
+        "saved_at": latest.saved_at,
+    }

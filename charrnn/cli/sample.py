@@ -1,0 +1,114 @@
+"""`charrnn sample`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import charrnn
+from charrnn.cli import options
+from charrnn.cli.terminal import harmless
+
+
+@options.with_settings(charrnn.SamplingConfig)
+def sample(
+    model: options.ModelArgument = None,
+    prompt: Annotated[
+        str, typer.Option("-p", "--prompt", help="Text to go on from; - reads it from stdin.")
+    ] = "",
+    prompt_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="A file with the text to go on from.", show_default=False
+        ),
+    ] = None,
+    unknown: options.UnknownOption = "error",
+    echo: Annotated[bool, typer.Option("--echo/--no-echo", help="Print the prompt first.")] = True,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="Write to a file.", show_default=False),
+    ] = None,
+    as_json: options.JsonOption = False,
+    checkpoint: options.CheckpointOption = None,
+    checkpoint_dir: options.CheckpointDirOption = options.CHECKPOINT_DIR,
+    device: Annotated[
+        str, typer.Option(metavar="auto|cpu", help="Where to compute; sampling runs on the CPU.")
+    ] = "auto",
+    threads: options.ThreadsOption = None,
+    quiet: options.QuietOption = False,
+    verbose: options.VerboseOption = False,
+    *,
+    given: dict[str, Any],
+) -> None:
+    """Write text with a trained model, on stdout and nothing else there.
+
+    The same model, prompt, settings and seed write the same text on the same machine with as many
+    threads.
+    """
+    options.check_choice("--device", device, ("auto", "cpu"))
+    options.check_choice("--unknown", unknown, ("error", "skip", "replace"))
+    config = options.resolve(charrnn.SamplingConfig, given, {})
+    text = _read_prompt(prompt, prompt_file)
+    loaded = charrnn.load(model, checkpoint=checkpoint, checkpoint_dir=checkpoint_dir)
+    with charrnn.blas_threads(threads):
+        generation = loaded.sample(text, config, unknown=unknown)  # type: ignore[arg-type]
+        if verbose and not quiet:
+            typer.echo(f"{loaded.path}, seed {generation.seed}", err=True)
+        if as_json or output:
+            _write_whole(generation, text if echo else "", output, as_json)
+        else:
+            _stream(generation, text if echo else "")
+
+
+def _read_prompt(prompt: str, file: Path | None) -> str:
+    if file is not None and prompt:
+        raise charrnn.SettingsError("give --prompt or --prompt-file, not both")
+    if file is not None:
+        return charrnn.read_text(file)
+    if prompt != "-":
+        return prompt
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise charrnn.SettingsError(f"--prompt -: not UTF-8 at byte {error.start:,}") from error
+
+
+def _stream(generation: "charrnn.Generation", prompt: str) -> None:
+    terminal = sys.stdout.isatty()
+    show = harmless if terminal else str
+    if not terminal:  # a terminal knows its encoding; a pipe or file gets UTF-8 everywhere
+        sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
+    sys.stdout.write(show(prompt))
+    for piece in generation:
+        sys.stdout.write(show(piece))
+        sys.stdout.flush()
+    if terminal:
+        sys.stdout.write("\n")
+
+
+def _write_whole(
+    generation: "charrnn.Generation", prompt: str, output: Path | None, as_json: bool
+) -> None:
+    text = prompt + "".join(generation)
+    if as_json:
+        text = json.dumps(_result(generation, text), ensure_ascii=False) + "\n"
+    if output is None:
+        sys.stdout.write(text)
+        return
+    try:
+        output.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise charrnn.CharrnnError(f"-o {output}: {error.strerror or error}") from error
+
+
+def _result(generation: "charrnn.Generation", text: str) -> dict[str, Any]:
+    return {
+        "text": text,
+        "log_probability": generation.log_probability,
+        "characters": generation.characters,
+        "seed": generation.seed,
+        "temperature": generation.config.temperature,
+        "stop_reason": generation.stop_reason,
+    }

@@ -1,0 +1,54 @@
+"""Ctrl-C and its relatives."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import typer
+
+import charrnn
+
+_SIGNALS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
+
+
+class Interrupt:
+    """Turns a signal into a wish to stop, which training asks for after each step.
+
+    Before training has begun there is nothing to save, and a second signal means it: both leave
+    at once, with exit code 128 + the signal's number. SIGHUP counts as SIGTERM.
+    """
+
+    def __init__(self) -> None:
+        self.exit_code: int | None = None
+        self._training = False
+
+    def __call__(self) -> bool:
+        """Return whether to stop."""
+        return self.exit_code is not None
+
+    def observe(self, event: "charrnn.events.Event") -> None:
+        """Follow the run's events, to know when training begins."""
+        if event.kind == "start":
+            self._training = True
+
+    def handle(self, number: int, _frame: FrameType | None) -> None:
+        """Take a signal."""
+        code = 128 + (signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
+        if not self._training or self.exit_code is not None:
+            raise typer.Exit(code)
+        self.exit_code = code
+
+
+@contextmanager
+def interruptible() -> Iterator[Interrupt]:
+    """Handle SIGINT, SIGTERM and SIGHUP by an Interrupt for a while."""
+    interrupt = Interrupt()
+    before = {number: signal.signal(number, interrupt.handle) for number in _SIGNALS}
+    try:
+        yield interrupt
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

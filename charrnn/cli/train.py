@@ -1,0 +1,83 @@
+"""`charrnn train`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import charrnn
+from charrnn.cli import options
+from charrnn.cli.signals import interruptible
+
+
+@options.with_settings(charrnn.ModelConfig, charrnn.TrainingConfig, charrnn.CorpusConfig)
+def train(
+    corpus: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[CORPUS]...",
+            help="Text files, or the name of a corpus (see charrnn corpora); left out, the "
+            "built-in one, Python source.",
+            autocompletion=options.complete_corpus,
+            show_default=False,
+        ),
+    ] = None,
+    run: Annotated[
+        str | None,
+        typer.Option(help="The run's name; default: after the corpus.", show_default=False),
+    ] = None,
+    init_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Start from the weights of this model; characters new to it are added.",
+            autocompletion=options.complete_model,
+            show_default=False,
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.toml", help="Settings to use where no flag is given.", show_default=False
+        ),
+    ] = None,
+    checkpoint_dir: options.CheckpointDirOption = options.CHECKPOINT_DIR,
+    device: options.DeviceOption = "auto",
+    threads: options.ThreadsOption = None,
+    quiet: options.QuietOption = False,
+    verbose: options.VerboseOption = False,
+    *,
+    given: dict[str, Any],
+) -> None:
+    """Train a new run.
+
+    It can be stopped with Ctrl-C at any time; charrnn resume goes on exactly there.
+    """
+    models = (charrnn.ModelConfig, charrnn.TrainingConfig, charrnn.CorpusConfig)
+    file = options.read_config(config, *models)
+    parent = charrnn.load(init_from, checkpoint_dir=checkpoint_dir) if init_from else None
+    model = options.resolve(charrnn.ModelConfig, given, file, parent.config if parent else None)
+    training = options.resolve(charrnn.TrainingConfig, given, file)
+    text = options.resolve(charrnn.CorpusConfig, given, file, parent.text if parent else None)
+    from charrnn.cli.console import TrainingView
+
+    view = TrainingView(quiet=quiet, verbose=verbose, checkpoint_dir=checkpoint_dir)
+    with interruptible() as interrupt:
+        try:
+            charrnn.train(
+                corpus or (),
+                text=text,
+                model=model,
+                training=training,
+                run=run,
+                checkpoint_dir=checkpoint_dir,
+                init_from=init_from,
+                device=device,
+                threads=threads,
+                observers=(interrupt.observe, view),
+                stop=interrupt,
+            )
+        finally:
+            view.close()
+    if interrupt.exit_code is not None:
+        raise typer.Exit(interrupt.exit_code)
