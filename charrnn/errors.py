@@ -28,8 +28,8 @@ class UnknownCharacterError(CharrnnError):
         self.character = character
         self.position = position
         super().__init__(
-            f"the model does not know {describe(character)}, character {position + 1:,} of the text; leave "
-            "it out, or pass --unknown skip or --unknown replace"
+            f"the model does not know {describe(character)}, character {position + 1:,} of the "
+            "text; leave it out, or pass --unknown skip or --unknown replace"
         )
 
 

@@ -79,8 +79,11 @@ def _fresh(
     whole = targets // context * context  # symbols in whole blocks; a shorter block is left over
     total = 0.0
     for first, last in ((0, whole), (whole, targets)):
-        inputs = symbols[first:last].view(-1, min(context, max(last - first, 1))).T
-        wanted = symbols[first + 1 : last + 1].view(inputs.shape[::-1]).T
+        length = min(context, last - first)
+        if length == 0:
+            continue
+        inputs = symbols[first:last].view(-1, length).T
+        wanted = symbols[first + 1 : last + 1].view(-1, length).T
         for some in torch.arange(inputs.shape[1]).split(FRESH_LANES):
             state = model.start(len(some))
             nats, _ = _score(model, inputs[:, some], wanted[:, some], state, on_progress)

@@ -13,7 +13,7 @@ import torch
 import charrnn
 from charrnn.checkpoint.format import FORMAT, CorpusRecord, Manifest, SavedModel, write_checkpoint
 from charrnn.checkpoint.store import Run, retire
-from charrnn.errors import CheckpointError, CorpusError
+from charrnn.errors import CheckpointError, CorpusError, RunError
 from charrnn.evaluation import total_nats
 from charrnn.generation.config import SamplingConfig
 from charrnn.generation.stepper import Stepper
@@ -115,6 +115,11 @@ def _restore(plan: Plan, trainer: Trainer, saved: TrainerState) -> None:
             f"{plan.run.path}: the trainer's state in its checkpoint cannot be read ({error}); "
             "resume from another: --checkpoint STEP"
         ) from error
+    if (reason := trainer.limit_reached()) is not None:
+        raise RunError(
+            f"run {plan.run.name} is finished ({reason}) after {trainer.step:,} steps; raise "
+            "--steps, --epochs or --minutes to go on with it"
+        )
 
 
 def _hooks(plan: Plan, model: LanguageModel, stop: Callable[[], bool]) -> Hooks:

@@ -199,7 +199,7 @@ def _manifest(path: Path, data: bytes) -> Manifest:
                 "files": {name: FileRecord(**record) for name, record in content["files"].items()},
             }
         )
-        _check_types(manifest, corpus, *manifest.files.values())
+        _check_types(manifest, manifest.corpus, *manifest.files.values())
     except CheckpointError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:

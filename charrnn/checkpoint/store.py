@@ -137,9 +137,13 @@ def find_checkpoint(
     run = _find_run(model, checkpoint_dir)
     if run is not None:
         return run.at(which or default).path / MODEL_FILE
-    path = Path(model or "")
-    file = path / MODEL_FILE if path.is_dir() else path
-    if not file.is_file():
+    try:
+        path = Path(model or "")
+        file = path / MODEL_FILE if path.is_dir() else path
+        found = file.is_file()
+    except OSError:  # a name that no file can have
+        found = False
+    if not found:
         raise _no_model(str(model), checkpoint_dir)
     if which is not None:
         raise RunError(f"{model} is one checkpoint already; --checkpoint is for a run")
@@ -202,4 +206,4 @@ def _no_model(model: str, checkpoint_dir: Path) -> RunError:
         if names
         else f"{checkpoint_dir} has none"
     )
-    return RunError(f"no run, checkpoint or model file {model!r}; {known}")
+    return RunError(f"no run, checkpoint or model file {model[:80]!r}; {known}")

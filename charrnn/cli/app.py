@@ -81,4 +81,4 @@ for name, function in _COMMANDS.items():
 
 def main() -> None:
     """Run the command line."""
-    app()
+    app(prog_name="charrnn")

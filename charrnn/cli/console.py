@@ -125,7 +125,7 @@ class TrainingView:
             case events.StepEvent():
                 self._step(event)
             case events.EvaluationEvent():
-                self._print(_evaluation_line(event, self._unit))
+                self._print(_evaluation_line(event))
             case events.SampleEvent():
                 self._print(_sample_block(event.text))
             case events.CheckpointEvent() if self._verbose:
@@ -229,11 +229,11 @@ def _summary(event: events.StartEvent) -> dict[str, str]:
     return facts
 
 
-def _evaluation_line(event: events.EvaluationEvent, unit: str) -> Text:
+def _evaluation_line(event: events.EvaluationEvent) -> Text:
     train = "" if not math.isfinite(event.train_loss) else f"  train {event.train_loss:.4f}"
     line = (
-        f"step {event.step:>6,}  epoch {event.epoch:5.2f}  {duration(event.seconds):>7}"
-        f"{train}  val {_loss(event.val_loss, unit)}"
+        f"step {event.step:>6,}  epoch {event.epoch:5.2f}  {duration(event.seconds):>6}"
+        f"{train}  val {event.val_loss:.4f} ({bits(event.val_loss):.3f} bits)"
     )
     return Text(line).append("  best" if event.best else "", style="green")
 

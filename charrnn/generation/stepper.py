@@ -73,7 +73,8 @@ def layer_norm(x: Floats, gain: Floats) -> Floats:
     """Normalise each row of x, (B, N), to mean 0 and variance 1, times a gain (N,)."""
     centred = x - x.mean(axis=1, keepdims=True)
     variance = np.square(centred).mean(axis=1, keepdims=True)
-    return centred / np.sqrt(variance + NORM_EPS) * gain
+    normalised: Floats = centred / np.sqrt(variance + NORM_EPS) * gain
+    return normalised
 
 
 def lstm(w: Weights, _: ModelConfig, x: Floats, state: State) -> State:

@@ -93,8 +93,8 @@ def normalise_newlines(text: str) -> str:
 def _check_file(path: Path, source: str) -> None:
     try:
         is_folder, exists = path.is_dir(), path.exists()
-    except (OSError, ValueError) as error:  # a name too long, or with a NUL in it
-        raise CorpusError(f"{source[:80]!r} is not a file name: {error}") from error
+    except (OSError, ValueError) as error:  # a name too long, or a link to itself
+        raise CorpusError(f"{source[:80]!r} cannot be opened: {error}") from error
     if is_folder:
         raise CorpusError(
             f"{path} is a folder; name the text files in it, for instance {path}/*.txt"

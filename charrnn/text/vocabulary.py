@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.errors import CheckpointError, CorpusError, UnknownCharacterError
+from charrnn.errors import CheckpointError, UnknownCharacterError
 
 Ids = npt.NDArray[np.integer[Any]]
 Unknown = Literal["error", "skip", "replace"]
@@ -19,14 +19,8 @@ MAX_SYMBOLS = 0x110000 + 1
 
 
 def code_points(text: str) -> npt.NDArray[np.uint32]:
-    """Return the Unicode code points of a text, (N,). Raises CorpusError for a lone surrogate."""
-    try:
-        return np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
-    except UnicodeEncodeError as error:
-        raise CorpusError(
-            f"the text holds a lone surrogate (U+{ord(text[error.start]):04X}) at character "
-            f"{error.start + 1:,}, which is not a character; remove it"
-        ) from error
+    """Return the Unicode code points of a text, (N,)."""
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
 
 
 def smallest_dtype(size: int) -> npt.DTypeLike:
@@ -69,7 +63,7 @@ class Vocabulary:
             if self.unit == "byte"
             else code_points(text)
         )
-        return self._ids[np.minimum(codes, len(self._ids) - 1)]
+        return self._ids[np.minimum(codes, np.uint32(len(self._ids) - 1))]
 
     def encode(self, text: str, unknown: Unknown = "error") -> npt.NDArray[np.int32]:
         """Map a text to ids, (N,).
@@ -80,7 +74,7 @@ class Vocabulary:
         """
         try:
             ids = self.lookup(text)
-        except UnicodeEncodeError as error:
+        except UnicodeEncodeError as error:  # a lone surrogate has no bytes
             raise UnknownCharacterError(text[error.start], error.start) from error
         missing = np.flatnonzero(ids < 0)
         if len(missing) == 0:

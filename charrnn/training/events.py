@@ -9,14 +9,14 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TextIO
+from typing import Any, ClassVar, Literal, TextIO
 
 
 @dataclass(frozen=True)
 class StartEvent:
     """A run begins, or goes on after `step` steps."""
 
-    kind: ClassVar[str] = "start"
+    kind: ClassVar[Literal["start"]] = "start"
     step: int
     run: str
     folder: str
@@ -45,7 +45,7 @@ class StepEvent:
     since the run began, evaluations and saving left out. progress: share of the run that is over.
     """
 
-    kind: ClassVar[str] = "step"
+    kind: ClassVar[Literal["step"]] = "step"
     step: int
     epoch: float
     loss: float
@@ -60,7 +60,7 @@ class StepEvent:
 class EvaluationEvent:
     """The validation part was evaluated with carried state. train_loss: mean since the last."""
 
-    kind: ClassVar[str] = "evaluation"
+    kind: ClassVar[Literal["evaluation"]] = "evaluation"
     step: int
     epoch: float
     seconds: float
@@ -73,7 +73,7 @@ class EvaluationEvent:
 class SampleEvent:
     """The model as it is wrote a text."""
 
-    kind: ClassVar[str] = "sample"
+    kind: ClassVar[Literal["sample"]] = "sample"
     step: int
     text: str
 
@@ -82,7 +82,7 @@ class SampleEvent:
 class CheckpointEvent:
     """A checkpoint was committed."""
 
-    kind: ClassVar[str] = "checkpoint"
+    kind: ClassVar[Literal["checkpoint"]] = "checkpoint"
     step: int
     path: str
 
@@ -91,7 +91,7 @@ class CheckpointEvent:
 class WarningEvent:
     """Something the user should know; the run goes on."""
 
-    kind: ClassVar[str] = "warning"
+    kind: ClassVar[Literal["warning"]] = "warning"
     step: int
     message: str
 
@@ -104,7 +104,7 @@ class EndEvent:
     best_step, best_loss: of the best evaluation, None where there was none.
     """
 
-    kind: ClassVar[str] = "end"
+    kind: ClassVar[Literal["end"]] = "end"
     step: int
     reason: str
     seconds: float

@@ -209,8 +209,8 @@ class Trainer:
         self._emit(end)
         return end
 
-    def _finished(self) -> str | None:
-        """Return why the run ends here, None where it goes on."""
+    def limit_reached(self) -> str | None:
+        """Return the limit that the run has come to, None where it has not come to any."""
         config = self.config
         if config.step_limit is not None and self.step >= config.step_limit:
             return "steps"
@@ -220,7 +220,11 @@ class Trainer:
             return "minutes"
         if 0 < config.patience <= self.record.stale:
             return "patience"
-        return "interrupted" if self.hooks.stop() else None
+        return None
+
+    def _finished(self) -> str | None:
+        """Return why the run ends here, None where it goes on."""
+        return self.limit_reached() or ("interrupted" if self.hooks.stop() else None)
 
     def _due(self, every: int) -> bool:
         return every > 0 and self.step % every == 0

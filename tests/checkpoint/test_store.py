@@ -1,0 +1,108 @@
+"""Runs found by name and path; what is kept and what is retired."""
+
+from pathlib import Path
+
+import pytest
+
+import charrnn
+from charrnn.checkpoint.store import find_checkpoint, new_run
+from charrnn.errors import RunError
+from charrnn.model.config import ModelConfig
+from charrnn.training.config import TrainingConfig
+
+
+def step_of(path: Path) -> int:
+    return int(path.parent.name.removeprefix("step-"))
+
+
+def test_a_model_is_found_by_name_folder_checkpoint_and_file(
+    trained: charrnn.TrainingResult,
+) -> None:
+    folder, directory = trained.folder, trained.folder.parent
+    best = trained.end.best_step
+    for run in ("river", str(folder), None):
+        assert step_of(find_checkpoint(run, directory, None, "best")) == best
+        assert step_of(find_checkpoint(run, directory, None, "latest")) == 60
+        assert step_of(find_checkpoint(run, directory, "20", "best")) == 20
+    for path in (folder / "step-00000020", folder / "step-00000020" / "model.safetensors"):
+        assert step_of(find_checkpoint(str(path), directory, None, "best")) == 20
+
+
+@pytest.mark.parametrize(
+    ("model", "which", "message"),
+    [
+        ("lake", None, r"no run, checkpoint or model file 'lake'; runs in .*: river"),
+        ("river", "21", r"no checkpoint '21'; there are latest, best, 20, 40, 60"),
+        ("x" * 5000, None, "no run, checkpoint or model file"),
+        ("a\0b", None, "no run, checkpoint or model file"),
+        ("", None, "no run, checkpoint or model file"),
+    ],
+)
+def test_what_is_not_there_is_named(
+    trained: charrnn.TrainingResult, model: str, which: str | None, message: str
+) -> None:
+    with pytest.raises(RunError, match=message):
+        find_checkpoint(model, trained.folder.parent, which, "best")
+
+
+def test_an_empty_folder_says_how_to_begin(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"no run with a checkpoint in .*; start one: charrnn train"):
+        find_checkpoint(None, tmp_path / "nowhere", None, "best")
+
+
+def test_runs_are_named_after_their_corpus_and_numbered(tmp_path: Path) -> None:
+    assert new_run(tmp_path, None, "war and peace").name == "war-and-peace"
+    (tmp_path / "novel").mkdir()
+    (tmp_path / "novel-2").mkdir()
+    assert new_run(tmp_path, None, "novel").name == "novel-3"
+    assert new_run(tmp_path, None, "...").name == "run"
+    assert new_run(tmp_path, None, "紅樓夢").name == "紅樓夢"
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "/etc", "new\nline", "\x1b[31m"])
+def test_a_name_that_is_no_folder_name_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(RunError, match="--run"):
+        new_run(tmp_path, name, "novel")
+
+
+def test_a_run_is_not_written_over(trained: charrnn.TrainingResult) -> None:
+    with pytest.raises(
+        RunError, match=r"'river' is in .* already; go on with: charrnn resume river"
+    ):
+        new_run(trained.folder.parent, "river", "river")
+
+
+@pytest.mark.parametrize("keep", [1, 2])
+def test_the_latest_and_the_best_are_kept(corpus: Path, tmp_path: Path, keep: int) -> None:
+    """The rate is so high at first that the best evaluation is not among the last."""
+    result = charrnn.train(
+        corpus,
+        model=ModelConfig(hidden_size=16, embedding_size=8),
+        training=TrainingConfig(
+            steps=30, eval_every=5, save_every=5, keep=keep, batch_size=4, seq_length=16,
+            schedule="constant", learning_rate=0.3, warmup=0,
+        ),
+        checkpoint_dir=tmp_path,
+    )  # fmt: skip
+    (run,) = charrnn.runs(tmp_path)
+    latest = [5 * n for n in range(1, 7)][-keep:]
+    assert result.end.best_step is not None
+    expected = sorted({*latest, result.end.best_step})
+    assert [c.step for c in run.checkpoints] == expected
+    assert run.best.step == result.end.best_step
+
+
+def test_a_damaged_checkpoint_does_not_hide_the_others(corpus: Path, tmp_path: Path) -> None:
+    charrnn.train(
+        corpus,
+        model=ModelConfig(hidden_size=4),
+        training=TrainingConfig(steps=4, save_every=2),
+        checkpoint_dir=tmp_path,
+    )
+    (run,) = charrnn.runs(tmp_path)
+    (run.checkpoint_folder(4) / "manifest.json").write_text("{")
+    (run,) = charrnn.runs(tmp_path)
+    assert [c.step for c in run.checkpoints] == [2]
+    findings = charrnn.verify(run.path)
+    assert findings[run.checkpoint_folder(2)] is None
+    assert "not a manifest" in str(findings[run.checkpoint_folder(4)])

@@ -1,0 +1,299 @@
+"""The commands as a user runs them: what is on stdout, what on stderr, and the exit code."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import charrnn
+from tests.conftest import ROOT, TEXT, Command
+
+SMALL = (
+    "--hidden-size", 16, "--embedding-size", 8, "--batch-size", 4, "--seq-length", 16,
+)  # fmt: skip
+
+
+@pytest.fixture
+def folder(trained: charrnn.TrainingResult) -> Path:
+    return trained.folder.parent
+
+
+def test_train_resume_sample_eval_info_runs(command: Command, tmp_path: Path) -> None:
+    """The main job, with an environment variable for the folder."""
+    (tmp_path / "novel.txt").write_text(TEXT)
+    where = {"CHARRNN_CHECKPOINT_DIR": "my runs"}
+    first = command("train", "novel.txt", *SMALL, "--steps", 20, "--eval-every", 10, **where)
+    assert (first.returncode, first.stdout) == (0, ""), first.stderr
+    assert "step     10" in first.stderr
+    assert "charrnn sample novel --checkpoint-dir 'my runs' --temperature 0.8" in first.stderr
+
+    more = command("resume", "--steps", 30, **where)
+    assert (more.returncode, more.stdout) == (0, ""), more.stderr
+    assert "after step 20" in more.stderr
+
+    text = command("sample", "-p", "The ", "-n", 30, "--seed", 1, **where)
+    assert (text.returncode, text.stderr) == (0, "")
+    assert text.stdout.startswith("The ")
+    assert len(text.stdout) == 34
+
+    scored = command("eval", "novel", "novel.txt", "--json", **where)
+    assert scored.returncode == 0, scored.stderr
+    assert json.loads(scored.stdout).keys() >= {
+        "nats_per_char", "bits_per_char", "bits_per_byte", "perplexity", "characters",
+    }  # fmt: skip
+
+    about = json.loads(command("info", "--json", **where).stdout)
+    assert about["model"]["hidden_size"] == 16
+    listed = json.loads(command("runs", "--json", **where).stdout)
+    assert [(run["run"], run["step"]) for run in listed] == [("novel", 30)]
+
+
+def test_quiet_is_quiet(command: Command, corpus: Path) -> None:
+    done = command("train", corpus, *SMALL, "--steps", 3, "--quiet")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_settings_file_stands_between_defaults_and_flags(
+    command: Command, corpus: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "c.toml").write_text(
+        'cell = "gru"\nhidden-size = 12\nsteps = 2\nembedding_size = 3\n'
+    )
+    assert command("train", corpus, "--config", "c.toml", "--hidden-size", 10).returncode == 0
+    about = json.loads(command("info", "--json").stdout)
+    assert about["model"]["cell"] == "gru"
+    assert about["model"]["hidden_size"] == 10
+    assert about["model"]["embedding_size"] == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("hiden-size = 3", "hiden-size is no setting; did you mean hidden-size?"),
+        ("hidden-size = 'big'", "--hidden-size big: must be a whole number"),
+        ("hidden-size", "not TOML"),
+        ("", "c.toml: No such file"),
+    ],
+)
+def test_a_settings_file_that_is_wrong_says_so(
+    command: Command, tmp_path: Path, content: str, message: str
+) -> None:
+    if content:
+        (tmp_path / "c.toml").write_text(content)
+    done = command("train", "--config", "c.toml")
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+WRONG = [
+    (("train", "nowhere.txt"), 1, "no file and no corpus is called 'nowhere.txt'"),
+    (("train", "--steps", "-1"), 2, "--steps -1: must be at least 1"),
+    (("train", "--steps", "many"), 2, "many"),
+    (("train", "--cell", "transformer"), 2, "transformer"),
+    (("train", "--colour"), 2, "No such option"),
+    (("train", "--device", "cuda:9", "tiny.txt"), 1, "--device cuda:9: not available"),
+    (("train", "tiny.txt"), 1, "at least 10 are needed"),
+    (("train", "--init-from", "nobody"), 1, "no run, checkpoint or model file 'nobody'"),
+    (("paint",), 2, "paint"),
+    (("resume",), 1, "no run with a checkpoint in checkpoints; start one: charrnn train"),
+    (("sample", "tiny.txt"), 1, "not a readable safetensors file"),
+    (("sample", "-t", "-1"), 2, "--temperature -1.0: must be at least 0"),
+    (("sample", "-t", "nan"), 2, "--temperature nan: must be a finite number"),
+    (("sample", "--device", "cuda"), 2, "--device cuda: choose one of auto, cpu"),
+    (("sample", "--unknown", "guess"), 2, "--unknown guess: choose one of"),
+    (("sample", "-p", "a", "--prompt-file", "tiny.txt"), 2, "--prompt or --prompt-file, not both"),
+    (("eval", "--context", "0"), 2, "--context 0: carried, or a number"),
+    (("eval", "--context", "some"), 2, "--context some: carried, or a number"),
+    (("info", "nobody"), 1, "no run, checkpoint or model file 'nobody'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "code", "message"), WRONG)
+def test_a_mistake_is_one_or_two_lines_and_an_exit_code(
+    command: Command, tmp_path: Path, arguments: tuple[str, ...], code: int, message: str
+) -> None:
+    (tmp_path / "tiny.txt").write_text("tiny")
+    done = command(*arguments)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert message in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    if code == 1:
+        assert done.stderr.count("\n") == 1
+
+
+def test_prompts_come_from_flags_files_and_pipes(
+    command: Command, folder: Path, tmp_path: Path
+) -> None:
+    where = ("--checkpoint-dir", folder, "--seed", 5, "-n", 20)
+    by_flag = command("sample", *where, "-p", "The stones\n").stdout
+    (tmp_path / "p.txt").write_bytes(b"The stones\r\n")
+    assert command("sample", *where, "--prompt-file", "p.txt").stdout == by_flag
+    assert command("sample", *where, "-p", "-", stdin="The stones\n").stdout == by_flag
+    assert command("sample", *where, "-p", "The stones\n", "--no-echo").stdout == by_flag[11:]
+    bad = command("sample", *where, "-p", "-", stdin=b"caf\xe9")
+    assert (bad.returncode, bad.stderr) == (2, "error: --prompt -: not UTF-8 at byte 3\n")
+    unknown = command("sample", *where, "-p", "Thé")
+    assert unknown.returncode == 1
+    assert "'é' (U+00E9), character 3" in unknown.stderr
+    assert command("sample", *where, "-p", "Thé", "--unknown", "skip").stdout.startswith("Thé")
+
+
+def test_sampling_to_json_and_to_a_file(command: Command, folder: Path, tmp_path: Path) -> None:
+    where = ("--checkpoint-dir", folder, "-n", 20, "-p", "The")
+    result = json.loads(command("sample", *where, "--json").stdout)
+    assert result.keys() >= {"text", "log_probability", "seed", "stop_reason"}
+    again = command("sample", *where, "--seed", result["seed"])
+    assert again.stdout == result["text"]
+    done = command("sample", *where, "--seed", result["seed"], "-o", "out.txt")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert (tmp_path / "out.txt").read_text() == result["text"]
+    refused = command("sample", *where, "-o", "no/such/folder.txt")
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+
+
+def test_several_texts_are_a_list(command: Command, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("The river")
+    (tmp_path / "b.txt").write_text("The stones")
+    where = ("--checkpoint-dir", folder)
+    two = json.loads(command("eval", "river", "a.txt", "b.txt", "--json", *where).stdout)
+    assert [(result["text"], result["characters"]) for result in two] == [
+        ("a.txt", 8),
+        ("b.txt", 9),
+    ]
+    table = command("eval", "river", "a.txt", *where)
+    assert "nats/char" in table.stdout
+    (tmp_path / "c.txt").write_text("Ω")
+    wrong = command("eval", "river", "c.txt", *where)
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (1, 1)
+    assert "c.txt: the model does not know 'Ω'" in wrong.stderr
+
+
+def test_info_verifies(command: Command, corpus: Path, tmp_path: Path) -> None:
+    assert command("train", corpus, *SMALL, "--steps", 4, "--save-every", 2, "-q").returncode == 0
+    sound = command("info", "--verify")
+    assert sound.returncode == 0
+    assert sound.stdout.count("sound") == 2
+    path = tmp_path / "checkpoints" / "river" / "step-00000002" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    damaged = command("info", "--verify", "--json")
+    assert damaged.returncode == 1
+    assert "damaged" in json.loads(damaged.stdout)[0]["finding"]
+
+
+def test_no_control_character_reaches_the_terminal(command: Command, tmp_path: Path) -> None:
+    """Names and vocabularies may hold anything."""
+    (tmp_path / "esc.txt").write_text("\x1b[31mred\x07 " * 100)
+    trained = command("train", "esc.txt", *SMALL, "--steps", 2, "--sample-every", 1)
+    about = command("info")
+    for text in (trained.stderr, about.stdout, about.stderr):
+        assert "\x1b[31m" not in text
+        assert "\x07" not in text
+
+
+def test_a_reader_who_has_enough_ends_the_writer_quietly(folder: Path) -> None:
+    arguments = ("sample", "-n", "100000", "--checkpoint-dir", str(folder))
+    with subprocess.Popen(
+        [sys.executable, "-m", "charrnn", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+    ) as writer:
+        assert writer.stdout is not None
+        assert writer.stderr is not None
+        writer.stdout.read(10)
+        writer.stdout.close()
+        assert writer.stderr.read() == b""
+        assert writer.wait(60) == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGTERM to send on Windows")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_and_says_how_to_go_on(
+    corpus: Path, tmp_path: Path, command: Command, number: signal.Signals, code: int
+) -> None:
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "charrnn",
+            "train",
+            str(corpus),
+            *map(str, SMALL),
+            "--steps",
+            "100000",
+        ],
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    log = tmp_path / "checkpoints" / "river" / "log.jsonl"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (
+        log.exists() and log.read_text().count('"step"') > 5
+    ):
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "charrnn resume river" in errors.decode()
+    assert "Traceback" not in errors.decode()
+    steps = [json.loads(line)["step"] for line in log.read_text().splitlines()]
+    (run,) = charrnn.runs(tmp_path / "checkpoints")
+    assert run.latest.step == steps[-1] > 0
+    again = command("resume", "--steps", steps[-1] + 2)
+    assert again.returncode == 0, again.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals on Windows")
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_no_line_on_a_terminal_is_wider_than_it(corpus: Path, tmp_path: Path, columns: int) -> None:
+    """The bar and the lines above it fit; a line of a sample or a path may wrap."""
+    shown = _in_terminal(
+        ["train", str(corpus), *map(str, SMALL), "--steps", "40", "--eval-every", "20"],
+        tmp_path,
+        columns,
+    )
+    assert "40" in shown
+    bars = [part for part in shown.replace("\n", "\r").split("\r") if "%|" in part]
+    assert bars
+    assert all(len(bar) <= columns for bar in bars)
+    assert "loss" in bars[-1]
+
+
+def _in_terminal(arguments: list[str], cwd: Path, columns: int) -> str:
+    """Run charrnn with stderr on a terminal of that width; returns what it showed."""
+    import fcntl
+    import struct
+    import termios
+
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "charrnn", *arguments],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        cwd=cwd,
+        env={k: v for k, v in os.environ.items() if k != "COLUMNS"}
+        | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1", "TERM": "dumb"},
+    )
+    os.close(slave)
+    shown = b""
+    while True:
+        try:
+            data = os.read(master, 4096)
+        except OSError:  # the other end is closed
+            break
+        if not data:
+            break
+        shown += data
+    os.close(master)
+    assert process.wait(60) == 0
+    return shown.decode()

@@ -1,0 +1,111 @@
+"""What answers without torch, and what is offered while typing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import charrnn
+from tests.conftest import Command
+
+# Runs the command line in a process and reports on stderr which heavy modules it imported.
+PROBE = """
+import sys
+from charrnn.cli.app import app
+try:
+    app(sys.argv[1:])
+finally:
+    heavy = {"torch", "numpy", "rich", "tqdm"} & sys.modules.keys()
+    print("imported:", *sorted(heavy), file=sys.stderr)
+"""
+
+
+def imported(*arguments: str, cwd: Path) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        check=False,
+    )
+    return set(done.stderr.rpartition("imported:")[2].split())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--help",),
+        ("--version",),
+        ("train", "--help"),
+        ("sample", "--help"),
+        ("train", "--hidden-size", "0"),
+        ("train", "--hidden-size", "x"),
+        ("train", "--no-such-option"),
+        ("train", "--config", "nowhere.toml"),
+        ("sample", "--temperature", "-1"),
+        ("eval", "--context", "0"),
+        ("no-such-command",),
+    ],
+)
+def test_help_and_usage_errors_import_nothing_heavy(
+    arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    assert imported(*arguments, cwd=tmp_path) == set()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("sample", "-n", "5"),
+        ("sample", "-n", "5", "--json"),
+        ("info",),
+        ("info", "--verify"),
+        ("runs",),
+        ("corpora",),
+    ],
+)
+def test_what_needs_no_torch_does_without(
+    arguments: tuple[str, ...], trained: charrnn.TrainingResult
+) -> None:
+    assert "torch" not in imported(*arguments, cwd=trained.folder.parent.parent)
+
+
+def test_import_charrnn_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, charrnn; charrnn.ModelConfig; charrnn.CORPORA; charrnn.run_names;"
+        "print({'torch', 'numpy'} & sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+def test_every_public_name_is_there() -> None:
+    for name in charrnn.__all__:
+        assert getattr(charrnn, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        charrnn.nonsense  # noqa: B018
+
+
+def completions(command: Command, words: str) -> list[str]:
+    done = command(
+        _CHARRNN_COMPLETE="complete_bash",
+        COMP_WORDS=words,
+        COMP_CWORD=str(len(words.split(" ")) - 1),
+        _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1",
+    )
+    return done.stdout.split()
+
+
+def test_completion_offers_runs_corpora_and_files(
+    command: Command, trained: charrnn.TrainingResult, tmp_path: Path
+) -> None:
+    (tmp_path / "pytext.txt").write_text("a")
+    (tmp_path / "rivulet").mkdir()
+    assert completions(command, "charrnn train py") == ["python", "pytext.txt"]
+    folder = trained.folder.parent
+    assert completions(command, f"charrnn sample --checkpoint-dir {folder} ri") == [
+        "river",
+        "rivulet/",
+    ]
+    assert "resume" in completions(command, "charrnn re")

@@ -1,0 +1,82 @@
+"""What the tests share: a small text, a small trained run, and the way to run a command."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import charrnn
+
+ROOT = Path(__file__).parents[1]
+SHAKESPEARE = ROOT.parent / "shared" / "data" / "tinyshakespeare.txt"
+
+# Written for these tests.
+TEXT = (
+    "The river does not know its name.\nIt asks the stones, who say the same\n"
+    "small word they said the day before:\na hush, a hush, and nothing more.\n"
+) * 12
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--rebuild-docs", action="store_true", help="write docs/cli.md anew")
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """A file with a small text."""
+    path = tmp_path / "river.txt"
+    path.write_text(TEXT, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> charrnn.TrainingResult:
+    """A run of 60 steps on the small text, in a checkpoint folder of its own."""
+    folder = tmp_path_factory.mktemp("trained")
+    text = folder / "river.txt"
+    text.write_text(TEXT, encoding="utf-8")
+    return charrnn.train(
+        text,
+        model=charrnn.ModelConfig(hidden_size=24, embedding_size=8, dropout=0.0),
+        training=charrnn.TrainingConfig(
+            steps=60, eval_every=20, batch_size=4, seq_length=16, learning_rate=0.01
+        ),
+        checkpoint_dir=folder / "checkpoints",
+    )
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Command:
+    """Run `charrnn ...` as a process of its own, in an empty folder, without a terminal."""
+
+    def run(
+        *arguments: object, stdin: str | bytes = "", **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        data = stdin if isinstance(stdin, bytes) else stdin.encode()
+        process = subprocess.run(
+            [sys.executable, "-m", "charrnn", *map(str, arguments)],
+            input=data,
+            capture_output=True,
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "80"} | environment,
+            timeout=120,
+            check=False,
+        )
+        return subprocess.CompletedProcess(
+            process.args, process.returncode, process.stdout.decode(), process.stderr.decode()
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def shakespeare() -> Path:
+    """Tiny Shakespeare, where it is there."""
+    if not SHAKESPEARE.is_file():
+        pytest.skip(f"tiny Shakespeare is not at {SHAKESPEARE}")
+    return SHAKESPEARE

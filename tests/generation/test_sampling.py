@@ -1,0 +1,165 @@
+"""Drawing symbols and writing text."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import charrnn
+from charrnn.errors import SettingsError, UnknownCharacterError
+from charrnn.generation.config import SamplingConfig
+from charrnn.generation.sampling import ban, log_softmax, sample_next
+from charrnn.model.config import ModelConfig
+from charrnn.training.config import TrainingConfig
+
+logit_lists = st.lists(st.floats(-50, 50), min_size=1, max_size=8)
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+@given(logit_lists)
+def test_log_softmax_sums_to_one(logits: Sequence[float]) -> None:
+    log_p = log_softmax(np.array(logits))
+    assert np.exp(log_p).sum() == pytest.approx(1)
+    np.testing.assert_allclose(log_p - log_p[0], np.array(logits) - logits[0], atol=1e-9)
+
+
+@given(logit_lists, st.floats(0, 1e3), st.integers(0, 999))
+def test_a_draw_is_always_a_symbol_that_may_be_drawn(
+    logits: Sequence[float], temperature: float, seed: int
+) -> None:
+    """Also the last one banned, and temperatures next to 0."""
+    banned = ban(np.array([*logits, 100.0]), [len(logits)])
+    assert 0 <= sample_next(banned, temperature, rng(seed)) < len(logits)
+
+
+@given(logit_lists)
+def test_temperature_zero_is_greedy_and_near_zero_agrees(logits: Sequence[float]) -> None:
+    array = np.array(logits)
+    assert sample_next(array, 0, rng()) == int(array.argmax())
+    assert array[sample_next(array, 1e-9, rng())] == pytest.approx(array.max(), abs=1e-6)
+
+
+def test_symbols_are_drawn_as_often_as_they_are_probable() -> None:
+    """p = softmax(logits / T): 200,000 draws lie within five standard deviations of it."""
+    logits = np.log(np.array([0.1, 0.2, 0.7]))
+    for temperature, p in ((1.0, [0.1, 0.2, 0.7]), (0.5, [1 / 54, 4 / 54, 49 / 54])):
+        generator = rng(1)
+        draws = [sample_next(logits, temperature, generator) for _ in range(200_000)]
+        share = np.bincount(draws, minlength=3) / len(draws)
+        deviation = np.sqrt(np.array(p) * (1 - np.array(p)) / len(draws))
+        assert (np.abs(share - p) < 5 * deviation).all()
+
+
+def write(model: charrnn.Model, **settings: float) -> str:
+    return "".join(model.sample("The ", SamplingConfig(**({"seed": 1} | settings))))  # type: ignore[arg-type]
+
+
+def test_the_same_seed_writes_the_same_text(trained: charrnn.TrainingResult) -> None:
+    model = charrnn.load(trained.folder)
+    assert write(model, seed=1) == write(model, seed=1) != write(model, seed=2)
+    assert write(model, seed=1, temperature=0) == write(model, seed=2, temperature=0)
+    drawn = model.sample()
+    assert "".join(drawn) == "".join(model.sample("", SamplingConfig(seed=drawn.seed)))
+
+
+@pytest.mark.parametrize("length", [0, 1, 37])
+def test_as_many_characters_are_written_as_asked_for(
+    trained: charrnn.TrainingResult, length: int
+) -> None:
+    generation = charrnn.sample(trained.folder, "The", SamplingConfig(length=length))
+    text = "".join(generation)
+    assert len(text) == generation.characters == length
+    assert generation.stop_reason == "length"
+
+
+def test_the_log_probability_is_that_of_the_written_text(trained: charrnn.TrainingResult) -> None:
+    """Under the model at temperature 1, whatever the temperature of the draw."""
+    model = charrnn.load(trained.folder)
+    for temperature in (0.0, 0.5, 2.0):
+        generation = model.sample("T", SamplingConfig(length=50, temperature=temperature, seed=3))
+        text = "".join(generation)
+        scored = model.evaluate("T" + text)
+        assert generation.log_probability == pytest.approx(-50 * scored.nats_per_char, rel=1e-5)
+
+
+def test_a_prompt_changes_what_follows(trained: charrnn.TrainingResult) -> None:
+    model = charrnn.load(trained.folder)
+    greedy = SamplingConfig(length=20, temperature=0)
+    assert "".join(model.sample("The riv", greedy)) != "".join(model.sample("small w", greedy))
+
+
+def test_an_unknown_character_of_the_prompt_is_named(trained: charrnn.TrainingResult) -> None:
+    model = charrnn.load(trained.folder)
+    with pytest.raises(UnknownCharacterError, match=r"'é' \(U\+00E9\), character 3"):
+        model.sample("Thé")
+    skipped = model.sample("Thé", SamplingConfig(seed=1), unknown="skip")
+    assert "".join(skipped) == "".join(model.sample("Th", SamplingConfig(seed=1)))
+    replaced = model.sample("Thé", SamplingConfig(seed=1), unknown="replace")
+    assert "".join(replaced) == "".join(model.sample("Th ", SamplingConfig(seed=1)))
+
+
+def test_line_ends_of_a_prompt_are_read_as_the_corpus_was(trained: charrnn.TrainingResult) -> None:
+    model = charrnn.load(trained.folder)
+    assert "".join(model.sample("name.\r\n", SamplingConfig(seed=1))) == "".join(
+        model.sample("name.\n", SamplingConfig(seed=1))
+    )
+
+
+def test_the_unknown_symbol_is_never_written(tmp_path: Path) -> None:
+    """Half of this text is of characters that occur once; at a high temperature any would come."""
+    text = "".join(f"ab{chr(0x4E00 + n)}" for n in range(300))
+    (tmp_path / "t.txt").write_text(text, encoding="utf-8")
+    result = charrnn.train(
+        tmp_path / "t.txt",
+        text=charrnn.CorpusConfig(min_count=2),
+        model=ModelConfig(hidden_size=8),
+        training=TrainingConfig(steps=5),
+        checkpoint_dir=tmp_path,
+    )
+    model = charrnn.load(result.folder)
+    assert model.vocabulary.symbols == ("", "a", "b")
+    generation = model.sample("", SamplingConfig(length=300, temperature=5.0))
+    written = "".join(generation)
+    assert len(written) == 300
+    assert set(written) == {"a", "b"}
+
+
+def test_a_model_of_bytes_takes_any_prompt_and_writes_whole_characters(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("Ä字😀 " * 100, encoding="utf-8")
+    result = charrnn.train(
+        tmp_path / "t.txt",
+        text=charrnn.CorpusConfig(unit="byte"),
+        model=ModelConfig(hidden_size=24, dropout=0.0),
+        training=TrainingConfig(steps=200, batch_size=4, seq_length=20, learning_rate=0.01),
+        checkpoint_dir=tmp_path,
+    )
+    model = charrnn.load(result.folder)
+    pieces = list(model.sample("Ω never seen", SamplingConfig(length=40, temperature=0)))
+    assert all(len(piece) >= 1 for piece in pieces)
+    assert len("".join(pieces)) == 40
+    assert "Ä字😀" in "".join(pieces)
+    scored = model.evaluate("Ä字😀 " * 4)
+    assert scored.characters == 15  # the first byte is read, the rest of its character predicted
+    assert scored.bits_per_byte == pytest.approx(scored.bits_per_char * 15 / 39)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"temperature": -1}, "--temperature -1: must be at least 0"),
+        ({"temperature": float("nan")}, "--temperature nan: must be a finite number"),
+        ({"length": -1}, "--length -1: must be at least 0"),
+        ({"seed": -1}, "--seed -1: must be at least 0"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_by_name(
+    settings: dict[str, float], message: str
+) -> None:
+    with pytest.raises(SettingsError, match=message):
+        SamplingConfig(**settings)  # type: ignore[arg-type]

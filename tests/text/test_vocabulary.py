@@ -1,0 +1,114 @@
+"""Characters and bytes to ids and back."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from charrnn.errors import CheckpointError, UnknownCharacterError
+from charrnn.text.vocabulary import (
+    BYTES,
+    Vocabulary,
+    build_vocabulary,
+    code_points,
+    smallest_dtype,
+)
+
+any_text = st.text(st.characters(codec="utf-8"))  # all but surrogates
+
+
+def vocabulary_of(text: str, min_count: int = 1) -> Vocabulary:
+    return build_vocabulary(np.bincount(code_points(text), minlength=0x110000), min_count)
+
+
+@given(any_text)
+def test_any_text_survives_the_round_trip(text: str) -> None:
+    for vocabulary in (vocabulary_of(text), BYTES):
+        ids = vocabulary.encode(text)
+        assert vocabulary.decode(ids.tolist()) == text
+        assert vocabulary.count_characters(ids) == len(text)
+        assert vocabulary.count_bytes(ids) == len(text.encode())
+
+
+@given(any_text)
+def test_a_vocabulary_is_in_code_point_order_and_survives_json(text: str) -> None:
+    vocabulary = vocabulary_of(text + "x")
+    assert vocabulary.symbols == tuple(sorted(set(text + "x")))
+    assert Vocabulary.from_json(json.loads(json.dumps(vocabulary.to_json()))) == vocabulary
+
+
+@given(any_text)
+def test_bytes_stream_as_whole_characters(text: str) -> None:
+    """A broken character is never shown while the rest of it is on its way."""
+    decode = BYTES.decoder()
+    pieces = [decode(byte) for byte in text.encode()]
+    assert "".join(pieces) == text
+    assert "\N{REPLACEMENT CHARACTER}" in text or not any("\ufffd" in piece for piece in pieces)
+
+
+@given(st.binary())
+def test_any_bytes_stream_without_an_error(data: bytes) -> None:
+    decode = BYTES.decoder()
+    streamed = "".join(decode(byte) for byte in data)
+    assert data.decode(errors="replace").startswith(streamed)
+
+
+def test_rare_characters_fold_into_an_unknown_symbol_that_exists_only_then() -> None:
+    assert vocabulary_of("aabbc", min_count=2).symbols == ("", "a", "b")
+    assert vocabulary_of("aabbc", min_count=2).unknown == 0
+    assert vocabulary_of("aabb", min_count=2).unknown is None
+
+
+def test_an_unknown_character_is_named_with_its_position() -> None:
+    with pytest.raises(UnknownCharacterError, match=r"'é' \(U\+00E9\), character 3 of the text"):
+        vocabulary_of("ab").encode("abéb")
+    with pytest.raises(UnknownCharacterError, match=r"'\\x1b' \(U\+001B\)"):
+        vocabulary_of("ab").encode("\x1b")
+    with pytest.raises(UnknownCharacterError, match="U\\+DC80"):
+        vocabulary_of("ab").encode("ab\udc80")
+    with pytest.raises(UnknownCharacterError, match="U\\+DC80"):
+        BYTES.encode("ab\udc80")
+
+
+def test_unknown_characters_can_be_skipped_or_replaced() -> None:
+    assert vocabulary_of("ab").encode("aéb", "skip").tolist() == [0, 1]
+    assert vocabulary_of("aabbc", min_count=2).encode("aéb", "replace").tolist() == [1, 0, 2]
+    assert vocabulary_of("?ab").encode("aéb", "replace").tolist() == [1, 0, 2]
+    with pytest.raises(UnknownCharacterError):  # nothing that could stand in
+        vocabulary_of("ab").encode("aéb", "replace")
+
+
+def test_added_symbols_stand_behind_the_old_ones() -> None:
+    extended = vocabulary_of("bd").extended(["a", "b", "c", ""])
+    assert extended.symbols == ("b", "d", "a", "c", "")
+    assert extended.unknown == 4
+    assert extended.encode("abcd").tolist() == [2, 0, 3, 1]
+
+
+def test_ids_take_the_smallest_type() -> None:
+    assert [smallest_dtype(n) for n in (1, 256, 257, 65_536, 65_537)] == [
+        np.uint8, np.uint8, np.uint16, np.uint16, np.uint32,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        {},
+        {"unit": "word", "symbols": ["a"]},
+        {"unit": "char", "symbols": []},
+        {"unit": "char", "symbols": "ab"},
+        {"unit": "char", "symbols": ["a", "a"]},
+        {"unit": "char", "symbols": ["ab"]},
+        {"unit": "char", "symbols": [1]},
+        {"unit": "char", "symbols": [["a"], {}]},
+        {"unit": "byte", "symbols": ["a", "b"]},
+    ],
+)
+def test_what_is_no_vocabulary_is_refused(data: Any) -> None:
+    with pytest.raises(CheckpointError):
+        Vocabulary.from_json(data)

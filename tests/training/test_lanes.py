@@ -1,0 +1,90 @@
+"""Lanes over the corpus: what is read, in which order, and from where again."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from charrnn.training.lanes import Lanes, fit
+
+
+def lanes_over(length: int, batch_size: int, seq_length: int, seed: int = 0) -> Lanes:
+    ids = np.arange(length, dtype=np.uint32)
+    return Lanes(ids, *fit(length, batch_size, seq_length), np.random.default_rng(seed))
+
+
+sizes = {
+    "length": st.integers(2, 400),
+    "batch_size": st.integers(1, 9),
+    "seq_length": st.integers(1, 20),
+}
+
+
+@given(**sizes)
+def test_each_lane_reads_on_where_it_stopped(length: int, batch_size: int, seq_length: int) -> None:
+    """Targets are the inputs one symbol later, and a chunk begins where the last one ended."""
+    lanes = lanes_over(length, batch_size, seq_length)
+    before = None
+    for number in range(2 * lanes.chunks_per_epoch):
+        chunk = lanes.next()
+        assert chunk.fresh == (number % lanes.chunks_per_epoch == 0)
+        assert (chunk.targets == chunk.inputs + 1).all()
+        assert (chunk.inputs[1:] == chunk.inputs[:-1] + 1).all()
+        if before is not None and not chunk.fresh:
+            assert (chunk.inputs[0] == before.inputs[-1] + 1).all()
+        before = chunk
+
+
+@given(**sizes)
+def test_no_symbol_is_learned_twice_in_an_epoch(
+    length: int, batch_size: int, seq_length: int
+) -> None:
+    lanes = lanes_over(length, batch_size, seq_length)
+    seen = np.concatenate(
+        [lanes.next().targets.numpy().ravel() for _ in range(lanes.chunks_per_epoch)]
+    )
+    assert len(np.unique(seen)) == len(seen)
+    assert seen.min() >= 1
+    assert seen.max() < length
+
+
+def test_an_epoch_leaves_out_less_than_a_chunk_and_a_lane_step() -> None:
+    lanes = lanes_over(100_000, 8, 50)
+    left_out = 100_000 - 1 - lanes.chunks_per_epoch * 8 * 50
+    assert left_out < 8 * 50 + 50
+
+
+def test_chunk_borders_and_lanes_move_between_epochs() -> None:
+    lanes = lanes_over(10_001, 10, 100)  # 10,000 targets would be just 10 chunks
+    offsets = set()
+    for _ in range(20 * lanes.chunks_per_epoch):
+        if lanes.next().fresh:
+            offsets.add(lanes.offset)
+    assert len(offsets) > 10
+
+
+@given(taken=st.integers(0, 40), **sizes)
+def test_a_saved_position_goes_on_the_same(
+    length: int, batch_size: int, seq_length: int, taken: int
+) -> None:
+    lanes = lanes_over(length, batch_size, seq_length)
+    for _ in range(taken):
+        lanes.next()
+    state = lanes.state_dict()
+    other = lanes_over(length, batch_size, seq_length, seed=9)
+    other.load_state_dict(state)
+    for _ in range(30):
+        a, b = lanes.next(), other.next()
+        assert (a.inputs == b.inputs).all()
+        assert a.fresh == b.fresh
+    assert lanes.epochs_done == other.epochs_done
+
+
+@pytest.mark.parametrize(
+    ("length", "expected"),
+    [(10_000, (32, 64)), (2_049, (32, 64)), (1_000, (15, 64)), (65, (1, 64)), (11, (1, 10))],
+)
+def test_a_short_text_gets_fewer_lanes_then_fewer_steps(
+    length: int, expected: tuple[int, int]
+) -> None:
+    assert fit(length, 32, 64) == expected

@@ -1,0 +1,216 @@
+"""Resume goes on exactly: the same weights and the same losses, bit for bit."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import charrnn
+from charrnn.errors import RunError
+from charrnn.model.config import ModelConfig
+from charrnn.training.config import TrainingConfig
+
+STEPS = 23
+MODEL = ModelConfig(num_layers=2, hidden_size=12, embedding_size=6, dropout=0.4)
+# 1,700 characters to train on: 10 steps an epoch, so 23 steps cross its end twice.
+TRAINING = TrainingConfig(
+    steps=STEPS, batch_size=4, seq_length=40, eval_every=6, save_every=0, seed=7
+)
+
+
+class StopAfter:
+    """Ask a run to stop after a step, as Ctrl-C does."""
+
+    def __init__(self, step: int) -> None:
+        self.left = step + 1  # it is asked before the first step, too
+
+    def __call__(self) -> bool:
+        self.left -= 1
+        return self.left == 0
+
+
+def weights_of(folder: Path) -> dict[str, Any]:
+    return dict(charrnn.load(folder, checkpoint="latest")._weights)
+
+
+def losses_of(folder: Path) -> list[tuple[Any, ...]]:
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [
+        (o["event"], o["step"], o.get("loss"), o.get("grad_norm"), o.get("val_loss"), o.get("text"))
+        for o in lines
+        if o["event"] in ("step", "evaluation", "sample")
+    ]
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    expected, found = weights_of(one), weights_of(other)
+    assert all(np.array_equal(expected[name], found[name]) for name in expected)
+    assert losses_of(one) == losses_of(other)
+
+
+def assert_resume_is_exact(
+    corpus: Path, folder: Path, stops: list[int], model: ModelConfig, training: TrainingConfig
+) -> None:
+    options: dict[str, Any] = {"model": model, "training": training}
+    straight = charrnn.train(corpus, checkpoint_dir=folder / "straight", **options)
+    run = charrnn.train(
+        corpus, checkpoint_dir=folder / "broken", stop=StopAfter(stops[0]), **options
+    )
+    assert run.end.reason == "interrupted"
+    for before, stop in zip(stops, [*stops[1:], 10**9], strict=True):
+        end = charrnn.resume(run.folder, stop=StopAfter(stop - before)).end
+    assert end.reason == "steps"
+    assert_same_run(straight.folder, run.folder)
+
+
+@pytest.mark.parametrize("stops", [[1], [6], [9], [10], [11], [22], [3, 10, 17], [0, 20]])
+def test_resume_is_bitwise_identical(corpus: Path, tmp_path: Path, stops: list[int]) -> None:
+    """In the middle of an epoch, at its end, across it, at an evaluation, and again and again."""
+    assert_resume_is_exact(corpus, tmp_path, stops, MODEL, TRAINING)
+
+
+@pytest.mark.parametrize("cell", ["gru", "rnn", "peephole-lstm", "layernorm-lstm"])
+def test_resume_is_bitwise_identical_for_every_cell(
+    corpus: Path, tmp_path: Path, cell: Any
+) -> None:
+    assert_resume_is_exact(corpus, tmp_path, [8], replace(MODEL, cell=cell), TRAINING)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"optimizer": "adam", "schedule": "linear"},
+        {"optimizer": "rmsprop", "schedule": "constant", "l1": 1e-5},
+        {"optimizer": "sgd", "schedule": "plateau", "eval_every": 2, "learning_rate": 5.0},
+        {"steps": None, "epochs": 2.2},
+    ],
+)
+def test_resume_is_bitwise_identical_for_every_optimizer_and_schedule(
+    corpus: Path, tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    training = replace(TRAINING, **settings)
+    options: dict[str, Any] = {"model": MODEL, "training": training}
+    straight = charrnn.train(corpus, checkpoint_dir=tmp_path / "straight", **options)
+    run = charrnn.train(corpus, checkpoint_dir=tmp_path / "broken", stop=StopAfter(8), **options)
+    charrnn.resume(run.folder)
+    assert_same_run(straight.folder, run.folder)
+
+
+def test_resume_with_a_tied_embedding_or_bytes_is_exact(corpus: Path, tmp_path: Path) -> None:
+    tied = replace(MODEL, embedding_size=12, tie_embeddings=True)
+    assert_resume_is_exact(corpus, tmp_path, [8], tied, TRAINING)
+
+
+def test_the_state_that_is_carried_matters() -> None:
+    """The fixture above is sharp: chunks carry state within an epoch of several."""
+    assert STEPS > 2 * 10
+
+
+def test_a_log_written_past_the_checkpoint_is_cut_back(corpus: Path, tmp_path: Path) -> None:
+    """A machine that dies leaves lines of steps that no checkpoint has: they come again, once."""
+    training = replace(TRAINING, save_every=5)
+    options: dict[str, Any] = {"model": MODEL, "training": training}
+    straight = charrnn.train(corpus, checkpoint_dir=tmp_path / "straight", **options)
+
+    class PowerCutError(Exception):
+        pass
+
+    def cut(event: charrnn.events.Event) -> None:
+        if event.kind == "step" and event.step == 13:
+            raise PowerCutError
+
+    with pytest.raises(PowerCutError):
+        charrnn.train(corpus, checkpoint_dir=tmp_path / "broken", observers=[cut], **options)
+    run = tmp_path / "broken" / "river"
+    with (run / "log.jsonl").open("a") as log:
+        log.write('{"event": "step", "st')  # a line that was being written
+    charrnn.resume(run)
+    assert_same_run(straight.folder, run)
+
+
+def test_a_finished_run_goes_on_when_its_limit_is_raised(corpus: Path, tmp_path: Path) -> None:
+    run = charrnn.train(corpus, model=MODEL, training=TRAINING, checkpoint_dir=tmp_path)
+    assert charrnn.resume(run.folder, steps=STEPS + 5).end.step == STEPS + 5
+    end = charrnn.resume(run.folder, epochs=4).end
+    assert end.reason == "epochs"
+    with pytest.raises(RunError, match=r"is finished \(epochs\).*--steps, --epochs or --minutes"):
+        charrnn.resume(run.folder)
+
+
+def test_an_earlier_checkpoint_can_be_gone_on_from(corpus: Path, tmp_path: Path) -> None:
+    """The later ones are made anew, the same as before."""
+    training = replace(TRAINING, save_every=5, keep=9)
+    run = charrnn.train(corpus, model=MODEL, training=training, checkpoint_dir=tmp_path)
+    before = weights_of(run.folder)
+    notices: list[str] = []
+    charrnn.resume(
+        run.folder,
+        checkpoint="10",
+        observers=[lambda e: notices.append(e.message) if e.kind == "warning" else None],
+    )
+    assert any("dropped the checkpoints of" in notice for notice in notices)
+    after = weights_of(run.folder)
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+def test_a_changed_corpus_is_not_gone_on_with(corpus: Path, tmp_path: Path) -> None:
+    run = charrnn.train(
+        corpus, model=MODEL, training=TRAINING, checkpoint_dir=tmp_path, stop=StopAfter(3)
+    )
+    text = corpus.read_text()
+    corpus.write_text(text.replace("river", "RIVER"))
+    with pytest.raises(RunError, match=r"is not the one the run learned .*--init-from"):
+        charrnn.resume(run.folder)
+    corpus.unlink()
+    with pytest.raises(RunError, match="corpus river cannot be read: no file"):
+        charrnn.resume(run.folder)
+    moved = tmp_path / "moved.txt"
+    moved.write_text(text)
+    assert charrnn.resume(run.folder, corpus=moved).end.reason == "steps"
+
+
+def test_a_moved_run_goes_on(corpus: Path, tmp_path: Path) -> None:
+    run = charrnn.train(
+        corpus, model=MODEL, training=TRAINING, checkpoint_dir=tmp_path / "a", stop=StopAfter(3)
+    )
+    moved = tmp_path / "b c" / "дом"
+    moved.parent.mkdir()
+    run.folder.rename(moved)
+    assert charrnn.resume(moved).end.step == STEPS
+    assert charrnn.load("дом", checkpoint_dir=moved.parent).step == STEPS
+
+
+def test_a_run_goes_on_from_another_run_with_a_larger_vocabulary(
+    trained: charrnn.TrainingResult, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.txt"
+    other.write_text("Zürich has a river, too; it knows its name.\n" * 20)
+    notices: list[str] = []
+    result = charrnn.train(
+        other,
+        init_from=str(trained.folder),
+        training=replace(TRAINING, steps=2),
+        checkpoint_dir=tmp_path,
+        observers=[lambda e: notices.append(e.message) if e.kind == "warning" else None],
+    )
+    old, new = charrnn.load(trained.folder), charrnn.load(result.folder)
+    count = len(old.vocabulary)
+    assert new.vocabulary.symbols[:count] == old.vocabulary.symbols
+    assert new.vocabulary.symbols[count:] == (";", "Z", "c", "ü")
+    assert "4 characters are new to it and start untrained: ; Z c ü" in notices[0]
+    assert new.config == old.config
+
+
+def test_another_architecture_cannot_start_from_a_run(
+    trained: charrnn.TrainingResult, corpus: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(charrnn.SettingsError, match=r"--hidden-size 25: .* has 24"):
+        charrnn.train(
+            corpus,
+            init_from=str(trained.folder),
+            model=ModelConfig(hidden_size=25, embedding_size=8),
+            checkpoint_dir=tmp_path,
+        )

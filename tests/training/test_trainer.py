@@ -1,0 +1,244 @@
+"""Truncated BPTT, and the loop around it."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+import charrnn
+from charrnn.errors import TrainingError
+from charrnn.model.config import ModelConfig
+from charrnn.model.language_model import LanguageModel
+from charrnn.training.config import TrainingConfig
+from charrnn.training.events import Event
+from charrnn.training.lanes import Lanes
+from charrnn.training.trainer import Hooks, Trainer
+
+V = 7
+
+
+def trainer_over(
+    ids: Any,
+    batch_size: int,
+    seq_length: int,
+    *,
+    validate: Callable[[], float] | None = None,
+    observers: tuple[Callable[[Event], None], ...] = (),
+    **settings: Any,
+) -> Trainer:
+    """A trainer in float64 without files."""
+    config = ModelConfig(num_layers=2, hidden_size=6, embedding_size=5, dropout=0.0)
+    model = LanguageModel(config, V, torch.Generator().manual_seed(2)).double()
+    lanes = Lanes(ids, batch_size, seq_length, np.random.default_rng(0))
+    saved: list[int] = []
+
+    def save(trainer: Trainer) -> str:
+        saved.append(trainer.step)
+        return str(trainer.step)
+
+    hooks = Hooks(validate, lambda _: "", save, lambda: False, lambda: 0.0)
+    training = TrainingConfig(**({"warmup": 0, "grad_clip": 0.0} | settings))
+    return Trainer(model, lanes, training, hooks, observers, torch.Generator())
+
+
+def ids_of(length: int) -> Any:
+    return np.random.default_rng(5).integers(V, size=length).astype(np.uint8)
+
+
+def test_one_chunk_over_the_text_is_full_bptt() -> None:
+    """With one lane and T covering the text, the gradient is that of the whole."""
+    ids = ids_of(30)
+    trainer = trainer_over(ids, 1, 29, steps=1, optimizer="sgd", learning_rate=1e-300)
+    whole = torch.from_numpy(ids.astype(np.int64))[:, None]
+    logits, _ = trainer.model(whole[:-1], trainer.model.start(1))
+    F.cross_entropy(logits.flatten(0, 1), whole[1:].flatten()).backward()
+    expected = {
+        n: p.grad.clone() for n, p in trainer.model.named_parameters() if p.grad is not None
+    }
+    trainer.run()
+    for name, parameter in trainer.model.named_parameters():
+        torch.testing.assert_close(parameter.grad, expected[name], rtol=1e-12, atol=1e-12)
+
+
+def test_the_state_is_carried_from_chunk_to_chunk() -> None:
+    """The second chunk's loss is that of an unbroken forward pass over both."""
+    ids = ids_of(41)
+    losses: list[float] = []
+    trainer = trainer_over(
+        ids, 2, 10, steps=2, optimizer="sgd", learning_rate=1e-300,
+        observers=(lambda e: losses.append(e.loss) if e.kind == "step" else None,),
+    )  # fmt: skip
+    trainer.lanes.chunks_per_epoch, trainer.lanes.offset = 2, 0
+    trainer.run()
+    lanes = torch.from_numpy(ids[:40].astype(np.int64)).view(2, 20).T
+    targets = torch.from_numpy(ids[1:].astype(np.int64)).view(2, 20).T
+    logits, _ = trainer.model(lanes, trainer.model.start(2))
+    second = F.cross_entropy(logits[10:].flatten(0, 1), targets[10:].flatten())
+    assert losses[1] == pytest.approx(second.item(), rel=1e-12)
+
+
+def test_the_carried_state_is_cut_from_its_history() -> None:
+    trainer = trainer_over(ids_of(100), 2, 10, steps=3)
+    trainer.run()
+    assert all(part.grad_fn is None and part.abs().max() > 0 for part in trainer.state)
+
+
+def test_a_run_learns(corpus: Path, tmp_path: Path) -> None:
+    events: list[Event] = []
+    result = charrnn.train(
+        corpus,
+        model=ModelConfig(hidden_size=32, embedding_size=8),
+        training=TrainingConfig(
+            steps=150, batch_size=4, seq_length=16, learning_rate=0.01, eval_every=50
+        ),
+        checkpoint_dir=tmp_path,
+        observers=[events.append],
+    )
+    losses = [e.val_loss for e in events if e.kind == "evaluation"]
+    assert len(losses) == 3
+    assert losses[-1] < 2 < losses[0] < math.log(27)
+    assert result.end.best_loss == min(losses)
+
+
+def run_kinds(corpus: Path, folder: Path, **settings: Any) -> list[Event]:
+    events: list[Event] = []
+    charrnn.train(
+        corpus,
+        model=ModelConfig(hidden_size=8, embedding_size=4),
+        training=TrainingConfig(**({"batch_size": 4, "seq_length": 16} | settings)),
+        checkpoint_dir=folder,
+        observers=[events.append],
+    )
+    return events
+
+
+def steps_of(events: list[Event], kind: str) -> list[int]:
+    return [e.step for e in events if e.kind == kind]
+
+
+def test_evaluations_samples_and_checkpoints_come_when_they_are_due(
+    corpus: Path, tmp_path: Path
+) -> None:
+    events = run_kinds(corpus, tmp_path, steps=10, eval_every=4, sample_every=3, save_every=5)
+    assert steps_of(events, "step") == list(range(1, 11))
+    assert steps_of(events, "evaluation") == [4, 8, 10]
+    assert steps_of(events, "sample") == [3, 6, 9]
+    assert set(steps_of(events, "checkpoint")) >= {5, 10}
+    assert events[0].kind == "start"
+    assert events[-1].kind == "end"
+    (run,) = charrnn.runs(tmp_path)
+    assert [c.step for c in run.checkpoints][-1] == 10
+
+
+def test_a_sample_comes_with_each_evaluation_unless_told_otherwise(
+    corpus: Path, tmp_path: Path
+) -> None:
+    default = run_kinds(corpus, tmp_path, steps=6, eval_every=3)
+    assert steps_of(default, "sample") == [3, 6]
+    assert all(len(e.text) == 200 for e in default if e.kind == "sample")
+    assert (
+        steps_of(run_kinds(corpus, tmp_path, steps=6, eval_every=3, sample_every=0), "sample") == []
+    )
+
+
+def test_the_first_limit_ends_the_run(corpus: Path, tmp_path: Path) -> None:
+    events = run_kinds(corpus, tmp_path, steps=1000, epochs=1.5)
+    end, start = events[-1], events[0]
+    assert end.kind == "end"
+    assert start.kind == "start"
+    assert end.reason == "epochs"
+    assert end.step == math.ceil(1.5 * start.steps_per_epoch)
+    timed = run_kinds(corpus, tmp_path, minutes=0.002)[-1]
+    assert timed.kind == "end"
+    assert timed.reason == "minutes"
+    assert timed.seconds >= 0.12
+
+
+def test_the_schedule_follows_the_limit_that_binds(corpus: Path, tmp_path: Path) -> None:
+    """The cosine reaches the bottom at the end, whichever limit that is."""
+    for limits in ({"steps": 40}, {"epochs": 1, "steps": 10_000}, {"minutes": 0.005}):
+        events = run_kinds(corpus, tmp_path, warmup=0, learning_rate=0.01, **limits)
+        rates = [e.learning_rate for e in events if e.kind == "step"]
+        assert rates[0] == pytest.approx(0.01)
+        assert rates[-1] < 0.002
+        assert rates == sorted(rates, reverse=True)
+
+
+def test_patience_ends_a_run_that_gets_no_better() -> None:
+    losses = iter([3.0, 2.0, 2.1, 2.2, 2.3])
+    trainer = trainer_over(
+        ids_of(100), 2, 10, steps=100, eval_every=1, patience=3, validate=lambda: next(losses)
+    )
+    end = trainer.run()
+    assert (end.reason, end.step, end.best_step, end.best_loss) == ("patience", 5, 2, 2.0)
+
+
+def test_without_validation_a_run_ends_all_the_same(corpus: Path, tmp_path: Path) -> None:
+    result = charrnn.train(
+        corpus,
+        text=charrnn.CorpusConfig(val_fraction=0),
+        model=ModelConfig(hidden_size=8),
+        training=TrainingConfig(steps=3, eval_every=1),
+        checkpoint_dir=tmp_path,
+    )
+    assert result.end.best_loss is None
+    assert charrnn.load(result.folder).step == 3
+
+
+def test_a_corpus_too_short_for_its_lanes_gets_fewer_and_a_notice(tmp_path: Path) -> None:
+    path = tmp_path / "short.txt"
+    path.write_text("a short text of some forty characters..")
+    events: list[Event] = []
+    charrnn.train(
+        path,
+        model=ModelConfig(hidden_size=4),
+        training=TrainingConfig(steps=2),
+        checkpoint_dir=tmp_path,
+        observers=[events.append],
+    )
+    (notice,) = (e.message for e in events if e.kind == "warning")
+    assert notice == "the corpus is short: 1 lanes x 34 steps instead of 32 x 64"
+
+
+def test_a_loss_that_is_no_number_ends_the_run_with_advice(corpus: Path, tmp_path: Path) -> None:
+    """A real explosion: a plain RNN with relu, a huge rate and no clipping."""
+    events: list[Event] = []
+    with pytest.raises(TrainingError, match=r"smaller --learning-rate or with --grad-clip 1"):
+        charrnn.train(
+            corpus,
+            model=ModelConfig(cell="rnn", nonlinearity="relu", hidden_size=32, num_layers=3),
+            training=TrainingConfig(
+                steps=500, optimizer="sgd", learning_rate=1e5, warmup=0, grad_clip=0, save_every=1,
+                schedule="constant", eval_every=0,
+            ),
+            checkpoint_dir=tmp_path,
+            observers=[events.append],
+        )  # fmt: skip
+    assert any("not a finite number" in e.message for e in events if e.kind == "warning")
+    for run in charrnn.runs(tmp_path):
+        weights = charrnn.load(run.path, checkpoint="latest")._weights
+        assert all(np.isfinite(array).all() for array in weights.values())
+
+
+def test_the_log_alone_redraws_the_curves(corpus: Path, tmp_path: Path) -> None:
+    events = run_kinds(corpus, tmp_path, steps=12, eval_every=5)
+    lines = (tmp_path / "river" / "log.jsonl").read_text().splitlines()
+    logged = [json.loads(line) for line in lines]
+    assert [o["event"] for o in logged] == [e.kind for e in events]
+    curve = [
+        (o["step"], o["loss"], o["grad_norm"], o["learning_rate"])
+        for o in logged
+        if o["event"] == "step"
+    ]
+    assert curve == [
+        (e.step, e.loss, e.grad_norm, e.learning_rate) for e in events if e.kind == "step"
+    ]
+    assert [o["val_loss"] for o in logged if o["event"] == "evaluation"] == [
+        e.val_loss for e in events if e.kind == "evaluation"
+    ]
