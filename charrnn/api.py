@@ -242,7 +242,9 @@ def resume(
         )
     manifest, saved = read_manifest(found.parent), read_model(found)
     arrays = read_trainer(found.parent, manifest)
-    run = Run(found.resolve().parent.parent)
+    run = Run(found.parent.parent)
+    if not run.name:  # found from within the run's own folder, as "."
+        run = Run(found.parent.resolve().parent)
     training = _raised(manifest, steps=steps, epochs=epochs, minutes=minutes, patience=patience)
     encoded = _same_corpus(manifest, saved.vocabulary, _sources(corpus) or None)
     plan = Plan(

@@ -62,6 +62,10 @@ def with_exit_codes(command: Callable[..., None]) -> Callable[..., None]:
             # Whoever read has enough. stdout must still be closable when the interpreter ends.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from error
+        except OSError as error:
+            place = f"{error.filename}: " if error.filename else ""
+            typer.echo(f"error: {place}{error.strerror or error}", err=True)
+            raise typer.Exit(1) from error
 
     return run
 

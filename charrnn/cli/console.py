@@ -20,6 +20,7 @@ from tqdm import tqdm
 from charrnn import events
 from charrnn.cli.terminal import harmless
 
+REFRESH_SECONDS = 0.1
 SMOOTHING = 0.05  # weight of the newest step in the loss that the bar shows
 
 
@@ -113,6 +114,7 @@ class TrainingView:
         self._bar: Any = None
         self._loss: float | None = None
         self._speed: float | None = None
+        self._shown_at = -math.inf
         self._unit = "char"
 
     def __call__(self, event: events.Event) -> None:
@@ -144,7 +146,7 @@ class TrainingView:
     def _start(self, event: events.StartEvent) -> None:
         self._run = event.run
         self._unit = event.unit
-        self._limit = event.training.get("steps")
+        self._folder = event.folder
         print_facts(_summary(event), self._console)
         if self._verbose:
             settings = {
@@ -167,13 +169,12 @@ class TrainingView:
             return
         self._loss = _smooth(self._loss, event.loss)
         self._speed = _smooth(self._speed, event.symbols_per_second)
-        self._bar.n = round(1000 * event.progress)
-        left = event.seconds * (1 / event.progress - 1) if event.progress else math.nan
-        width = self._bar.ncols or self._console.width
-        self._bar.set_description_str(
-            _step_text(event, self._loss, self._speed, left, width), refresh=False
-        )
-        self._bar.update(0)
+        if 0 <= event.seconds - self._shown_at < REFRESH_SECONDS and event.progress < 1:
+            return
+        self._shown_at = event.seconds
+        self._bar.n = round(self._bar.total * event.progress)
+        text = _step_text(event, self._loss, self._speed, self._console.width)
+        self._bar.set_description_str(text)
 
     def _print(self, text: Text) -> None:
         with tqdm.external_write_mode(file=sys.stderr):
@@ -181,10 +182,7 @@ class TrainingView:
 
     def _end(self, event: events.EndEvent) -> None:
         self.close()
-        where = "" if self._checkpoint_dir == Path("checkpoints") else (
-            f" --checkpoint-dir {shlex.quote(str(self._checkpoint_dir))}"
-        )  # fmt: skip
-        name = shlex.quote(self._run) + where
+        name = self._name()
         facts = {}
         verb = "stopped" if event.reason == "interrupted" else "finished"
         facts[verb] = f"step {event.step:,} after {duration(event.seconds)} of training"
@@ -196,12 +194,21 @@ class TrainingView:
             facts["best"] = (
                 f"validation {_loss(event.best_loss, self._unit)} at step {event.best_step:,}"
             )
-        facts["saved in"] = str(self._checkpoint_dir / self._run)
+        facts["saved in"] = self._folder
         if event.reason == "interrupted":
             facts["go on"] = f"charrnn resume {name}"
         facts["try"] = f"charrnn sample {name} --temperature 0.8"
         self._console.print()
         print_facts(facts, self._console)
+
+    def _name(self) -> str:
+        """Return the words by which another command finds the run."""
+        if Path(self._folder) != self._checkpoint_dir / self._run:
+            return shlex.quote(self._folder)
+        if self._checkpoint_dir == Path("checkpoints"):
+            return shlex.quote(self._run)
+        where = shlex.quote(str(self._checkpoint_dir))
+        return f"{shlex.quote(self._run)} --checkpoint-dir {where}"
 
 
 def _summary(event: events.StartEvent) -> dict[str, str]:
@@ -243,8 +250,9 @@ def _sample_block(text: str) -> Text:
     return Text("\n".join(f"  │ {line}" for line in lines), style="dim")
 
 
-def _step_text(event: events.StepEvent, loss: float, speed: float, left: float, width: int) -> str:
+def _step_text(event: events.StepEvent, loss: float, speed: float, width: int) -> str:
     """Say how a step went, in as many parts as fit beside the bar."""
+    left = event.seconds * (1 / event.progress - 1) if event.progress else math.nan
     parts = [
         f" {event.step:,}",
         f"loss {loss:.3f}",

@@ -27,12 +27,8 @@ def dot(row: list[float], vector: list[float]) -> float:
 
 def affine(p: Parameters, x: list[float], h: list[float], k: int) -> float:
     """Row k of W x + U h + b, for torch's fused layers with their two biases."""
-    return (
-        dot(p["rnn.weight_ih_l0"][k], x)
-        + p["rnn.bias_ih_l0"][k]
-        + dot(p["rnn.weight_hh_l0"][k], h)
-        + p["rnn.bias_hh_l0"][k]
-    )
+    driven = dot(p["rnn.weight_ih_l0"][k], x) + float(p["rnn.bias_ih_l0"][k])
+    return driven + dot(p["rnn.weight_hh_l0"][k], h) + float(p["rnn.bias_hh_l0"][k])
 
 
 def lstm_step(p: Parameters, x: list[float], state: list[list[float]]) -> list[list[float]]:

@@ -1,0 +1,45 @@
+"""What the documents show works."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+import charrnn
+from charrnn.training.events import EVENTS
+from tests.conftest import ROOT, TEXT
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(encoding="utf-8"), re.M | re.S)
+
+
+def test_the_python_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("novel.txt").write_text(TEXT * 2, encoding="utf-8")
+    names: dict[str, object] = {}
+    examples = blocks(ROOT / "docs" / "python.md", "python")
+    assert len(examples) == 6
+    for example in examples:
+        exec(compile(example, "docs/python.md", "exec"), names)  # noqa: S102 - our own text
+    for example in blocks(ROOT / "docs" / "log.md", "python"):
+        exec(compile(example, "docs/log.md", "exec"), names)  # noqa: S102
+    assert len(names["steps"]) == 250  # type: ignore[arg-type]
+
+
+def test_every_event_and_its_fields_are_documented() -> None:
+    page = (ROOT / "docs" / "log.md").read_text(encoding="utf-8")
+    for event in EVENTS:
+        (row,) = re.findall(rf"^\| `{event.kind}` .*$", page, re.M)
+        fields = {field.name for field in dataclasses.fields(event)} - {"step"}
+        assert set(re.findall(r"`(\w+)`", row.rpartition("|")[0].rpartition("|")[2])) == fields
+
+
+def test_every_weight_is_documented() -> None:
+    page = (ROOT / "docs" / "checkpoints.md").read_text(encoding="utf-8")
+    from charrnn.model.config import CellName, parameter_shapes
+
+    for cell in CellName.__args__:  # type: ignore[attr-defined]
+        for name in parameter_shapes(charrnn.ModelConfig(cell=cell), 9):
+            assert re.sub(r"cells\.\d+", "", name) in page, name
