@@ -24,21 +24,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from charrnn.api import (
-        CHECKPOINT_DIR,
-        Model,
-        TrainingResult,
-        blas_threads,
-        evaluate,
-        load,
-        resume,
-        runs,
-        sample,
-        train,
-        verify,
-    )
+    from charrnn.api import TrainingResult, resume, train
     from charrnn.checkpoint.format import Manifest
-    from charrnn.checkpoint.layout import run_names
+    from charrnn.checkpoint.layout import CHECKPOINT_DIR, run_names
     from charrnn.checkpoint.store import Checkpoint, Run
     from charrnn.errors import CharrnnError, SettingsError, UnknownCharacterError
     from charrnn.evaluation import Evaluation
@@ -49,6 +37,15 @@ if TYPE_CHECKING:
     from charrnn.text.catalog import NamedCorpus
     from charrnn.text.config import CorpusConfig
     from charrnn.text.corpus import read_text
+    from charrnn.trained import (
+        Model,
+        blas_threads,
+        evaluate,
+        load,
+        runs,
+        sample,
+        verify,
+    )
     from charrnn.training import events
     from charrnn.training.config import TrainingConfig
 
@@ -86,13 +83,12 @@ __all__ = [
 
 # Where each name is found: (module, name there).
 _HOMES = {
+    **{name: ("charrnn.api", name) for name in ("TrainingResult", "resume", "train")},
     **{
-        name: ("charrnn.api", name)
-        for name in (
-            "CHECKPOINT_DIR", "Model", "TrainingResult", "blas_threads", "evaluate", "load",
-            "resume", "runs", "sample", "train", "verify",
-        )
+        name: ("charrnn.trained", name)
+        for name in ("Model", "blas_threads", "evaluate", "load", "runs", "sample", "verify")
     },
+    "CHECKPOINT_DIR": ("charrnn.checkpoint.layout", "CHECKPOINT_DIR"),
     "Manifest": ("charrnn.checkpoint.format", "Manifest"),
     "Checkpoint": ("charrnn.checkpoint.store", "Checkpoint"),
     "Run": ("charrnn.checkpoint.store", "Run"),
@@ -109,7 +105,7 @@ _HOMES = {
     "CorpusConfig": ("charrnn.text.config", "CorpusConfig"),
     "read_text": ("charrnn.text.corpus", "read_text"),
     "TrainingConfig": ("charrnn.training.config", "TrainingConfig"),
-}  # fmt: skip
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,43 +1,24 @@
-"""What the commands do, as functions. `import charrnn` offers these; see charrnn/__init__.py.
+"""Training, as functions. `import charrnn` offers these; see charrnn/__init__.py.
 
-torch is imported where a function needs it, so that what does without it answers at once.
+torch is imported where a function needs it, so that `import charrnn` answers at once.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from threadpoolctl import threadpool_limits
 
 from charrnn.checkpoint.format import Manifest, SavedModel, read_manifest, read_model, read_trainer
-from charrnn.checkpoint.layout import MANIFEST_FILE, MODEL_FILE
-from charrnn.checkpoint.store import (
-    Run,
-    drop_after,
-    find_checkpoint,
-    find_checkpoints,
-    list_runs,
-    new_run,
-)
-from charrnn.errors import CharrnnError, CorpusError, RunError, SettingsError
-from charrnn.generation.config import SamplingConfig
-from charrnn.generation.stepper import Stepper
-from charrnn.generation.text import Generation
+from charrnn.checkpoint.layout import CHECKPOINT_DIR, MANIFEST_FILE
+from charrnn.checkpoint.store import Run, drop_after, find_checkpoint, new_run
+from charrnn.errors import RunError, SettingsError
 from charrnn.model.config import ModelConfig
 from charrnn.settings import make
 from charrnn.text.config import CorpusConfig
-from charrnn.text.corpus import normalise_newlines
-from charrnn.text.encoded import EncodedCorpus, encode_corpus
-from charrnn.text.vocabulary import Unknown, Vocabulary
+from charrnn.text.encoded import encode_corpus
+from charrnn.text.vocabulary import Vocabulary
+from charrnn.trained import same_corpus, str_or_none
 from charrnn.training.config import TrainingConfig
 from charrnn.training.events import EndEvent, Observer
-
-if TYPE_CHECKING:
-    from charrnn.evaluation import Evaluation
-
-CHECKPOINT_DIR = "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -50,106 +31,6 @@ class TrainingResult:
     run: str
     folder: Path
     end: EndEvent
-
-
-class Model:
-    """A trained model, read from a checkpoint. Writes text in numpy, without torch."""
-
-    def __init__(self, path: Path, saved: SavedModel) -> None:
-        """Take what `load` read from a model.safetensors."""
-        self.path = path
-        self.step = saved.step
-        self.config = saved.config
-        self.vocabulary = saved.vocabulary
-        self.text = saved.text
-        self._weights = saved.weights
-
-    def sample(
-        self,
-        prompt: str = "",
-        config: SamplingConfig | None = None,
-        *,
-        unknown: Unknown = "error",
-    ) -> Generation:
-        """Write text after a prompt; iterate over the result for its pieces.
-
-        unknown: what becomes of prompt characters that the model does not know: "error" raises
-        UnknownCharacterError, "skip" leaves them out, "replace" reads another in their place.
-        """
-        stepper = Stepper(self._weights, self.config)
-        settings = config or SamplingConfig()
-        return Generation(stepper, self.vocabulary, settings, self._as_read(prompt), unknown)
-
-    def evaluate(
-        self,
-        text: str | None = None,
-        *,
-        context: int | None = None,
-        unknown: Unknown = "error",
-        device: str = "auto",
-        threads: int | None = None,
-        on_progress: Callable[[int, int], None] = lambda _done, _total: None,
-    ) -> "Evaluation":
-        """Return the nats, bits and perplexity per character of a text.
-
-        text: None for the validation part of the run that the model is from.
-        context: None carries the state through the whole text; a number starts a fresh one every
-        so many characters (bytes, for a model of bytes).
-        unknown: what becomes of characters that the model does not know; see `sample`.
-        on_progress: called with the symbols predicted so far and in all.
-        Raises UnknownCharacterError, CorpusError for a text of fewer than two characters, and
-        RunError where the run's corpus is no longer there or no longer the same.
-        """
-        if text is None:
-            ids = self._validation_ids()
-        else:
-            ids = self.vocabulary.encode(self._as_read(text), unknown)
-        if len(ids) < 2:
-            raise CorpusError("a text of at least 2 characters that the model knows is needed")
-        from charrnn.evaluation import evaluation, total_nats
-        from charrnn.model.device import resolve_device
-        from charrnn.model.language_model import LanguageModel, load_weights
-
-        model = LanguageModel(self.config, len(self.vocabulary))
-        load_weights(model, self._weights)
-        model.to(resolve_device(device))
-        done = 0
-
-        def report(symbols: int) -> None:
-            nonlocal done
-            done += symbols
-            on_progress(done, len(ids) - 1)
-
-        with _torch_threads(threads):
-            nats = total_nats(model, ids, context=context, on_progress=report)
-        return evaluation(nats, ids[1:], self.vocabulary)
-
-    @property
-    def parameters(self) -> int:
-        """The number of weights."""
-        return sum(array.size for array in self._weights.values())
-
-    @property
-    def manifest(self) -> Manifest | None:
-        """What else its checkpoint says; None for a model.safetensors on its own."""
-        try:
-            return read_manifest(self.path.parent)
-        except ValueError:
-            return None
-
-    def _as_read(self, text: str) -> str:
-        return text if self.text.keep_newlines else normalise_newlines(text)
-
-    def _validation_ids(self) -> Any:
-        manifest = self.manifest
-        if manifest is None:
-            raise RunError(
-                f"{self.path} is a model without its run, so there is no validation text; name one"
-            )
-        corpus = _same_corpus(manifest, self.vocabulary, None)
-        if len(corpus.val) == 0:
-            raise RunError("the run has no validation part (--val-fraction 0); name a text")
-        return corpus.val
 
 
 def train(
@@ -234,7 +115,7 @@ def resume(
     from charrnn.run import Plan, execute
     from charrnn.training.trainer import TrainerState
 
-    found = find_checkpoint(_name(model), Path(checkpoint_dir), checkpoint, "latest")
+    found = find_checkpoint(str_or_none(model), Path(checkpoint_dir), checkpoint, "latest")
     if not (found.parent / MANIFEST_FILE).is_file():
         raise RunError(
             f"{found} is a model without its run; start a new run from it: "
@@ -246,7 +127,7 @@ def resume(
     if not run.name:  # found from within the run's own folder, as "."
         run = Run(found.parent.resolve().parent)
     training = _raised(manifest, steps=steps, epochs=epochs, minutes=minutes, patience=patience)
-    encoded = _same_corpus(manifest, saved.vocabulary, _sources(corpus) or None)
+    encoded = same_corpus(manifest, saved.vocabulary, _sources(corpus) or None)
     plan = Plan(
         run=run,
         corpus=encoded,
@@ -265,98 +146,6 @@ def resume(
         plan, weights=saved.weights, saved=state, notices=notices, observers=observers, stop=stop
     )
     return TrainingResult(run.name, run.path, end)
-
-
-def load(
-    model: str | Path | None = None,
-    *,
-    checkpoint: str | None = None,
-    checkpoint_dir: str | Path = CHECKPOINT_DIR,
-) -> Model:
-    """Read a model.
-
-    model: a run's name, a run's folder, a checkpoint's folder or a model.safetensors; left out,
-    the run saved last. checkpoint: latest, best or a step, of a run; left out, the best.
-    Raises RunError where there is no such model, CheckpointError where it is damaged.
-    """
-    path = find_checkpoint(_name(model), Path(checkpoint_dir), checkpoint, "best")
-    return Model(path, read_model(path))
-
-
-def sample(
-    model: str | Path | None = None,
-    prompt: str = "",
-    config: SamplingConfig | None = None,
-    *,
-    checkpoint: str | None = None,
-    checkpoint_dir: str | Path = CHECKPOINT_DIR,
-    unknown: Unknown = "error",
-) -> Generation:
-    """Write text with a model: `load` and `Model.sample` in one."""
-    loaded = load(model, checkpoint=checkpoint, checkpoint_dir=checkpoint_dir)
-    return loaded.sample(prompt, config, unknown=unknown)
-
-
-def evaluate(
-    model: str | Path | None = None,
-    text: str | None = None,
-    *,
-    checkpoint: str | None = None,
-    checkpoint_dir: str | Path = CHECKPOINT_DIR,
-    context: int | None = None,
-    unknown: Unknown = "error",
-    device: str = "auto",
-    threads: int | None = None,
-) -> "Evaluation":
-    """Score a text, or the run's own validation part: `load` and `Model.evaluate` in one."""
-    loaded = load(model, checkpoint=checkpoint, checkpoint_dir=checkpoint_dir)
-    return loaded.evaluate(text, context=context, unknown=unknown, device=device, threads=threads)
-
-
-def runs(checkpoint_dir: str | Path = CHECKPOINT_DIR) -> list[Run]:
-    """Return the runs under a folder that have a checkpoint, the one saved last first."""
-    return list_runs(Path(checkpoint_dir))
-
-
-def verify(
-    model: str | Path | None = None, *, checkpoint_dir: str | Path = CHECKPOINT_DIR
-) -> dict[Path, str | None]:
-    """Check every checkpoint of the run that MODEL means, or the one checkpoint that it is.
-
-    Returns each checkpoint's folder with None where it is sound, else with what is wrong in it.
-    """
-    findings: dict[Path, str | None] = {}
-    for folder in find_checkpoints(_name(model), Path(checkpoint_dir)):
-        try:
-            read_model(folder / MODEL_FILE)
-            read_trainer(folder, read_manifest(folder))
-            findings[folder] = None
-        except CharrnnError as error:
-            findings[folder] = str(error)
-    return findings
-
-
-@contextmanager
-def blas_threads(threads: int | None) -> Iterator[None]:
-    """Limit the threads of numpy's matrix products for a while; None leaves them as they are."""
-    with threadpool_limits(threads, user_api="blas"):
-        yield
-
-
-@contextmanager
-def _torch_threads(threads: int | None) -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _name(model: str | Path | None) -> str | None:
-    return None if model is None else str(model)
 
 
 def _sources(corpus: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
@@ -396,23 +185,6 @@ def _added_notice(base: Vocabulary, vocabulary: Vocabulary, parent: str) -> str:
         f"starting from {parent}; {len(added):,} characters are new to it and start untrained: "
         f"{shown}{more}"
     )
-
-
-def _same_corpus(
-    manifest: Manifest, vocabulary: Vocabulary, sources: tuple[str, ...] | None
-) -> EncodedCorpus:
-    """Read a run's corpus again, and make sure that it is the same."""
-    record = manifest.corpus
-    try:
-        corpus = encode_corpus(sources or record.sources, manifest.text, vocabulary)
-    except CorpusError as error:
-        raise RunError(f"the run's corpus {record.name} cannot be read: {error}") from error
-    if corpus.sha256 != record.sha256:
-        raise RunError(
-            f"the corpus {record.name} is not the one the run learned (its hash differs); bring "
-            "the old text back, or start from the run's weights: charrnn train --init-from"
-        )
-    return corpus
 
 
 def _raised(manifest: Manifest, **limits: float | None) -> TrainingConfig:

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+CHECKPOINT_DIR = "checkpoints"
 MODEL_FILE = "model.safetensors"
 TRAINER_FILE = "trainer.safetensors"
 MANIFEST_FILE = "manifest.json"

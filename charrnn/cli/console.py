@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 from tqdm import tqdm
 
-from charrnn import events
+from charrnn import CHECKPOINT_DIR, events
 from charrnn.cli.terminal import harmless
 
 REFRESH_SECONDS = 0.1
@@ -205,7 +205,7 @@ class TrainingView:
         """Return the words by which another command finds the run."""
         if Path(self._folder) != self._checkpoint_dir / self._run:
             return shlex.quote(self._folder)
-        if self._checkpoint_dir == Path("checkpoints"):
+        if self._checkpoint_dir == Path(CHECKPOINT_DIR):
             return shlex.quote(self._run)
         where = shlex.quote(str(self._checkpoint_dir))
         return f"{shlex.quote(self._run)} --checkpoint-dir {where}"

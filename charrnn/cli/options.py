@@ -22,7 +22,7 @@ CHECKPOINT_DIR_HELP = "Folder the runs are kept in."
 
 def complete_model(ctx: typer.Context, incomplete: str) -> list[str]:
     """Offer the names of runs, then files and folders."""
-    folder = ctx.params.get("checkpoint_dir") or "checkpoints"
+    folder = ctx.params.get("checkpoint_dir") or charrnn.CHECKPOINT_DIR
     names = [name for name in charrnn.run_names(folder) if name.startswith(incomplete)]
     return names + complete_path(incomplete)
 
@@ -92,7 +92,7 @@ UnknownOption = Annotated[
     ),
 ]
 
-CHECKPOINT_DIR = Path("checkpoints")
+CHECKPOINT_DIR = Path(charrnn.CHECKPOINT_DIR)
 
 
 def with_settings(

@@ -32,8 +32,8 @@ class Cell(Protocol):
     def __call__(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Run T steps: x (T, B, I), state a tuple of (B, H); returns (T, B, H) and the state."""
 
-    def initialise(self, generator: torch.Generator) -> None:
-        """Draw the parameters afresh."""
+    def initialise(self, generator: torch.Generator, fan_in: int) -> None:
+        """Draw the parameters afresh; fan_in: inputs that are not 0 at a time."""
 
 
 class LSTM(nn.Module):
@@ -51,9 +51,9 @@ class LSTM(nn.Module):
         super().__init__()
         self.rnn = nn.LSTM(input_size, config.hidden_size)
 
-    def initialise(self, generator: torch.Generator) -> None:
+    def initialise(self, generator: torch.Generator, fan_in: int) -> None:
         """Draw the weights; the forget gate starts open, with a bias of 1."""
-        _initialise(self, generator)
+        _initialise(self, generator, fan_in)
         _open_forget_gate(self.rnn.all_weights[0][2])
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
@@ -79,9 +79,9 @@ class GRU(nn.Module):
         super().__init__()
         self.rnn = nn.GRU(input_size, config.hidden_size)
 
-    def initialise(self, generator: torch.Generator) -> None:
+    def initialise(self, generator: torch.Generator, fan_in: int) -> None:
         """Draw the weights; biases start at 0."""
-        _initialise(self, generator)
+        _initialise(self, generator, fan_in)
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Run T steps; see the module's docstring for the shapes."""
@@ -102,9 +102,9 @@ class RNN(nn.Module):
         fused = "tanh" if config.nonlinearity == "tanh" else "relu"
         self.rnn = nn.RNN(input_size, config.hidden_size, nonlinearity=fused)
 
-    def initialise(self, generator: torch.Generator) -> None:
+    def initialise(self, generator: torch.Generator, fan_in: int) -> None:
         """Draw the weights; biases start at 0."""
-        _initialise(self, generator)
+        _initialise(self, generator, fan_in)
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Run T steps; see the module's docstring for the shapes."""
@@ -141,9 +141,9 @@ class PeepholeLSTM(nn.Module):
         self.bias = nn.Parameter(torch.empty(4 * hidden))
         self.peephole = nn.Parameter(torch.empty(3 * hidden))  # p_i, p_f, p_o
 
-    def initialise(self, generator: torch.Generator) -> None:
+    def initialise(self, generator: torch.Generator, fan_in: int) -> None:
         """Draw the weights; the forget gate starts open, the peepholes shut."""
-        _initialise(self, generator)
+        _initialise(self, generator, fan_in)
         _open_forget_gate(self.bias)
         nn.init.zeros_(self.peephole)
 
@@ -183,9 +183,9 @@ class LayerNormLSTM(nn.Module):
         self.gain_c = nn.Parameter(torch.empty(hidden))
         self.bias_c = nn.Parameter(torch.empty(hidden))
 
-    def initialise(self, generator: torch.Generator) -> None:
+    def initialise(self, generator: torch.Generator, fan_in: int) -> None:
         """Draw the weights; the forget gate starts open, the gains at 1."""
-        _initialise(self, generator)
+        _initialise(self, generator, fan_in)
         _open_forget_gate(self.bias)
         for gain in (self.gain_ih, self.gain_hh, self.gain_c):
             nn.init.ones_(gain)
@@ -218,10 +218,11 @@ CELLS: dict[str, type[LSTM | GRU | RNN | PeepholeLSTM | LayerNormLSTM]] = {
 }
 
 
-def _initialise(cell: nn.Module, generator: torch.Generator) -> None:
-    """Draw input matrices from U(-1/sqrt(H), 1/sqrt(H)), each gate's U orthogonal; the rest 0.
+def _initialise(cell: nn.Module, generator: torch.Generator, fan_in: int) -> None:
+    """Draw input matrices with variance 1 / fan_in, each gate's U orthogonal; the rest 0.
 
-    Orthogonal recurrent matrices keep the size of what flows back through time (Saxe et al. 2014).
+    The first gives each unit an input of variance 1 (LeCun et al. 1998, sec. 4.6); the second keeps
+    the size of what flows back through time (Saxe et al. 2014).
     """
     for name, parameter in cell.named_parameters():
         if "weight_hh" in name:
@@ -229,14 +230,15 @@ def _initialise(cell: nn.Module, generator: torch.Generator) -> None:
             for gate in parameter.detach().split(hidden):
                 nn.init.orthogonal_(gate, generator=generator)
         elif "weight_ih" in name:
-            bound = _hidden_size(cell) ** -0.5
-            nn.init.uniform_(parameter, -bound, bound, generator=generator)
+            uniform(parameter, fan_in, generator)
         else:
             nn.init.zeros_(parameter)
 
 
-def _hidden_size(cell: nn.Module) -> int:
-    return next(p.shape[1] for name, p in cell.named_parameters() if "weight_hh" in name)
+def uniform(matrix: Tensor, fan_in: int, generator: torch.Generator) -> None:
+    """Fill a matrix with uniform numbers of mean 0 and variance 1 / fan_in."""
+    bound = (3 / fan_in) ** 0.5
+    nn.init.uniform_(matrix, -bound, bound, generator=generator)
 
 
 def _open_forget_gate(bias: Tensor) -> None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from charrnn.model.cells import CELLS, State
+from charrnn.model.cells import CELLS, State, uniform
 from charrnn.model.config import ModelConfig
 
 
@@ -81,10 +81,11 @@ class LanguageModel(nn.Module):
         return y * torch.empty_like(y).bernoulli_(keep, generator=rng).div_(keep)
 
     def _initialise(self, generator: torch.Generator) -> None:
-        for cell in self.cells:
-            cell.initialise(generator)  # type: ignore[operator]
-        bound = self.config.hidden_size**-0.5
-        nn.init.uniform_(self.output.weight, -bound, bound, generator=generator)
+        hidden = self.config.hidden_size
+        for layer, cell in enumerate(self.cells):
+            fan_in = hidden if layer else self.config.embedding_size or 1  # 1: a one-hot vector
+            cell.initialise(generator, fan_in)  # type: ignore[operator]
+        uniform(self.output.weight, hidden, generator)
         nn.init.zeros_(self.output.bias)
         if self.embedding is not None and not self.config.tie_embeddings:
             nn.init.normal_(self.embedding.weight, generator=generator)
