@@ -1,0 +1,234 @@
+"""Trained models: read, sampled from, scored, listed, verified. `import charrnn` offers these.
+
+torch is imported where a function needs it, so that what does without it answers at once.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from threadpoolctl import threadpool_limits
+
+from charrnn.checkpoint.format import Manifest, SavedModel, read_manifest, read_model, read_trainer
+from charrnn.checkpoint.layout import CHECKPOINT_DIR, MODEL_FILE
+from charrnn.checkpoint.store import Run, find_checkpoint, find_checkpoints, list_runs
+from charrnn.errors import CharrnnError, CorpusError, RunError
+from charrnn.generation.config import SamplingConfig
+from charrnn.generation.stepper import Stepper
+from charrnn.generation.text import Generation
+from charrnn.text.corpus import normalise_newlines
+from charrnn.text.encoded import EncodedCorpus, encode_corpus
+from charrnn.text.vocabulary import Ids, Unknown, Vocabulary
+
+if TYPE_CHECKING:
+    from charrnn.evaluation import Evaluation
+
+
+class Model:
+    """A trained model, read from a checkpoint. Writes text in numpy, without torch."""
+
+    def __init__(self, path: Path, saved: SavedModel) -> None:
+        """Take what `load` read from a model.safetensors."""
+        self.path = path
+        self.step = saved.step
+        self.config = saved.config
+        self.vocabulary = saved.vocabulary
+        self.text = saved.text
+        self._weights = saved.weights
+
+    def sample(
+        self,
+        prompt: str = "",
+        config: SamplingConfig | None = None,
+        *,
+        unknown: Unknown = "error",
+    ) -> Generation:
+        """Write text after a prompt; iterate over the result for its pieces.
+
+        unknown: what becomes of prompt characters that the model does not know: "error" raises
+        UnknownCharacterError, "skip" leaves them out, "replace" reads another in their place.
+        """
+        stepper = Stepper(self._weights, self.config)
+        settings = config or SamplingConfig()
+        return Generation(stepper, self.vocabulary, settings, self._as_read(prompt), unknown)
+
+    def evaluate(
+        self,
+        text: str | None = None,
+        *,
+        context: int | None = None,
+        unknown: Unknown = "error",
+        device: str = "auto",
+        threads: int | None = None,
+        on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+    ) -> "Evaluation":
+        """Return the nats, bits and perplexity per character of a text.
+
+        text: None for the validation part of the run that the model is from.
+        context: None carries the state through the whole text; a number starts a fresh one every
+        so many characters (bytes, for a model of bytes).
+        unknown: what becomes of characters that the model does not know; see `sample`.
+        on_progress: called with the symbols predicted so far and in all.
+        Raises UnknownCharacterError, CorpusError for a text of fewer than two characters, and
+        RunError where the run's corpus is no longer there or no longer the same.
+        """
+        if text is None:
+            ids = self._validation_ids()
+        else:
+            ids = self.vocabulary.encode(self._as_read(text), unknown)
+        if len(ids) < 2:
+            raise CorpusError("a text of at least 2 characters that the model knows is needed")
+        from charrnn.evaluation import evaluation, total_nats
+        from charrnn.model.device import resolve_device
+        from charrnn.model.language_model import LanguageModel, load_weights
+
+        model = LanguageModel(self.config, len(self.vocabulary))
+        load_weights(model, self._weights)
+        model.to(resolve_device(device))
+        done = 0
+
+        def report(symbols: int) -> None:
+            nonlocal done
+            done += symbols
+            on_progress(done, len(ids) - 1)
+
+        with _torch_threads(threads):
+            nats = total_nats(model, ids, context=context, on_progress=report)
+        return evaluation(nats, ids[1:], self.vocabulary)
+
+    @property
+    def parameters(self) -> int:
+        """The number of weights."""
+        return sum(array.size for array in self._weights.values())
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """What else its checkpoint says; None for a model.safetensors on its own."""
+        try:
+            return read_manifest(self.path.parent)
+        except ValueError:
+            return None
+
+    def _as_read(self, text: str) -> str:
+        return text if self.text.keep_newlines else normalise_newlines(text)
+
+    def _validation_ids(self) -> Ids:
+        manifest = self.manifest
+        if manifest is None:
+            raise RunError(
+                f"{self.path} is a model without its run, so there is no validation text; name one"
+            )
+        corpus = same_corpus(manifest, self.vocabulary, None)
+        if len(corpus.val) == 0:
+            raise RunError("the run has no validation part (--val-fraction 0); name a text")
+        return corpus.val
+
+
+def load(
+    model: str | Path | None = None,
+    *,
+    checkpoint: str | None = None,
+    checkpoint_dir: str | Path = CHECKPOINT_DIR,
+) -> Model:
+    """Read a model.
+
+    model: a run's name, a run's folder, a checkpoint's folder or a model.safetensors; left out,
+    the run saved last. checkpoint: latest, best or a step, of a run; left out, the best.
+    Raises RunError where there is no such model, CheckpointError where it is damaged.
+    """
+    path = find_checkpoint(str_or_none(model), Path(checkpoint_dir), checkpoint, "best")
+    return Model(path, read_model(path))
+
+
+def sample(
+    model: str | Path | None = None,
+    prompt: str = "",
+    config: SamplingConfig | None = None,
+    *,
+    checkpoint: str | None = None,
+    checkpoint_dir: str | Path = CHECKPOINT_DIR,
+    unknown: Unknown = "error",
+) -> Generation:
+    """Write text with a model: `load` and `Model.sample` in one."""
+    loaded = load(model, checkpoint=checkpoint, checkpoint_dir=checkpoint_dir)
+    return loaded.sample(prompt, config, unknown=unknown)
+
+
+def evaluate(
+    model: str | Path | None = None,
+    text: str | None = None,
+    *,
+    checkpoint: str | None = None,
+    checkpoint_dir: str | Path = CHECKPOINT_DIR,
+    context: int | None = None,
+    unknown: Unknown = "error",
+    device: str = "auto",
+    threads: int | None = None,
+) -> "Evaluation":
+    """Score a text, or the run's own validation part: `load` and `Model.evaluate` in one."""
+    loaded = load(model, checkpoint=checkpoint, checkpoint_dir=checkpoint_dir)
+    return loaded.evaluate(text, context=context, unknown=unknown, device=device, threads=threads)
+
+
+def runs(checkpoint_dir: str | Path = CHECKPOINT_DIR) -> list[Run]:
+    """Return the runs under a folder that have a checkpoint, the one saved last first."""
+    return list_runs(Path(checkpoint_dir))
+
+
+def verify(
+    model: str | Path | None = None, *, checkpoint_dir: str | Path = CHECKPOINT_DIR
+) -> dict[Path, str | None]:
+    """Check every checkpoint of the run that MODEL means, or the one checkpoint that it is.
+
+    Returns each checkpoint's folder with None where it is sound, else with what is wrong in it.
+    """
+    findings: dict[Path, str | None] = {}
+    for folder in find_checkpoints(str_or_none(model), Path(checkpoint_dir)):
+        try:
+            read_model(folder / MODEL_FILE)
+            read_trainer(folder, read_manifest(folder))
+            findings[folder] = None
+        except CharrnnError as error:
+            findings[folder] = str(error)
+    return findings
+
+
+def same_corpus(
+    manifest: Manifest, vocabulary: Vocabulary, sources: tuple[str, ...] | None
+) -> EncodedCorpus:
+    """Read a run's corpus again, and make sure that it is the same."""
+    record = manifest.corpus
+    try:
+        corpus = encode_corpus(sources or record.sources, manifest.text, vocabulary)
+    except CorpusError as error:
+        raise RunError(f"the run's corpus {record.name} cannot be read: {error}") from error
+    if corpus.sha256 != record.sha256:
+        raise RunError(
+            f"the corpus {record.name} is not the one the run learned (its hash differs); bring "
+            "the old text back, or start from the run's weights: charrnn train --init-from"
+        )
+    return corpus
+
+
+def str_or_none(model: str | Path | None) -> str | None:
+    return None if model is None else str(model)
+
+
+@contextmanager
+def blas_threads(threads: int | None) -> Iterator[None]:
+    """Limit the threads of numpy's matrix products for a while; None leaves them as they are."""
+    with threadpool_limits(threads, user_api="blas"):
+        yield
+
+
+@contextmanager
+def _torch_threads(threads: int | None) -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
