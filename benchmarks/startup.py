@@ -15,7 +15,7 @@ import time
 from common import machine
 
 ROUNDS = 15
-CHARRNN = [sys.executable, "-m", "charrnn"]
+CHARRNN = [sys.executable, "-c", "from charrnn.cli.app import main; main()"]
 COMPLETE = {
     "_CHARRNN_COMPLETE": "complete_bash",
     "COMP_WORDS": "charrnn sample ",
@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[list[str], dict[str, str]]] = {
     "charrnn --help": ([*CHARRNN, "--help"], {}),
     "charrnn train --help": ([*CHARRNN, "train", "--help"], {}),
     "completion of MODEL": (CHARRNN, COMPLETE),
+    "completion of CORPUS": (CHARRNN, COMPLETE | {"COMP_WORDS": "charrnn train "}),
     "usage error: no such option": ([*CHARRNN, "train", "--sizes", "3"], {}),
     "usage error: out of bounds": ([*CHARRNN, "train", "--hidden-size", "0"], {}),
     "import torch": ([sys.executable, "-c", "import torch"], {}),

@@ -2,15 +2,21 @@
 
 Both train nn.LSTM 1 x 256 (embedding 256, 32 lanes x 64 steps, AdamW, cosine, clipping at 1) on the
 same text in this process, a stretch of steps each in turn, so that the machine's moods meet both.
-charrnn runs with its log and its view. The ratio of each pair of stretches is printed; the median
-should be at most 1.05.
+charrnn runs with its log and, on a pseudo-terminal, its bar. The ratio of each pair of stretches is
+printed; the median should be at most 1.05.
 
     python benchmarks/training_overhead.py [tinyshakespeare.txt]
 """
 
+import fcntl
 import math
+import os
+import pty
 import statistics
+import struct
+import sys
 import tempfile
+import termios
 import threading
 import time
 from pathlib import Path
@@ -22,7 +28,7 @@ from torch.nn import functional as F
 
 import charrnn
 from charrnn.cli.console import TrainingView
-from charrnn.training.events import Event, StepEvent
+from charrnn.training.events import Event
 
 STRETCH = 20
 PAIRS = 30
@@ -78,62 +84,69 @@ class Bare:
 
 
 class Turns:
-    """An observer that lets charrnn train for a stretch of steps whenever it is asked to."""
+    """An observer that times charrnn's stretches of steps, and a bare one behind each.
 
-    def __init__(self) -> None:
-        self.go, self.done = threading.Semaphore(0), threading.Semaphore(0)
+    Both run in the one thread, so that torch's pool of threads is the same for both.
+    """
+
+    def __init__(self, bare: Bare) -> None:
+        self.bare = bare
+        self.charrnn_seconds: list[float] = []
+        self.bare_seconds: list[float] = []
+        self.began = 0.0
 
     def __call__(self, event: Event) -> None:
-        """Hand over after each stretch, and before the first."""
-        if event.kind == "start":
-            self.go.acquire()
-        elif isinstance(event, StepEvent) and event.step % STRETCH == 0:
-            self.done.release()
-            if event.step < STEPS:
-                self.go.acquire()
+        """Take the time at the end of each stretch."""
+        if event.kind == "step" and event.step % STRETCH == 0:
+            ended = time.perf_counter()
+            self.charrnn_seconds.append(ended - self.began)
+            self.bare.stretch()
+            self.began = time.perf_counter()
+            self.bare_seconds.append(self.began - ended)
+        elif event.kind == "start":
+            self.began = time.perf_counter()
 
-    def stretch(self) -> None:
-        """Let STRETCH steps happen."""
-        self.go.release()
-        self.done.acquire()
+
+def terminal_on_stderr() -> None:
+    """Put a terminal in the place of stderr, and read what is shown there."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+    os.dup2(slave, sys.stderr.fileno())
+
+    def read() -> None:
+        while os.read(master, 65536):
+            pass
+
+    threading.Thread(target=read, daemon=True).start()
 
 
 def main() -> None:
     """Time both in turns and print the ratios."""
     path = shakespeare()
-    bare, turns = Bare(path.read_text(encoding="utf-8")), Turns()
+    terminal_on_stderr()
+    turns = Turns(Bare(path.read_text(encoding="utf-8")))
     with tempfile.TemporaryDirectory() as folder:
         view = TrainingView(quiet=False, verbose=False, checkpoint_dir=Path(folder))
-        training = charrnn.TrainingConfig(
-            steps=STEPS, learning_rate=RATE, eval_every=0, save_every=0, sample_every=0, warmup=0
+        charrnn.train(
+            path,
+            model=charrnn.ModelConfig(hidden_size=HIDDEN, embedding_size=HIDDEN, dropout=0.0),
+            training=charrnn.TrainingConfig(
+                steps=STEPS,
+                learning_rate=RATE,
+                eval_every=0,
+                save_every=0,
+                sample_every=0,
+                warmup=0,
+            ),
+            checkpoint_dir=folder,
+            observers=(view, turns),
         )
-        model = charrnn.ModelConfig(hidden_size=HIDDEN, embedding_size=HIDDEN, dropout=0.0)
-        thread = threading.Thread(
-            target=charrnn.train,
-            args=(path,),
-            kwargs={
-                "model": model,
-                "training": training,
-                "checkpoint_dir": folder,
-                "observers": (view, turns),
-            },
-        )
-        thread.start()
-        ratios, charrnn_ms, bare_ms = [], [], []
-        for pair in range(PAIRS + WARM_UP):
-            began = time.perf_counter()
-            turns.stretch()
-            between = time.perf_counter()
-            bare.stretch()
-            ended = time.perf_counter()
-            if pair >= WARM_UP:
-                ratios.append((between - began) / (ended - between))
-                charrnn_ms.append(1000 * (between - began) / STRETCH)
-                bare_ms.append(1000 * (ended - between) / STRETCH)
-        thread.join()
+    ours, bare = turns.charrnn_seconds[WARM_UP:], turns.bare_seconds[WARM_UP:]
+    ratios = [a / b for a, b in zip(ours, bare, strict=True)]
     print(f"{machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads")
-    print(f"charrnn  {statistics.median(charrnn_ms):.1f} ms a step (median of {PAIRS} stretches)")
-    print(f"bare     {statistics.median(bare_ms):.1f} ms a step")
+    print(f"medians of {PAIRS} stretches of {STRETCH} steps each")
+    print(f"charrnn  {1000 * statistics.median(ours) / STRETCH:.1f} ms a step")
+    print(f"bare     {1000 * statistics.median(bare) / STRETCH:.1f} ms a step")
     low, middle, high = statistics.quantiles(ratios, n=4)
     print(f"ratio    {middle:.3f} (quartiles {low:.3f} to {high:.3f})")
 

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from charrnn.checkpoint.format import Manifest, SavedModel, read_manifest, read_model, read_trainer
-from charrnn.checkpoint.layout import CHECKPOINT_DIR, MANIFEST_FILE
-from charrnn.checkpoint.store import Run, drop_after, find_checkpoint, new_run
+from charrnn.checkpoint.layout import CHECKPOINT_DIR, MANIFEST_FILE, STEP_FOLDER
+from charrnn.checkpoint.store import Run, find_checkpoint, new_run
 from charrnn.errors import RunError, SettingsError
 from charrnn.model.config import ModelConfig
 from charrnn.settings import make
@@ -41,7 +41,7 @@ def train(
     training: TrainingConfig | None = None,
     run: str | None = None,
     checkpoint_dir: str | Path = CHECKPOINT_DIR,
-    init_from: str | None = None,
+    init_from: str | Path | None = None,
     device: str = "auto",
     threads: int | None = None,
     observers: Sequence[Observer] = (),
@@ -53,7 +53,7 @@ def train(
     text, model, training: settings; the defaults where left out.
     run: the run's name; after the corpus where left out. checkpoint_dir: where runs are kept.
     init_from: a MODEL (see `load`) whose weights and vocabulary to start from; `model` may then
-    differ from its configuration in dropout alone.
+    differ from its configuration in dropout alone, and `text` must be of its unit.
     device: auto, cpu, cuda or mps. threads: of the CPU; torch's own choice where left out.
     observers: called with each event (charrnn.training.events).
     stop: asked after each step; once it returns True the run is saved and ends.
@@ -65,13 +65,15 @@ def train(
     from charrnn.run import Plan, execute
 
     folder = Path(checkpoint_dir)
-    text = _absolute(text or CorpusConfig())
     base, weights, notices = None, None, []
     if init_from is not None:
-        parent = read_model(find_checkpoint(init_from, folder, None, "best"))
-        model = model or parent.config
+        parent = read_model(find_checkpoint(str(init_from), folder, None, "best"))
+        model, text = model or parent.config, text or parent.text.inherited()
         _check_same_architecture(model, text, parent)
         base, weights = parent.vocabulary, parent.weights
+    if run is not None:
+        new_run(folder, run, run)  # a name that is taken is told before the corpus is read
+    text = _absolute(text or CorpusConfig())
     plan_device = resolve_device(device)
     encoded = encode_corpus(_sources(corpus), text, base)
     if base is not None:
@@ -99,6 +101,7 @@ def resume(
     minutes: float | None = None,
     patience: int | None = None,
     corpus: str | Path | Sequence[str | Path] = (),
+    val_text: str | Path | None = None,
     device: str = "auto",
     threads: int | None = None,
     observers: Sequence[Observer] = (),
@@ -107,26 +110,27 @@ def resume(
     """Go on exactly where a run stopped.
 
     model, checkpoint: which run, and which of its checkpoints (see `load`); the latest one.
-    steps, epochs, minutes: limits that take the place of the run's own; counted from its beginning.
-    corpus: where the corpus is now, if it was moved. threads: as the run had where left out.
+    steps, epochs, minutes: limits in place of the run's own; counted from its beginning.
+    corpus, val_text: where these are now, if they were moved.
+    threads: as many as the run had where left out.
     Raises CharrnnError, so where the run is finished or its corpus has changed.
     """
-    from charrnn.model.device import resolve_device
-    from charrnn.run import Plan, execute
-    from charrnn.training.trainer import TrainerState
-
     found = find_checkpoint(str_or_none(model), Path(checkpoint_dir), checkpoint, "latest")
     if not (found.parent / MANIFEST_FILE).is_file():
         raise RunError(
             f"{found} is a model without its run; start a new run from it: "
             f"charrnn train --init-from {found}"
         )
-    manifest, saved = read_manifest(found.parent), read_model(found)
-    arrays = read_trainer(found.parent, manifest)
-    run = Run(found.parent.parent)
-    if not run.name:  # found from within the run's own folder, as "."
-        run = Run(found.parent.resolve().parent)
+    manifest = read_manifest(found.parent)
+    run = _run_of(found.parent)
     training = _raised(manifest, steps=steps, epochs=epochs, minutes=minutes, patience=patience)
+    saved, arrays = read_model(found), read_trainer(found.parent, manifest)
+    from charrnn.model.device import resolve_device
+    from charrnn.run import Plan, execute
+    from charrnn.training.trainer import TrainerState
+
+    if val_text is not None:
+        manifest = replace(manifest, text=_absolute(replace(manifest.text, val_text=str(val_text))))
     encoded = same_corpus(manifest, saved.vocabulary, _sources(corpus) or None)
     plan = Plan(
         run=run,
@@ -137,14 +141,8 @@ def resume(
         device=resolve_device(device),
         threads=threads or int(manifest.environment["threads"]),
     )
-    notices = []
-    if dropped := drop_after(run, manifest.step):
-        listed = ", ".join(f"{step:,}" for step in dropped)
-        notices.append(f"going on from step {manifest.step:,}; dropped the checkpoints of {listed}")
     state = TrainerState(arrays, manifest.trainer)
-    end = execute(
-        plan, weights=saved.weights, saved=state, notices=notices, observers=observers, stop=stop
-    )
+    end = execute(plan, weights=saved.weights, saved=state, observers=observers, stop=stop)
     return TrainingResult(run.name, run.path, end)
 
 
@@ -185,6 +183,17 @@ def _added_notice(base: Vocabulary, vocabulary: Vocabulary, parent: str) -> str:
         f"starting from {parent}; {len(added):,} characters are new to it and start untrained: "
         f"{shown}{more}"
     )
+
+
+def _run_of(checkpoint: Path) -> Run:
+    """Return the run that a checkpoint's folder is in."""
+    folder = checkpoint if checkpoint.parent.name else checkpoint.resolve()
+    if not STEP_FOLDER.fullmatch(folder.name):
+        raise RunError(
+            f"{checkpoint} is a checkpoint outside of its run; start a new run from it: "
+            f"charrnn train --init-from {checkpoint}"
+        )
+    return Run(folder.parent)
 
 
 def _raised(manifest: Manifest, **limits: float | None) -> TrainingConfig:

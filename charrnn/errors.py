@@ -23,13 +23,17 @@ class CorpusError(CharrnnError):
 class UnknownCharacterError(CharrnnError):
     """A text holds a character outside the vocabulary of the model."""
 
-    def __init__(self, character: str, position: int) -> None:
-        """Name the first character that is unknown; position counts characters from 0."""
+    def __init__(self, character: str, position: int, *, replaceable: bool = True) -> None:
+        """Name the first character that is unknown; position counts characters from 0.
+
+        replaceable: whether the model knows anything that could be read in its place.
+        """
         self.character = character
         self.position = position
+        way_out = "--unknown skip or --unknown replace" if replaceable else "--unknown skip"
         super().__init__(
             f"the model does not know {describe(character)}, character {position + 1:,} of the "
-            "text; leave it out, or pass --unknown skip or --unknown replace"
+            f"text; leave it out, or pass {way_out}"
         )
 
 
@@ -39,6 +43,10 @@ class RunError(CharrnnError):
 
 class CheckpointError(CharrnnError):
     """A checkpoint that is damaged or that this version cannot read."""
+
+
+class GenerationError(CharrnnError):
+    """A model that cannot write: its numbers overflowed."""
 
 
 class DeviceError(CharrnnError):

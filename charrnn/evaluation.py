@@ -134,7 +134,7 @@ def _score(
             continue
         logits, state = model(piece, state)
         losses = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none")
-        total += float(losses.double().sum())
+        total += losses.cpu().double().sum().item()  # MPS has no float64
         on_progress(wanted.numel())
     return total, state
 

@@ -1,5 +1,6 @@
 """One training run, its parts put together: corpus, model, trainer, checkpoints, log."""
 
+import math
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ import torch
 
 import charrnn
 from charrnn.checkpoint.format import FORMAT, CorpusRecord, Manifest, SavedModel, write_checkpoint
-from charrnn.checkpoint.store import Run, retire
+from charrnn.checkpoint.store import Run, drop_after, retire
 from charrnn.errors import CheckpointError, CorpusError, RunError
 from charrnn.evaluation import total_nats
 from charrnn.generation.config import SamplingConfig
@@ -23,7 +24,7 @@ from charrnn.model.language_model import LanguageModel, export_weights, load_wei
 from charrnn.text.config import CorpusConfig
 from charrnn.text.encoded import EncodedCorpus
 from charrnn.training.config import TrainingConfig
-from charrnn.training.events import EndEvent, Log, Observer, StartEvent, WarningEvent
+from charrnn.training.events import EndEvent, Event, Log, Observer, StartEvent, WarningEvent
 from charrnn.training.lanes import Lanes, fit
 from charrnn.training.trainer import Hooks, Trainer, TrainerState, memory_estimate
 
@@ -60,31 +61,32 @@ def execute(
 
     weights: to start from; fresh ones where left out. notices: warnings to give at the start.
     The number of torch's threads is set for the time of the run.
+    Nothing on disk is touched before it is certain that the run can begin or go on.
     """
-    if len(plan.corpus.vocabulary) == 1 and plan.corpus.vocabulary.unknown is not None:
+    if plan.corpus.vocabulary.symbols == ("",):
         raise CorpusError(
             f"{plan.corpus.name}: every character is rarer than --min-count {plan.text.min_count}; "
             "nothing is left to learn. Give a lower one"
         )
     threads_before = torch.get_num_threads()
     torch.set_num_threads(plan.threads)
-    plan.run.path.mkdir(parents=True, exist_ok=True)
-    log = Log(plan.run.log, step=saved.values["step"] if saved else 0)
     try:
-        return _execute(plan, weights, saved, notices, (log, *observers), stop)
+        trainer = _trainer(plan, weights, stop)
+        if saved is not None:
+            _restore(plan, trainer, saved)
+        plan.run.path.mkdir(parents=True, exist_ok=True)
+        log = Log(plan.run.log, trainer.step)
+        try:
+            dropped = drop_after(plan.run, trainer.step) if saved is not None else []
+            told = [*notices, *_notices(plan.training, trainer.lanes, dropped)]
+            return _tell_and_run(plan, trainer, told, (log, *observers))
+        finally:
+            log.close()
     finally:
-        log.close()
         torch.set_num_threads(threads_before)
 
 
-def _execute(
-    plan: Plan,
-    weights: "Arrays | None",
-    saved: TrainerState | None,
-    notices: Sequence[str],
-    observers: Sequence[Observer],
-    stop: Callable[[], bool],
-) -> EndEvent:
+def _trainer(plan: Plan, weights: "Arrays | None", stop: Callable[[], bool]) -> Trainer:
     config, corpus = plan.training, plan.corpus
     weight_seed, dropout_seed, order_seed = np.random.SeedSequence(config.seed).spawn(3)
     model = LanguageModel(plan.model, len(corpus.vocabulary), _generator("cpu", weight_seed))
@@ -94,17 +96,7 @@ def _execute(
     batch_size, seq_length = fit(len(corpus.train), config.batch_size, config.seq_length)
     lanes = Lanes(corpus.train, batch_size, seq_length, np.random.default_rng(order_seed))
     dropout_rng = _generator(plan.device, dropout_seed)
-    hooks = _hooks(plan, model, stop)
-    trainer = Trainer(model, lanes, config, hooks, observers, dropout_rng)
-    if saved is not None:
-        _restore(plan, trainer, saved)
-    start = _start_event(plan, trainer)
-    for observer in observers:
-        observer(start)
-    for message in (*notices, *_fit_notices(config, batch_size, seq_length)):
-        for observer in observers:
-            observer(WarningEvent(trainer.step, message))
-    return trainer.run()
+    return Trainer(model, lanes, config, _hooks(plan, model, stop), dropout_rng)
 
 
 def _restore(plan: Plan, trainer: Trainer, saved: TrainerState) -> None:
@@ -116,10 +108,24 @@ def _restore(plan: Plan, trainer: Trainer, saved: TrainerState) -> None:
             "resume from another: --checkpoint STEP"
         ) from error
     if (reason := trainer.limit_reached()) is not None:
+        flag = "--patience" if reason == "patience" else "--steps, --epochs or --minutes"
         raise RunError(
             f"run {plan.run.name} is finished ({reason}) after {trainer.step:,} steps; raise "
-            "--steps, --epochs or --minutes to go on with it"
+            f"{flag} to go on with it"
         )
+
+
+def _tell_and_run(
+    plan: Plan, trainer: Trainer, notices: Sequence[str], observers: Sequence[Observer]
+) -> EndEvent:
+    events: tuple[Event, ...] = (
+        _start_event(plan, trainer),
+        *(WarningEvent(trainer.step, message) for message in notices),
+    )
+    for event in events:
+        for observer in observers:
+            observer(event)
+    return trainer.run(observers)
 
 
 def _hooks(plan: Plan, model: LanguageModel, stop: Callable[[], bool]) -> Hooks:
@@ -155,7 +161,7 @@ def _manifest(plan: Plan, trainer: Trainer, state: TrainerState) -> Manifest:
         step=trainer.step,
         saved_at=datetime.now(UTC).isoformat(),
         train_loss=trainer.train_loss,
-        val_loss=trainer.val_loss if trainer.evaluated_at == trainer.step else None,
+        val_loss=_val_loss(trainer),
         corpus=CorpusRecord(
             name=corpus.name,
             sources=corpus.sources,
@@ -174,6 +180,14 @@ def _manifest(plan: Plan, trainer: Trainer, state: TrainerState) -> Manifest:
             "threads": plan.threads,
         },
     )
+
+
+def _val_loss(trainer: Trainer) -> float | None:
+    """Return the validation loss at this very step, if there is one that is a number."""
+    loss = trainer.val_loss
+    if loss is None or trainer.evaluated_at != trainer.step or not math.isfinite(loss):
+        return None
+    return loss
 
 
 def _start_event(plan: Plan, trainer: Trainer) -> StartEvent:
@@ -200,13 +214,17 @@ def _start_event(plan: Plan, trainer: Trainer) -> StartEvent:
     )
 
 
-def _fit_notices(config: TrainingConfig, batch_size: int, seq_length: int) -> list[str]:
-    if (batch_size, seq_length) == (config.batch_size, config.seq_length):
-        return []
-    return [
-        f"the corpus is short: {batch_size} lanes x {seq_length} steps instead of "
-        f"{config.batch_size} x {config.seq_length}"
-    ]
+def _notices(config: TrainingConfig, lanes: Lanes, dropped: Sequence[int]) -> list[str]:
+    notices = []
+    if dropped:
+        listed = ", ".join(f"{step:,}" for step in dropped)
+        notices.append(f"dropped the checkpoints after this one, of steps {listed}")
+    if (lanes.batch_size, lanes.seq_length) != (config.batch_size, config.seq_length):
+        notices.append(
+            f"the corpus is short: {lanes.batch_size} lanes x {lanes.seq_length} steps instead of "
+            f"{config.batch_size} x {config.seq_length}"
+        )
+    return notices
 
 
 def _generator(device: torch.device | str, seed: np.random.SeedSequence) -> torch.Generator:

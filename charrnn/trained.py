@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from charrnn.checkpoint.format import Manifest, SavedModel, read_manifest, read_model, read_trainer
 from charrnn.checkpoint.layout import CHECKPOINT_DIR, MODEL_FILE
 from charrnn.checkpoint.store import Run, find_checkpoint, find_checkpoints, list_runs
-from charrnn.errors import CharrnnError, CorpusError, RunError
+from charrnn.errors import CharrnnError, CheckpointError, CorpusError, RunError
 from charrnn.generation.config import SamplingConfig
 from charrnn.generation.stepper import Stepper
 from charrnn.generation.text import Generation
@@ -107,7 +107,7 @@ class Model:
         """What else its checkpoint says; None for a model.safetensors on its own."""
         try:
             return read_manifest(self.path.parent)
-        except ValueError:
+        except CheckpointError:
             return None
 
     def _as_read(self, text: str) -> str:
@@ -179,18 +179,21 @@ def runs(checkpoint_dir: str | Path = CHECKPOINT_DIR) -> list[Run]:
 def verify(
     model: str | Path | None = None, *, checkpoint_dir: str | Path = CHECKPOINT_DIR
 ) -> dict[Path, str | None]:
-    """Check every checkpoint of the run that MODEL means, or the one checkpoint that it is.
+    """Check every checkpoint of the run that MODEL means, or the one model file that it is.
 
-    Returns each checkpoint's folder with None where it is sound, else with what is wrong in it.
+    Returns each path with None where it is sound, else with what is wrong there.
     """
     findings: dict[Path, str | None] = {}
-    for folder in find_checkpoints(str_or_none(model), Path(checkpoint_dir)):
+    for path in find_checkpoints(str_or_none(model), Path(checkpoint_dir)):
         try:
-            read_model(folder / MODEL_FILE)
-            read_trainer(folder, read_manifest(folder))
-            findings[folder] = None
+            if path.is_file():
+                read_model(path)
+            else:
+                read_model(path / MODEL_FILE)
+                read_trainer(path, read_manifest(path))
+            findings[path] = None
         except CharrnnError as error:
-            findings[folder] = str(error)
+            findings[path] = str(error)
     return findings
 
 

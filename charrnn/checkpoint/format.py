@@ -110,7 +110,7 @@ def write_checkpoint(
         for name, data in files.items()
     }
     complete = asdict(replace(manifest, files=records))
-    files[MANIFEST_FILE] = (json.dumps(complete, ensure_ascii=False, indent=1) + "\n").encode()
+    files[MANIFEST_FILE] = (json.dumps(complete, indent=1) + "\n").encode()
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -118,10 +118,12 @@ def write_checkpoint(
         for name, data in files.items():
             _write_synced(temporary / name, data)
         _sync_folder(temporary)
+        replaced = folder.with_name(f".{folder.name}.{os.getpid()}.old")
         if folder.exists():
-            shutil.rmtree(folder)
+            folder.rename(replaced)
         temporary.rename(folder)
         _sync_folder(folder.parent)
+        shutil.rmtree(replaced, ignore_errors=True)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise CheckpointError(
@@ -246,7 +248,7 @@ def _verify(path: Path, data: bytes, manifest: Manifest) -> None:
 def _parse(path: Path, data: bytes) -> dict[str, NDArray[Any]]:
     try:
         arrays: dict[str, NDArray[Any]] = parse_safetensors(data)
-    except SafetensorError as error:
+    except (SafetensorError, KeyError) as error:  # KeyError: a type that numpy lacks, BF16 say
         raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
     return arrays
 

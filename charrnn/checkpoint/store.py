@@ -11,7 +11,13 @@ from functools import cached_property
 from pathlib import Path
 
 from charrnn.checkpoint.format import Manifest, read_manifest
-from charrnn.checkpoint.layout import LOG_FILE, MANIFEST_FILE, MODEL_FILE, STEP_FOLDER
+from charrnn.checkpoint.layout import (
+    LOG_FILE,
+    MANIFEST_FILE,
+    MODEL_FILE,
+    STEP_FOLDER,
+    run_names,
+)
 from charrnn.errors import CheckpointError, RunError
 
 
@@ -110,14 +116,14 @@ def new_run(checkpoint_dir: Path, name: str | None, corpus_name: str) -> Run:
     if name is None:
         stem = re.sub(r"[^\w.-]+", "-", corpus_name).strip("-.") or "run"
         number = 1
-        while (path := checkpoint_dir / (stem if number == 1 else f"{stem}-{number}")).exists():
+        while not _is_free(path := checkpoint_dir / (stem if number == 1 else f"{stem}-{number}")):
             number += 1
         return Run(path)
     if not name or Path(name).name != name or name.startswith(".") or not name.isprintable():
         raise RunError(
             f"--run {name!r}: a run's name is that of a folder, without / or a leading dot"
         )
-    if (checkpoint_dir / name).exists():
+    if not _is_free(checkpoint_dir / name):
         raise RunError(
             f"a run {name!r} is in {checkpoint_dir} already; go on with: charrnn resume {name}, "
             "or choose another --run"
@@ -153,12 +159,14 @@ def find_checkpoint(
 def find_checkpoints(model: str | None, checkpoint_dir: Path) -> list[Path]:
     """Find the folders of all checkpoints of the run that MODEL means, damaged ones included.
 
-    For a MODEL that is one checkpoint already, its folder alone. Raises RunError.
+    For a MODEL that is one checkpoint already, its folder, or the file where it has no manifest.
+    Raises RunError.
     """
     run = _find_run(model, checkpoint_dir)
-    if run is None:
-        return [find_checkpoint(model, checkpoint_dir, None, "best").parent]
-    return sorted(folder for folder in run.path.iterdir() if STEP_FOLDER.fullmatch(folder.name))
+    if run is not None:
+        return sorted(folder for folder in run.path.iterdir() if STEP_FOLDER.fullmatch(folder.name))
+    file = find_checkpoint(model, checkpoint_dir, None, "best")
+    return [file.parent if (file.parent / MANIFEST_FILE).is_file() else file]
 
 
 def drop_after(run: Run, step: int) -> list[int]:
@@ -199,7 +207,16 @@ def _is_run(folder: Path) -> bool:
         return False
 
 
+def _is_free(path: Path) -> bool:
+    """Whether a new run may take this place: what a run left that never saved does not hold it."""
+    return not path.exists() or (
+        path.is_dir() and all(entry.name == LOG_FILE for entry in path.iterdir())
+    )
+
+
 def _no_model(model: str, checkpoint_dir: Path) -> RunError:
+    if model in run_names(checkpoint_dir):
+        return RunError(f"run {model} ended before its first checkpoint; train it again")
     names = [run.name for run in list_runs(checkpoint_dir)]
     known = (
         f"runs in {checkpoint_dir}: {', '.join(names[:8])}"

@@ -1,6 +1,7 @@
 """The typer app: registers the commands, maps errors to exit codes, once."""
 
 import functools
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from charrnn.cli.info import info
 from charrnn.cli.resume import resume
 from charrnn.cli.runs import runs
 from charrnn.cli.sample import sample
+from charrnn.cli.terminal import harmless
 from charrnn.cli.train import train
 
 INTERRUPTED = 130
@@ -54,7 +56,7 @@ def with_exit_codes(command: Callable[..., None]) -> Callable[..., None]:
             command(**arguments)
             sys.stdout.flush()
         except charrnn.CharrnnError as error:
-            typer.echo(f"error: {error}", err=True)
+            typer.echo(f"error: {harmless(str(error))}", err=True)
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
             raise typer.Exit(INTERRUPTED) from error
@@ -64,7 +66,7 @@ def with_exit_codes(command: Callable[..., None]) -> Callable[..., None]:
             raise typer.Exit(0) from error
         except OSError as error:
             place = f"{error.filename}: " if error.filename else ""
-            typer.echo(f"error: {place}{error.strerror or error}", err=True)
+            typer.echo(f"error: {harmless(place)}{error.strerror or error}", err=True)
             raise typer.Exit(1) from error
 
     return run
@@ -85,4 +87,9 @@ for name, function in _COMMANDS.items():
 
 def main() -> None:
     """Run the command line."""
+    # A terminal knows its encoding; a pipe or a file gets UTF-8 everywhere. What has no encoding,
+    # such as part of a file name that is not text, is shown escaped.
+    encoding = None if sys.stdout.isatty() else "utf-8"
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace", newline="\n")
     app(prog_name="charrnn")

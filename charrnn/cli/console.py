@@ -7,7 +7,7 @@ import json
 import math
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from charrnn import CHECKPOINT_DIR, events
 from charrnn.cli.terminal import harmless
 
 REFRESH_SECONDS = 0.1
+WIDE, MIN_BAR = 100, 4  # columns
 SMOOTHING = 0.05  # weight of the newest step in the loss that the bar shows
 
 
@@ -37,6 +38,12 @@ def say(message: str) -> None:
 def print_json(data: Any) -> None:
     """Write JSON to stdout."""
     sys.stdout.write(json.dumps(data, ensure_ascii=False, indent=2, default=str) + "\n")
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Write lines to stdout as they are."""
+    for line in lines:
+        sys.stdout.write(f"{harmless(line)}\n")
 
 
 def print_table(
@@ -259,14 +266,15 @@ def _step_text(event: events.StepEvent, loss: float, speed: float, width: int) -
         f"{bits(loss):.2f} bits",
         f"{size(speed)}/s",
         f"{duration(left)} left" if math.isfinite(left) else "",
-        f"lr {event.learning_rate:.1e}",
+        f"lr {event.learning_rate:.1e}".replace("e-0", "e-"),
         f"grad {event.grad_norm:.2f}",
     ]
-    room = width - len("100%||") - 6
+    gap = " " if width < WIDE else "  "
+    room = width - len("100%||") - MIN_BAR
     text = parts[0]
     for part in parts[1:]:
-        if len(text) + 2 + len(part) <= room:
-            text += "  " + part
+        if len(text + gap + part) <= room:
+            text += gap + part
     return text
 
 

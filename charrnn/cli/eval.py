@@ -35,6 +35,7 @@ def evaluate(
     device: options.DeviceOption = "auto",
     threads: options.ThreadsOption = None,
     quiet: options.QuietOption = False,
+    verbose: options.VerboseOption = False,
 ) -> None:
     """Score texts: nats, bits and perplexity per character.
 
@@ -46,11 +47,13 @@ def evaluate(
     loaded = charrnn.load(model, checkpoint=checkpoint, checkpoint_dir=checkpoint_dir)
     from charrnn.cli import console
 
-    results: dict[str, charrnn.Evaluation] = {}
+    if verbose and not quiet:
+        console.say(f"{loaded.path}, context {context}")
+    results: list[tuple[str, charrnn.Evaluation]] = []
     for path in texts or (None,):
         name = "validation" if path is None else str(path)
         try:
-            results[name] = loaded.evaluate(
+            score = loaded.evaluate(
                 None if path is None else charrnn.read_text(path, keep_newlines=True),
                 context=block,
                 unknown=unknown,  # type: ignore[arg-type]
@@ -58,10 +61,11 @@ def evaluate(
                 threads=threads,
                 on_progress=console.Progress(name, quiet),
             )
+            results.append((name, score))
         except charrnn.UnknownCharacterError as error:
             raise charrnn.CharrnnError(f"{name}: {error}") from error
     if as_json:
-        objects = [{"text": name} | dataclasses.asdict(e) for name, e in results.items()]
+        objects = [{"text": name} | dataclasses.asdict(e) for name, e in results]
         console.print_json(objects[0] if len(objects) == 1 else objects)
     else:
         _print(results)
@@ -77,7 +81,7 @@ def _context(context: str) -> int | None:
     return int(context)
 
 
-def _print(results: "dict[str, charrnn.Evaluation]") -> None:
+def _print(results: "list[tuple[str, charrnn.Evaluation]]") -> None:
     from charrnn.cli import console
 
     columns = ("text", "nats/char", "bits/char", "bits/byte", "perplexity", "characters")
@@ -90,6 +94,6 @@ def _print(results: "dict[str, charrnn.Evaluation]") -> None:
             f"{e.perplexity:.4f}",
             f"{e.characters:,}",
         ]
-        for name, e in results.items()
+        for name, e in results
     ]
     console.print_table(columns, rows, right=columns[1:])

@@ -20,13 +20,26 @@ def info(
     as_json: options.JsonOption = False,
     checkpoint: options.CheckpointOption = None,
     checkpoint_dir: options.CheckpointDirOption = options.CHECKPOINT_DIR,
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", "-q", help="Print nothing; with --verify, by exit code alone."),
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Also show the settings of training.")
+    ] = False,
 ) -> None:
     """Show what a checkpoint holds."""
+    if verify and checkpoint is not None:
+        raise charrnn.SettingsError(
+            "--verify checks all checkpoints of a run; leave --checkpoint out"
+        )
     from charrnn.cli import console
 
     if verify:
         findings = charrnn.verify(model, checkpoint_dir=checkpoint_dir)
-        if as_json:
+        if quiet:
+            pass
+        elif as_json:
             console.print_json([{"file": str(p), "finding": f} for p, f in findings.items()])
         else:
             rows = [[str(path), finding or "sound"] for path, finding in findings.items()]
@@ -36,8 +49,9 @@ def info(
     facts = _facts(loaded)
     if as_json:
         console.print_json(facts)
-    else:
-        console.print_facts({name: _shown(value) for name, value in facts.items()})
+    elif not quiet:
+        hidden = () if verbose else ("training", "environment")
+        console.print_facts({k: _shown(v) for k, v in facts.items() if k not in hidden})
 
 
 def _facts(model: "charrnn.Model") -> dict[str, Any]:

@@ -82,6 +82,9 @@ ThreadsOption = Annotated[
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")]
+NamesOption = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print the names alone, one a line.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 UnknownOption = Annotated[
     str,
@@ -96,13 +99,18 @@ CHECKPOINT_DIR = Path(charrnn.CHECKPOINT_DIR)
 
 
 def with_settings(
-    *models: type,
+    *models: type, only: Iterable[str] | None = None
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command one option for each field of settings models.
+    """Give a command one option for each field of settings models, or for those in `only`.
 
     The command receives those that were given, as the dictionary `given`, field name to value.
     """
-    fields = [field for model in models for field in dataclasses.fields(model)]
+    fields = [
+        field
+        for model in models
+        for field in dataclasses.fields(model)
+        if only is None or field.name in only
+    ]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)

@@ -1,6 +1,6 @@
 """`charrnn resume`."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -9,35 +9,22 @@ from charrnn.cli import options
 from charrnn.cli.signals import interruptible
 
 
+@options.with_settings(charrnn.TrainingConfig, only=("steps", "epochs", "minutes", "patience"))
 def resume(
     model: options.ModelArgument = None,
-    steps: Annotated[
-        int | None,
-        typer.Option(min=1, help="Steps in all, in place of the run's limits.", show_default=False),
-    ] = None,
-    epochs: Annotated[
-        float | None,
-        typer.Option(help="Epochs in all, in place of the run's limits.", show_default=False),
-    ] = None,
-    minutes: Annotated[
-        float | None,
-        typer.Option(
-            help="Minutes of training in all, in place of the run's limits.", show_default=False
-        ),
-    ] = None,
-    patience: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            help="Evaluations without a better loss, in place of the run's.",
-            show_default=False,
-        ),
-    ] = None,
     corpus: Annotated[
         list[str] | None,
         typer.Option(
             help="Where the corpus is now, if it was moved; repeat for several files.",
             autocompletion=options.complete_corpus,
+            show_default=False,
+        ),
+    ] = None,
+    val_text: Annotated[
+        str | None,
+        typer.Option(
+            help="Where the validation text is now, if it was moved.",
+            autocompletion=options.complete_path,
             show_default=False,
         ),
     ] = None,
@@ -47,13 +34,19 @@ def resume(
     threads: options.ThreadsOption = None,
     quiet: options.QuietOption = False,
     verbose: options.VerboseOption = False,
+    *,
+    given: dict[str, Any],
 ) -> None:
     """Go on exactly where a run stopped.
+
+    --steps, --epochs and --minutes count from the run's beginning and take the place of its limits.
+
 
     Weights, optimizer, schedule, random generators, carried state and place in the corpus are
     those of the checkpoint: on the CPU, with as many threads, the result is bit for bit that of a
     run that never stopped.
     """
+    options.resolve(charrnn.TrainingConfig, given, {})  # a limit out of bounds is told first
     from charrnn.cli.console import TrainingView
 
     view = TrainingView(quiet=quiet, verbose=verbose, checkpoint_dir=checkpoint_dir)
@@ -63,15 +56,13 @@ def resume(
                 model,
                 checkpoint=checkpoint,
                 checkpoint_dir=checkpoint_dir,
-                steps=steps,
-                epochs=epochs,
-                minutes=minutes,
-                patience=patience,
                 corpus=corpus or (),
+                val_text=val_text,
                 device=device,
                 threads=threads,
                 observers=(interrupt.observe, view),
                 stop=interrupt,
+                **given,
             )
         finally:
             view.close()

@@ -1,6 +1,9 @@
 """`charrnn runs`."""
 
 from dataclasses import asdict
+from typing import Annotated
+
+import typer
 
 import charrnn
 from charrnn.cli import options
@@ -9,6 +12,10 @@ from charrnn.cli import options
 def runs(
     checkpoint_dir: options.CheckpointDirOption = options.CHECKPOINT_DIR,
     as_json: options.JsonOption = False,
+    quiet: options.NamesOption = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Also show folders and all checkpoints.")
+    ] = False,
 ) -> None:
     """List the runs under the checkpoint folder, the newest first."""
     found = charrnn.runs(checkpoint_dir)
@@ -16,13 +23,17 @@ def runs(
 
     if as_json:
         console.print_json([_facts(run) for run in found])
+    elif quiet:
+        console.print_lines(run.name for run in found)
     elif not found:
         console.say(f"no run in {checkpoint_dir}; start one with: charrnn train")
     else:
-        columns = ("run", "step", "best", "at step", "corpus", "model", "saved")
-        console.print_table(
-            columns, [_row(run) for run in found], right=("step", "best", "at step")
-        )
+        columns: tuple[str, ...] = ("run", "step", "best", "at step", "corpus", "model", "saved")
+        rows = [_row(run) for run in found]
+        if verbose:
+            columns += ("folder", "checkpoints")
+            rows = [row + _more(run) for row, run in zip(rows, found, strict=True)]
+        console.print_table(columns, rows, right=("step", "best", "at step"))
 
 
 def _row(run: "charrnn.Run") -> list[str]:
@@ -37,6 +48,10 @@ def _row(run: "charrnn.Run") -> list[str]:
         f"{model.num_layers} x {model.hidden_size} {model.cell}",
         latest.saved_at[:16].replace("T", " "),
     ]
+
+
+def _more(run: "charrnn.Run") -> list[str]:
+    return [str(run.path), ", ".join(f"{c.step:,}" for c in run.checkpoints)]
 
 
 def _facts(run: "charrnn.Run") -> dict[str, object]:

@@ -57,20 +57,20 @@ def sample(
         if verbose and not quiet:
             typer.echo(f"{loaded.path}, seed {generation.seed}", err=True)
         if as_json or output:
-            _write_whole(generation, text if echo else "", output, as_json)
+            _write_whole(generation, generation.prompt if echo else "", output, as_json)
         else:
-            _stream(generation, text if echo else "")
+            _stream(generation, generation.prompt if echo else "")
 
 
 def _read_prompt(prompt: str, file: Path | None) -> str:
     if file is not None and prompt:
         raise charrnn.SettingsError("give --prompt or --prompt-file, not both")
     if file is not None:
-        return charrnn.read_text(file)
+        return charrnn.read_text(file, keep_newlines=True)
     if prompt != "-":
         return prompt
     try:
-        return sys.stdin.buffer.read().decode("utf-8-sig")
+        return sys.stdin.buffer.read().decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise charrnn.SettingsError(f"--prompt -: not UTF-8 at byte {error.start:,}") from error
 
@@ -78,8 +78,6 @@ def _read_prompt(prompt: str, file: Path | None) -> str:
 def _stream(generation: "charrnn.Generation", prompt: str) -> None:
     terminal = sys.stdout.isatty()
     show = harmless if terminal else str
-    if not terminal:  # a terminal knows its encoding; a pipe or file gets UTF-8 everywhere
-        sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
     sys.stdout.write(show(prompt))
     for piece in generation:
         sys.stdout.write(show(piece))
@@ -98,7 +96,7 @@ def _write_whole(
         sys.stdout.write(text)
         return
     try:
-        output.write_text(text, encoding="utf-8", newline="\n")
+        output.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
     except OSError as error:
         raise charrnn.CharrnnError(f"-o {output}: {error.strerror or error}") from error
 

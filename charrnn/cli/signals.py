@@ -46,7 +46,9 @@ class Interrupt:
 def interruptible() -> Iterator[Interrupt]:
     """Handle SIGINT, SIGTERM and SIGHUP by an Interrupt for a while."""
     interrupt = Interrupt()
-    before = {number: signal.signal(number, interrupt.handle) for number in _SIGNALS}
+    # A signal that is ignored stays so: nohup and shells want a run to survive it.
+    heeded = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt.handle) for number in heeded}
     try:
         yield interrupt
     finally:

@@ -58,7 +58,9 @@ def train(
     parent = charrnn.load(init_from, checkpoint_dir=checkpoint_dir) if init_from else None
     model = options.resolve(charrnn.ModelConfig, given, file, parent.config if parent else None)
     training = options.resolve(charrnn.TrainingConfig, given, file)
-    text = options.resolve(charrnn.CorpusConfig, given, file, _as_read(parent) if parent else None)
+    text = options.resolve(
+        charrnn.CorpusConfig, given, file, parent.text.inherited() if parent else None
+    )
     from charrnn.cli.console import TrainingView
 
     view = TrainingView(quiet=quiet, verbose=verbose, checkpoint_dir=checkpoint_dir)
@@ -81,8 +83,3 @@ def train(
             view.close()
     if interrupt.exit_code is not None:
         raise typer.Exit(interrupt.exit_code)
-
-
-def _as_read(parent: charrnn.Model) -> charrnn.CorpusConfig:
-    """Read the text of a new run as that of the model it starts from."""
-    return charrnn.CorpusConfig(unit=parent.text.unit, keep_newlines=parent.text.keep_newlines)

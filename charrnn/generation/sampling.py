@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.errors import GenerationError
 from charrnn.generation.stepper import Stepper
 from charrnn.text.vocabulary import Vocabulary
 
@@ -53,6 +54,7 @@ def stream(
 
     prompt: ids to read first; where there are none, those of a text's start. The log-probability
     is at temperature 1, and like the draw leaves the unknown symbol out, which is never generated.
+    Raises GenerationError where the logits are not finite numbers.
     """
     never = () if vocabulary.unknown is None else (vocabulary.unknown,)
     state = stepper.start(1)
@@ -60,6 +62,10 @@ def stream(
     for id_ in prompt if len(prompt) else start_ids(vocabulary):
         logits, state = stepper.step(np.array([id_]), state)
     while True:
+        if not np.isfinite(logits).all():
+            raise GenerationError(
+                "the model's numbers have overflowed; use an earlier checkpoint: --checkpoint STEP"
+            )
         log_p = log_softmax(ban(logits[0].astype(np.float64), never))
         id_ = sample_next(log_p, temperature, rng)
         yield id_, float(log_p[id_])

@@ -60,7 +60,8 @@ class Stepper:
         if self.embedding is not None:
             row: Floats = self.embedding[ids]
             return row
-        one_hot: Floats = np.eye(self.vocabulary_size, dtype=self.bias.dtype)[ids]
+        one_hot = np.zeros((len(ids), self.vocabulary_size), self.bias.dtype)
+        one_hot[np.arange(len(ids)), ids] = 1
         return one_hot
 
 

@@ -8,11 +8,9 @@ U recurrent matrices (H, H). Where gates are stacked into one matrix, their orde
 i, f, g, o for the LSTMs; r, z, n for the GRU. torch's kernels have two biases, one beside W and
 one beside U; where only their sum matters the equations show one b.
 
-To add a cell: a class here, its row in CELLS, its name in model/config.py, and its numpy step in
-generation/stepper.py. The tests then hold it to its reference, its gradient and its numpy step.
+To add a cell: a class here with `initialise` and `forward`, and its row in CELLS; then its name and
+shapes in model/config.py and its numpy step in generation/stepper.py, see CONTRIBUTING.md.
 """
-
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -24,16 +22,6 @@ State = tuple[Tensor, ...]
 
 LEAKY_SLOPE = 0.01
 NORM_EPS = 1e-5
-
-
-class Cell(Protocol):
-    """What every recurrent layer is."""
-
-    def __call__(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Run T steps: x (T, B, I), state a tuple of (B, H); returns (T, B, H) and the state."""
-
-    def initialise(self, generator: torch.Generator, fan_in: int) -> None:
-        """Draw the parameters afresh; fan_in: inputs that are not 0 at a time."""
 
 
 class LSTM(nn.Module):
@@ -52,7 +40,10 @@ class LSTM(nn.Module):
         self.rnn = nn.LSTM(input_size, config.hidden_size)
 
     def initialise(self, generator: torch.Generator, fan_in: int) -> None:
-        """Draw the weights; the forget gate starts open, with a bias of 1."""
+        """Draw the weights; the forget gate starts open, with a bias of 1.
+
+        fan_in: how many of a step's inputs are not 0, 1 for a one-hot vector.
+        """
         _initialise(self, generator, fan_in)
         _open_forget_gate(self.rnn.all_weights[0][2])
 
@@ -71,8 +62,8 @@ class GRU(nn.Module):
     n_t = tanh(W_n x_t + b_n + r_t * (U_n h_{t-1} + d_n))
     h_t = (1 - z_t) * n_t + z_t * h_{t-1}
 
-    The reset gate r acts after the product with U_n, on its bias d_n too; in the paper it acts on
-    h_{t-1} before the product, and z stands where 1 - z stands here.
+    The reset gate r acts after the product with U_n, and on its bias d_n; in the paper it acts on
+    h_{t-1} before the product.
     """
 
     def __init__(self, input_size: int, config: ModelConfig) -> None:
@@ -209,7 +200,7 @@ class LayerNormLSTM(nn.Module):
         return torch.stack(outputs), (h, c)
 
 
-CELLS: dict[str, type[LSTM | GRU | RNN | PeepholeLSTM | LayerNormLSTM]] = {
+CELLS: dict[str, type[nn.Module]] = {
     "lstm": LSTM,
     "gru": GRU,
     "rnn": RNN,

@@ -18,8 +18,14 @@ def resolve_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise DeviceError(
-            f"--device {name}: not available with torch {torch.__version__} on this machine; "
-            "use --device cpu or auto"
-        ) from error
+        raise _unavailable(name) from error
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise _unavailable(name)
     return device
+
+
+def _unavailable(name: str) -> DeviceError:
+    return DeviceError(
+        f"--device {name}: not available with torch {torch.__version__} on this machine; "
+        "use --device cpu or auto"
+    )

@@ -77,9 +77,8 @@ def python_source() -> Iterator[str]:
 def unicode_names() -> Iterator[str]:
     """Yield the names of all Unicode characters that have one of their own, one a line."""
     names = (unicodedata.name(chr(code), "") for code in range(sys.maxunicode + 1))
-    yield from sorted(
-        (f"{n}\n" for n in names if n and not n.startswith(_NUMBERED)), key=_scattered
-    )
+    kept = (name for name in names if name and not name.startswith(_NUMBERED))
+    yield "".join(f"{name}\n" for name in sorted(kept, key=_scattered))
 
 
 BUILT_IN = {

@@ -36,3 +36,7 @@ class CorpusConfig:
 
     def __post_init__(self) -> None:
         check(self)
+
+    def inherited(self) -> "CorpusConfig":
+        """Return what a run takes over that starts from a model of this one: how text is read."""
+        return CorpusConfig(unit=self.unit, keep_newlines=self.keep_newlines)

@@ -2,6 +2,7 @@
 
 import codecs
 import io
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,9 +57,9 @@ def read_file(path: Path, *, keep_newlines: bool = False) -> Iterator[str]:
     CRLF and lone CR become LF, unless keep_newlines.
     Raises CorpusError naming the byte where the file is not UTF-8, or why it cannot be read.
     """
-    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+    decoder = codecs.getincrementaldecoder("utf-8")()
     newlines = None if keep_newlines else io.IncrementalNewlineDecoder(None, translate=True)
-    consumed = 0
+    consumed, begun = 0, False
     try:
         with path.open("rb") as file:
             while True:
@@ -69,6 +70,8 @@ def read_file(path: Path, *, keep_newlines: bool = False) -> Iterator[str]:
                 except UnicodeDecodeError as error:
                     offset = consumed - pending + error.start
                     raise CorpusError(_not_utf8(path, error, offset)) from error
+                if text and not begun:
+                    text, begun = text.removeprefix("\ufeff"), True  # the byte order mark
                 if newlines is not None:
                     text = newlines.decode(text, final=not data)
                 if text:
@@ -92,16 +95,18 @@ def normalise_newlines(text: str) -> str:
 
 def _check_file(path: Path, source: str) -> None:
     try:
-        is_folder, exists = path.is_dir(), path.exists()
-    except (OSError, ValueError) as error:  # a name too long, or a link to itself
-        raise CorpusError(f"{source[:80]!r} cannot be opened: {error}") from error
-    if is_folder:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, ValueError) as error:  # ValueError: a NUL in the name
+        names = ", ".join(catalog.BUILT_IN)
+        raise CorpusError(
+            f"no file and no corpus is called {source!r}; built-in corpora: {names}"
+        ) from error
+    except OSError as error:
+        raise CorpusError(f"{source[:80]}: cannot be opened ({error.strerror or error})") from error
+    if stat.S_ISDIR(mode):
         raise CorpusError(
             f"{path} is a folder; name the text files in it, for instance {path}/*.txt"
         )
-    if not exists:
-        names = ", ".join(catalog.BUILT_IN)
-        raise CorpusError(f"no file and no corpus is called {source!r}; built-in corpora: {names}")
 
 
 def _not_utf8(path: Path, error: UnicodeDecodeError, offset: int) -> str:

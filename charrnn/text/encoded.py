@@ -113,7 +113,8 @@ def _survey(corpus: Corpus) -> _Census:
     digest = hashlib.sha256()
     for block in corpus.blocks():
         codes = code_points(block)
-        counts += np.bincount(codes, minlength=CODE_POINTS)
+        found = np.bincount(codes)
+        counts[: len(found)] += found
         digest.update(block.encode())
     return _Census(counts, int(counts.sum()), digest.hexdigest())
 

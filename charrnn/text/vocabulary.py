@@ -72,19 +72,21 @@ class Vocabulary:
         "skip" leaves them out, "replace" takes the unknown symbol, else the first of REPLACEMENTS
         that the model knows, else raises UnknownCharacterError.
         """
+        if self.unit == "byte" and unknown != "error":  # lone surrogates alone have no bytes
+            text = text.encode(errors="ignore" if unknown == "skip" else "replace").decode()
         try:
             ids = self.lookup(text)
-        except UnicodeEncodeError as error:  # a lone surrogate has no bytes
+        except UnicodeEncodeError as error:
             raise UnknownCharacterError(text[error.start], error.start) from error
         missing = np.flatnonzero(ids < 0)
         if len(missing) == 0:
             return ids
         if unknown == "skip":
             return ids[ids >= 0]
-        stand_in = self._stand_in() if unknown == "replace" else None
-        if stand_in is None:
+        stand_in = self._stand_in()
+        if unknown == "error" or stand_in is None:
             position = int(missing[0])
-            raise UnknownCharacterError(text[position], position)
+            raise UnknownCharacterError(text[position], position, replaceable=stand_in is not None)
         ids[missing] = stand_in
         return ids
 

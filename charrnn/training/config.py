@@ -37,15 +37,19 @@ class TrainingConfig:
     weight_decay: float | None = setting(
         None,
         ge=0,
+        le=1e6,
         help="Decay of the weight matrices (L2), decoupled from the gradient; "
         "default 0.01 for adamw, else 0.",
     )
-    l1: float = setting(0.0, ge=0, help="Weight of an L1 penalty on the weight matrices.")
+    l1: float = setting(0.0, ge=0, le=1e6, help="Weight of an L1 penalty on the weight matrices.")
     grad_clip: float = setting(
-        1.0, ge=0, help="Clip the gradient to this global L2 norm; 0 for off."
+        1.0, ge=0, le=1e30, help="Clip the gradient to this global L2 norm; 0 for off."
     )
     grad_clip_value: float = setting(
-        0.0, ge=0, help="Clip each gradient element to [-x, x], before the norm; 0 for off."
+        0.0,
+        ge=0,
+        le=1e30,
+        help="Clip each gradient element to [-x, x], before the norm; 0 for off.",
     )
     steps: int | None = setting(
         None,

@@ -147,7 +147,7 @@ class Log:
     def __call__(self, event: Event) -> None:
         """Write one event."""
         fields = {key: _finite(value) for key, value in asdict(event).items()}
-        line = json.dumps({"event": event.kind, **fields}, ensure_ascii=False)
+        line = json.dumps({"event": event.kind, **fields})
         self._file.write(line + "\n")
         self._file.flush()
 
@@ -161,11 +161,19 @@ def _open_behind(path: Path, step: int) -> TextIO:
     with path.open("a+b") as file:
         file.seek(0)
         for line in file if step > 0 else ():
-            if not line.endswith(b"\n") or json.loads(line)["step"] > step:
+            if not line.endswith(b"\n") or _step_of(line) > step:
                 break
             kept += len(line)
         file.truncate(kept)
     return path.open("a", encoding="utf-8", newline="\n")
+
+
+def _step_of(line: bytes) -> float:
+    """Return the step of a line of the log; infinity for what was not written whole."""
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
 
 
 def _finite(value: Any) -> Any:

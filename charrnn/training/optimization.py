@@ -123,7 +123,7 @@ class ValidationRecord:
 
     def update(self, loss: float, step: int) -> bool:
         """Take in an evaluation; returns whether it is the best so far."""
-        if self.best_loss is None or loss < self.best_loss:
+        if math.isfinite(loss) and (self.best_loss is None or loss < self.best_loss):
             self.best_loss, self.best_step, self.stale = loss, step, 0
             return True
         self.stale += 1

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from charrnn.errors import TrainingError
+from charrnn.errors import GenerationError, TrainingError
 from charrnn.model.cells import State
 from charrnn.model.language_model import LanguageModel
 from charrnn.training.config import TrainingConfig
@@ -65,7 +65,6 @@ class Trainer:
         lanes: Lanes,
         config: TrainingConfig,
         hooks: Hooks,
-        observers: Sequence[Observer],
         dropout_rng: torch.Generator,
     ) -> None:
         """Take a model and lanes at their beginning; dropout_rng is on the model's device."""
@@ -73,7 +72,7 @@ class Trainer:
         self.lanes = lanes
         self.config = config
         self.hooks = hooks
-        self.observers = observers
+        self.observers: Sequence[Observer] = ()
         self.optimizer = Optimizer(model, config)
         self.device = model.output.weight.device
         self.dropout_rng = dropout_rng
@@ -88,20 +87,24 @@ class Trainer:
         self.bad_steps = 0
         self.evaluated_at = self.saved_at = -1
 
-    def run(self) -> EndEvent:
+    def run(self, observers: Sequence[Observer] = ()) -> EndEvent:
         """Train until a limit or a stop; evaluates and saves on the way and at the end.
+
+        observers: called with each event.
 
         Raises TrainingError where the loss is no longer a number, CheckpointError where the run
         cannot be saved.
         """
+        self.observers = observers
         while (reason := self._finished()) is None:
             began = self.hooks.clock()
             self._take_step(began)
             if self._due(self.config.eval_every):
                 self._evaluate()
             if self._sample_due():
-                self._emit(SampleEvent(self.step, self.hooks.write_sample(self.step)))
-            if self._due(self.config.save_every) or self._is_best():
+                self._write_sample()
+            # The last step's checkpoint waits for the last evaluation, which belongs into it.
+            if self._is_best() or (self._due(self.config.save_every) and not self.limit_reached()):
                 self._save()
         return self._finish(reason)
 
@@ -168,9 +171,10 @@ class Trainer:
                 "go on; train again with a smaller --learning-rate or with --grad-clip 1"
             )
 
-    def _evaluate(self) -> None:
+    def _evaluate(self) -> bool:
+        """Validate, unless that has been done at this step; returns whether it was done now."""
         if self.hooks.validate is None or self.evaluated_at == self.step:
-            return
+            return False
         self.val_loss = self.hooks.validate()
         self.evaluated_at = self.step
         best = self.record.update(self.val_loss, self.step)
@@ -186,6 +190,13 @@ class Trainer:
                 best=best,
             )
         )
+        return True
+
+    def _write_sample(self) -> None:
+        try:
+            self._emit(SampleEvent(self.step, self.hooks.write_sample(self.step)))
+        except GenerationError as error:
+            self._emit(WarningEvent(self.step, f"no sample: {error}"))
 
     def _save(self) -> None:
         if self.saved_at == self.step:
@@ -195,8 +206,8 @@ class Trainer:
         self._emit(CheckpointEvent(self.step, path))
 
     def _finish(self, reason: str) -> EndEvent:
-        if reason != "interrupted":
-            self._evaluate()
+        if reason != "interrupted" and self._evaluate() and self.config.sample_every is None:
+            self._write_sample()
         self._save()
         end = EndEvent(
             step=self.step,

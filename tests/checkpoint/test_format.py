@@ -99,9 +99,17 @@ def test_a_checkpoint_that_exists_is_replaced(folder: Path) -> None:
     assert read_manifest(folder).val_loss == 1.5
 
 
-def test_no_file_holds_a_pickle(folder: Path) -> None:
-    for path in folder.iterdir():
-        assert not path.read_bytes().startswith((b"\x80", b"PK"))
+def test_every_byte_is_json_or_numbers(folder: Path) -> None:
+    """A length, a JSON header, and as many bytes of numbers as it says: no room for a pickle."""
+    json.loads((folder / "manifest.json").read_text())
+    for name in ("model.safetensors", "trainer.safetensors"):
+        data = (folder / name).read_bytes()
+        length = int.from_bytes(data[:8], "little")
+        header = json.loads(data[8 : 8 + length])
+        header.pop("__metadata__", None)
+        end = max(entry["data_offsets"][1] for entry in header.values())
+        assert len(data) == 8 + length + end
+        assert {entry["dtype"] for entry in header.values()} <= {"F32", "F64", "U8"}
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "trainer.safetensors"])
@@ -158,6 +166,13 @@ def test_another_program_s_safetensors_is_no_model(tmp_path: Path) -> None:
 
     save_file({"x": np.zeros(3)}, tmp_path / "x.safetensors")
     with pytest.raises(CheckpointError, match="not a model of charrnn"):
+        read_model(tmp_path / "x.safetensors")
+
+
+def test_a_safetensors_of_a_type_that_numpy_lacks_is_refused(tmp_path: Path) -> None:
+    header = json.dumps({"x": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 2]}}).encode()
+    (tmp_path / "x.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + b"00")
+    with pytest.raises(CheckpointError, match="not a readable safetensors file"):
         read_model(tmp_path / "x.safetensors")
 
 

@@ -52,8 +52,8 @@ def test_an_empty_folder_says_how_to_begin(tmp_path: Path) -> None:
 
 def test_runs_are_named_after_their_corpus_and_numbered(tmp_path: Path) -> None:
     assert new_run(tmp_path, None, "war and peace").name == "war-and-peace"
-    (tmp_path / "novel").mkdir()
-    (tmp_path / "novel-2").mkdir()
+    (tmp_path / "novel" / "step-00000001").mkdir(parents=True)
+    (tmp_path / "novel-2" / "notes").mkdir(parents=True)
     assert new_run(tmp_path, None, "novel").name == "novel-3"
     assert new_run(tmp_path, None, "...").name == "run"
     assert new_run(tmp_path, None, "紅樓夢").name == "紅樓夢"
@@ -106,3 +106,31 @@ def test_a_damaged_checkpoint_does_not_hide_the_others(corpus: Path, tmp_path: P
     findings = charrnn.verify(run.path)
     assert findings[run.checkpoint_folder(2)] is None
     assert "not a manifest" in str(findings[run.checkpoint_folder(4)])
+
+
+def test_one_file_can_be_verified_alone(trained: charrnn.TrainingResult, tmp_path: Path) -> None:
+    alone = tmp_path / "alone.safetensors"
+    alone.write_bytes((trained.folder / "step-00000020" / "model.safetensors").read_bytes())
+    assert charrnn.verify(alone) == {alone: None}
+    folder = trained.folder / "step-00000020"
+    assert charrnn.verify(folder / "model.safetensors") == {folder: None}
+    alone.write_bytes(alone.read_bytes()[:-1])
+    assert "alone.safetensors" in str(charrnn.verify(alone)[alone])
+
+
+def test_what_a_run_left_that_never_saved_is_no_run(corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "dead").mkdir()
+    (tmp_path / "dead" / "log.jsonl").write_text("")
+    with pytest.raises(
+        RunError, match="run dead ended before its first checkpoint; train it again"
+    ):
+        charrnn.resume("dead", checkpoint_dir=tmp_path)
+    settings = TrainingConfig(steps=1)
+    charrnn.train(
+        corpus,
+        model=ModelConfig(hidden_size=4),
+        training=settings,
+        run="dead",
+        checkpoint_dir=tmp_path,
+    )
+    assert charrnn.load("dead", checkpoint_dir=tmp_path).step == 1

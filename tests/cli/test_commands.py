@@ -111,6 +111,8 @@ WRONG = [
     (("sample", "-p", "a", "--prompt-file", "tiny.txt"), 2, "--prompt or --prompt-file, not both"),
     (("eval", "--context", "0"), 2, "--context 0: carried, or a number"),
     (("eval", "--context", "some"), 2, "--context some: carried, or a number"),
+    (("resume", "--epochs", "-1"), 2, "--epochs -1.0: must be above 0"),
+    (("train", "--grad-clip-value", "1e300"), 2, "--grad-clip-value 1e+300: must be at most"),
     (("info", "nobody"), 1, "no run, checkpoint or model file 'nobody'"),
 ]  # fmt: skip
 
@@ -253,18 +255,73 @@ def test_a_signal_saves_and_says_how_to_go_on(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals on Windows")
 @pytest.mark.parametrize("columns", [40, 80, 200])
-def test_no_line_on_a_terminal_is_wider_than_it(corpus: Path, tmp_path: Path, columns: int) -> None:
-    """The bar and the lines above it fit; a line of a sample or a path may wrap."""
-    shown = _in_terminal(
-        ["train", str(corpus), *map(str, SMALL), "--steps", "40", "--eval-every", "20"],
-        tmp_path,
-        columns,
-    )
-    assert "40" in shown
-    bars = [part for part in shown.replace("\n", "\r").split("\r") if "%|" in part]
+def test_the_bar_and_the_lines_above_it_fit_the_terminal(
+    corpus: Path, tmp_path: Path, columns: int
+) -> None:
+    """All but a sample's own lines, and paths, which may be longer than a narrow terminal."""
+    arguments = ["train", str(corpus), *map(str, SMALL), "--steps", "40", "--eval-every", "20"]
+    shown = _in_terminal(arguments, tmp_path, columns)
+    lines = shown.replace("\n", "\r").split("\r")
+    bars = [line for line in lines if "%|" in line]
     assert bars
     assert all(len(bar) <= columns for bar in bars)
-    assert "loss" in bars[-1]
+    told = ["loss"] if columns == 40 else ["loss", "bits", "/s", "left", "lr", "grad"]
+    assert all(word in bars[-1] for word in told)
+    evaluations = [line for line in lines if line.startswith("step ")]
+    assert len(evaluations) == 2
+    assert columns < 80 or all(len(line) <= columns for line in evaluations)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGHUP on Windows")
+def test_a_signal_that_is_ignored_stays_so(tmp_path: Path, corpus: Path) -> None:
+    """nohup charrnn train survives the end of its session."""
+    arguments = ["train", str(corpus), *map(str, SMALL), "--steps", "300"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "charrnn", *arguments],
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+    ) as process:
+        log = tmp_path / "checkpoints" / "river" / "log.jsonl"
+        while process.poll() is None and not (log.exists() and '"step"' in log.read_text()):
+            time.sleep(0.05)
+        process.send_signal(signal.SIGHUP)
+        process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are text elsewhere")
+def test_a_file_name_that_is_not_text_is_a_name_all_the_same(
+    command: Command, tmp_path: Path
+) -> None:
+    name = os.fsdecode(b"caf\xe9.txt")
+    (tmp_path / name).write_text(TEXT)
+    assert command("train", name, *SMALL, "--steps", 2).returncode == 0
+    assert command("resume", "--steps", 3).returncode == 0
+    about = command("info", "--json", PYTHONIOENCODING="ascii")
+    assert about.returncode == 0
+    assert "caf" in json.loads(about.stdout)["corpus"]["sources"][0]
+
+
+def test_an_error_cannot_steer_the_terminal(command: Command, tmp_path: Path) -> None:
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    header = json.dumps({"format": 1, "model": {"\x1b[31mEVIL\x07": 1}})
+    save_file({"x": np.zeros(1)}, tmp_path / "evil.safetensors", {"charrnn": header})
+    done = command("info", "evil.safetensors")
+    assert done.returncode == 1
+    assert "EVIL" in done.stderr
+    assert "\x1b" not in done.stderr
+    assert "\x07" not in done.stderr
+
+
+def test_names_alone_for_scripts(command: Command, folder: Path) -> None:
+    assert command("runs", "-q", "--checkpoint-dir", folder).stdout == "river\n"
+    assert command("corpora", "-q").stdout.split() == ["python", "unicode-names"]
+    assert "step-" not in command("runs", "--checkpoint-dir", folder).stdout
+    assert "20, 40, 60" in command("runs", "-v", "--checkpoint-dir", folder).stdout
 
 
 def _in_terminal(arguments: list[str], cwd: Path, columns: int) -> str:

@@ -1,5 +1,6 @@
 """What answers without torch, and what is offered while typing."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,22 +15,25 @@ PROBE = """
 import sys
 from charrnn.cli.app import app
 try:
-    app(sys.argv[1:])
+    app(sys.argv[1:], prog_name="charrnn")
 finally:
     heavy = {"torch", "numpy", "rich", "tqdm"} & sys.modules.keys()
     print("imported:", *sorted(heavy), file=sys.stderr)
 """
 
 
-def imported(*arguments: str, cwd: Path) -> set[str]:
+def imported(*arguments: str, cwd: Path, **environment: str) -> tuple[int, set[str]]:
+    """The exit code of a command, and the heavy modules it imported."""
     done = subprocess.run(
         [sys.executable, "-c", PROBE, *arguments],
         capture_output=True,
         text=True,
         cwd=cwd,
+        env=os.environ | environment,
         check=False,
     )
-    return set(done.stderr.rpartition("imported:")[2].split())
+    assert "imported:" in done.stderr, done.stderr
+    return done.returncode, set(done.stderr.rpartition("imported:")[2].split())
 
 
 @pytest.mark.parametrize(
@@ -45,13 +49,28 @@ def imported(*arguments: str, cwd: Path) -> set[str]:
         ("train", "--config", "nowhere.toml"),
         ("sample", "--temperature", "-1"),
         ("eval", "--context", "0"),
+        ("resume", "--epochs", "-1"),
+        ("info", "--verify", "--checkpoint", "3"),
         ("no-such-command",),
     ],
 )
 def test_help_and_usage_errors_import_nothing_heavy(
     arguments: tuple[str, ...], tmp_path: Path
 ) -> None:
-    assert imported(*arguments, cwd=tmp_path) == set()
+    code, modules = imported(*arguments, cwd=tmp_path)
+    assert code == (0 if {"--help", "--version"} & set(arguments) else 2)
+    assert modules == set()
+
+
+@pytest.mark.parametrize("words", ["charrnn sample ", "charrnn train ", "charrnn tr"])
+def test_completion_imports_nothing_heavy(words: str, trained: charrnn.TrainingResult) -> None:
+    code, modules = imported(
+        cwd=trained.folder.parent.parent,
+        _CHARRNN_COMPLETE="complete_bash",
+        COMP_WORDS=words,
+        COMP_CWORD=str(len(words.split(" ")) - 1),
+    )
+    assert (code, modules) == (0, set())
 
 
 @pytest.mark.parametrize(
@@ -68,7 +87,9 @@ def test_help_and_usage_errors_import_nothing_heavy(
 def test_what_needs_no_torch_does_without(
     arguments: tuple[str, ...], trained: charrnn.TrainingResult
 ) -> None:
-    assert "torch" not in imported(*arguments, cwd=trained.folder.parent.parent)
+    code, modules = imported(*arguments, cwd=trained.folder.parent.parent)
+    assert code == 0
+    assert "torch" not in modules
 
 
 def test_import_charrnn_imports_nothing_heavy() -> None:

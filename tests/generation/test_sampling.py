@@ -163,3 +163,10 @@ def test_settings_that_cannot_be_are_refused_by_name(
 ) -> None:
     with pytest.raises(SettingsError, match=message):
         SamplingConfig(**settings)  # type: ignore[arg-type]
+
+
+def test_numbers_that_overflowed_are_an_error(trained: charrnn.TrainingResult) -> None:
+    model = charrnn.load(trained.folder)
+    model._weights = dict(model._weights) | {"output.bias": np.full(len(model.vocabulary), np.nan)}
+    with pytest.raises(charrnn.CharrnnError, match="numbers have overflowed"):
+        next(model.sample("The"))

@@ -173,7 +173,7 @@ def test_two_halves_are_the_whole(name: str) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_recurrent_matrices_start_orthogonal_and_forget_gates_open(name: str) -> None:
     config = ModelConfig(hidden_size=H, **CASES[name][0])
-    cell = CELLS[config.cell](I, config)
+    cell: Any = CELLS[config.cell](I, config)
     cell.initialise(torch.Generator().manual_seed(0), I)
     parameters = dict(cell.named_parameters())
     (recurrent,) = (p for key, p in parameters.items() if "weight_hh" in key)

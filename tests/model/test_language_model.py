@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from charrnn.errors import DeviceError, SettingsError
+from charrnn.model.cells import CELLS
 from charrnn.model.config import ModelConfig, parameter_shapes
 from charrnn.model.device import resolve_device
 from charrnn.model.language_model import LanguageModel, export_weights, load_weights
@@ -13,9 +14,7 @@ from charrnn.model.language_model import LanguageModel, export_weights, load_wei
 V, E, H, L, T, B = 7, 5, 6, 2, 3, 4
 
 CONFIGS: list[dict[str, Any]] = [
-    {"cell": cell, "embedding_size": size}
-    for cell in ("lstm", "gru", "rnn", "peephole-lstm", "layernorm-lstm")
-    for size in (0, E)
+    {"cell": cell, "embedding_size": size} for cell in sorted(CELLS) for size in (0, E)
 ] + [
     {"cell": "rnn", "nonlinearity": "relu"},
     {"cell": "rnn", "nonlinearity": "leaky-relu"},
@@ -118,6 +117,7 @@ def test_settings_that_cannot_be_are_refused_by_name(
 def test_a_device_that_is_not_there_is_named() -> None:
     with pytest.raises(DeviceError, match=r"--device cuda:7: not available .* --device cpu"):
         resolve_device("cuda:7")
-    with pytest.raises(DeviceError, match="--device abacus"):
-        resolve_device("abacus")
+    for name in ("abacus", "meta", ""):
+        with pytest.raises(DeviceError, match=f"--device {name}: not available"):
+            resolve_device(name)
     assert str(resolve_device("cpu")) == "cpu"

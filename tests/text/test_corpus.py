@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from charrnn.errors import CorpusError
@@ -31,6 +31,8 @@ def test_text_is_the_same_however_the_file_is_cut_into_blocks(
 
 
 @given(data=st.binary(max_size=40), block=st.integers(1, 7))
+@example(data=b"\xef\xbb\xbfabc\xff", block=100)
+@example(data=b"\xef\xbb\xbfabc\xff", block=2)
 def test_bytes_decode_or_the_error_names_the_byte(
     tmp_path_factory: pytest.TempPathFactory, data: bytes, block: int
 ) -> None:
@@ -82,7 +84,7 @@ def test_what_is_no_text_file_is_named(source: str, message: str) -> None:
 def test_an_unreadable_file_says_why(tmp_path: Path) -> None:
     path = tmp_path / "loop"
     path.symlink_to(path)
-    with pytest.raises(CorpusError):
+    with pytest.raises(CorpusError, match=r"loop: cannot be opened \(.*symbolic link"):
         open_corpus((str(path),))
 
 
@@ -101,6 +103,10 @@ def test_a_file_wins_over_a_corpus_of_its_name(
     monkeypatch.chdir(tmp_path)
     Path("python").write_text("a snake")
     assert "".join(open_corpus(("python",)).blocks()) == "a snake"
+
+
+def test_no_source_is_the_python_source() -> None:
+    assert open_corpus(()).sources == ("python",)
 
 
 def test_python_source_is_the_same_each_time_and_within_its_cap() -> None:

@@ -1,17 +1,21 @@
 """Resume goes on exactly: the same weights and the same losses, bit for bit."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import charrnn
 from charrnn.errors import RunError
+from charrnn.model.cells import CELLS
 from charrnn.model.config import ModelConfig
 from charrnn.training.config import TrainingConfig
+from charrnn.training.trainer import TrainerState
 
 STEPS = 23
 MODEL = ModelConfig(num_layers=2, hidden_size=12, embedding_size=6, dropout=0.4)
@@ -72,7 +76,7 @@ def test_resume_is_bitwise_identical(corpus: Path, tmp_path: Path, stops: list[i
     assert_resume_is_exact(corpus, tmp_path, stops, MODEL, TRAINING)
 
 
-@pytest.mark.parametrize("cell", ["gru", "rnn", "peephole-lstm", "layernorm-lstm"])
+@pytest.mark.parametrize("cell", sorted(CELLS))
 def test_resume_is_bitwise_identical_for_every_cell(
     corpus: Path, tmp_path: Path, cell: Any
 ) -> None:
@@ -99,14 +103,84 @@ def test_resume_is_bitwise_identical_for_every_optimizer_and_schedule(
     assert_same_run(straight.folder, run.folder)
 
 
-def test_resume_with_a_tied_embedding_or_bytes_is_exact(corpus: Path, tmp_path: Path) -> None:
+def test_resume_with_a_tied_embedding_is_exact(corpus: Path, tmp_path: Path) -> None:
     tied = replace(MODEL, embedding_size=12, tie_embeddings=True)
     assert_resume_is_exact(corpus, tmp_path, [8], tied, TRAINING)
 
 
-def test_the_state_that_is_carried_matters() -> None:
-    """The fixture above is sharp: chunks carry state within an epoch of several."""
-    assert STEPS > 2 * 10
+def test_every_part_of_the_saved_state_matters(corpus: Path, tmp_path: Path) -> None:
+    """The tests above are sharp: with any part of the state lost, the run is another."""
+    options: dict[str, Any] = {"model": MODEL, "training": TRAINING}
+    straight = charrnn.train(corpus, checkpoint_dir=tmp_path / "straight", **options)
+    expected = losses_of(straight.folder)
+    run = charrnn.train(corpus, checkpoint_dir=tmp_path / "x", stop=StopAfter(8), **options)
+    saved = TrainerState.__init__
+    lost = ("state/0", "state/1", "dropout_rng", "optimizer/output.bias/exp_avg", "lanes")
+
+    for part in lost:
+        folder = tmp_path / part.replace("/", "-")
+        shutil.copytree(run.folder, folder)
+
+        def forget(self: Any, arrays: dict[str, Any], values: Any, part: str = part) -> None:
+            if part == "lanes":
+                values["lanes"]["chunk"] -= 1
+            elif part == "dropout_rng":
+                arrays = arrays | {part: np.asarray(torch.Generator().get_state())}
+            else:
+                arrays = arrays | {part: np.zeros_like(arrays[part])}
+            saved(self, arrays, values)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(TrainerState, "__init__", forget)
+            charrnn.resume(folder)
+        assert losses_of(folder) != expected, part
+
+
+def test_resuming_a_finished_run_harms_nothing(corpus: Path, tmp_path: Path) -> None:
+    """Whatever checkpoint is named: nothing is dropped before it is certain that it can go on."""
+    training = replace(TRAINING, steps=5, save_every=5, keep=9)
+    run = charrnn.train(corpus, model=MODEL, training=training, checkpoint_dir=tmp_path)
+    charrnn.resume(run.folder, steps=15)
+    before = {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
+    for checkpoint in ("5", None):
+        with pytest.raises(RunError, match="is finished"):
+            charrnn.resume(run.folder, checkpoint=checkpoint)
+    after = {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
+    assert before == after
+
+
+def test_a_run_that_ran_out_of_patience_says_which_flag_helps(tmp_path: Path, corpus: Path) -> None:
+    training = replace(TRAINING, eval_every=1, patience=1, schedule="constant", learning_rate=1.0)
+    run = charrnn.train(corpus, model=MODEL, training=training, checkpoint_dir=tmp_path)
+    assert run.end.reason == "patience"
+    with pytest.raises(RunError, match=r"is finished \(patience\) .*raise --patience to go on"):
+        charrnn.resume(run.folder)
+    assert charrnn.resume(run.folder, patience=100).end.step > run.end.step
+
+
+def test_a_checkpoint_outside_of_its_run_is_not_resumed(
+    trained: charrnn.TrainingResult, tmp_path: Path
+) -> None:
+    copy = tmp_path / "mine"
+    shutil.copytree(trained.folder / "step-00000020", copy)
+    with pytest.raises(RunError, match=r"outside of its run; .*--init-from"):
+        charrnn.resume(copy, steps=100)
+    alone = tmp_path / "alone.safetensors"
+    shutil.copy(copy / "model.safetensors", alone)
+    with pytest.raises(RunError, match=r"a model without its run; .*--init-from"):
+        charrnn.resume(alone, steps=100)
+    assert {p.name for p in tmp_path.iterdir()} == {"mine", "alone.safetensors"}
+
+
+def test_a_damaged_line_of_the_log_ends_it(corpus: Path, tmp_path: Path) -> None:
+    run = charrnn.train(
+        corpus, model=MODEL, training=TRAINING, checkpoint_dir=tmp_path, stop=StopAfter(6)
+    )
+    log = run.folder / "log.jsonl"
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join([*lines[:3], b"\0\0\n", *lines[3:]]))
+    assert charrnn.resume(run.folder).end.step == STEPS
+    assert all(json.loads(line) for line in log.read_text().splitlines())
 
 
 def test_a_log_written_past_the_checkpoint_is_cut_back(corpus: Path, tmp_path: Path) -> None:
@@ -151,7 +225,7 @@ def test_an_earlier_checkpoint_can_be_gone_on_from(corpus: Path, tmp_path: Path)
         checkpoint="10",
         observers=[lambda e: notices.append(e.message) if e.kind == "warning" else None],
     )
-    assert any("dropped the checkpoints of" in notice for notice in notices)
+    assert "dropped the checkpoints after this one, of steps 12, 15, 18, 20, 23" in notices
     after = weights_of(run.folder)
     assert all(np.array_equal(before[name], after[name]) for name in before)
 

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from torch.nn import functional as F
 
 import charrnn
-from charrnn.errors import TrainingError
+from charrnn.errors import GenerationError, TrainingError
 from charrnn.model.config import ModelConfig
 from charrnn.model.language_model import LanguageModel
 from charrnn.training.config import TrainingConfig
@@ -29,7 +30,6 @@ def trainer_over(
     seq_length: int,
     *,
     validate: Callable[[], float] | None = None,
-    observers: tuple[Callable[[Event], None], ...] = (),
     **settings: Any,
 ) -> Trainer:
     """A trainer in float64 without files."""
@@ -44,7 +44,7 @@ def trainer_over(
 
     hooks = Hooks(validate, lambda _: "", save, lambda: False, lambda: 0.0)
     training = TrainingConfig(**({"warmup": 0, "grad_clip": 0.0} | settings))
-    return Trainer(model, lanes, training, hooks, observers, torch.Generator())
+    return Trainer(model, lanes, training, hooks, torch.Generator())
 
 
 def ids_of(length: int) -> Any:
@@ -70,12 +70,9 @@ def test_the_state_is_carried_from_chunk_to_chunk() -> None:
     """The second chunk's loss is that of an unbroken forward pass over both."""
     ids = ids_of(41)
     losses: list[float] = []
-    trainer = trainer_over(
-        ids, 2, 10, steps=2, optimizer="sgd", learning_rate=1e-300,
-        observers=(lambda e: losses.append(e.loss) if e.kind == "step" else None,),
-    )  # fmt: skip
+    trainer = trainer_over(ids, 2, 10, steps=2, optimizer="sgd", learning_rate=1e-300)
     trainer.lanes.chunks_per_epoch, trainer.lanes.offset = 2, 0
-    trainer.run()
+    trainer.run([lambda e: losses.append(e.loss) if e.kind == "step" else None])
     lanes = torch.from_numpy(ids[:40].astype(np.int64)).view(2, 20).T
     targets = torch.from_numpy(ids[1:].astype(np.int64)).view(2, 20).T
     logits, _ = trainer.model(lanes, trainer.model.start(2))
@@ -139,12 +136,40 @@ def test_evaluations_samples_and_checkpoints_come_when_they_are_due(
 def test_a_sample_comes_with_each_evaluation_unless_told_otherwise(
     corpus: Path, tmp_path: Path
 ) -> None:
-    default = run_kinds(corpus, tmp_path, steps=6, eval_every=3)
-    assert steps_of(default, "sample") == [3, 6]
+    default = run_kinds(corpus, tmp_path, steps=7, eval_every=3)
+    assert steps_of(default, "evaluation") == steps_of(default, "sample") == [3, 6, 7]
     assert all(len(e.text) == 200 for e in default if e.kind == "sample")
     assert (
         steps_of(run_kinds(corpus, tmp_path, steps=6, eval_every=3, sample_every=0), "sample") == []
     )
+
+
+@pytest.mark.parametrize("settings", [{"eval_every": 0}, {"eval_every": 3}])
+def test_the_last_evaluation_is_in_the_last_checkpoint(
+    corpus: Path, tmp_path: Path, settings: dict[str, int]
+) -> None:
+    """Also where --save-every falls on the last step."""
+    end = run_kinds(corpus, tmp_path, steps=10, save_every=5, **settings)[-1]
+    assert end.kind == "end"
+    (run,) = charrnn.runs(tmp_path)
+    assert run.latest.step == 10
+    assert run.latest.manifest.val_loss is not None
+    assert (run.best.step, run.best.manifest.val_loss) == (end.best_step, end.best_loss)
+
+
+def test_a_model_whose_numbers_overflow_writes_no_sample_and_no_best() -> None:
+    """A validation that is no number is never the best, and a sample that fails is a warning."""
+    events: list[Event] = []
+    losses = iter([math.nan, 2.0])
+    trainer = trainer_over(ids_of(100), 2, 10, steps=2, eval_every=1, validate=lambda: next(losses))
+
+    def fail(_step: int) -> str:
+        raise GenerationError("overflow")
+
+    trainer.hooks = replace(trainer.hooks, write_sample=fail)
+    end = trainer.run([events.append])
+    assert (end.best_step, end.best_loss) == (2, 2.0)
+    assert [e.message for e in events if e.kind == "warning"] == ["no sample: overflow"] * 2
 
 
 def test_the_first_limit_ends_the_run(corpus: Path, tmp_path: Path) -> None:
