@@ -25,7 +25,7 @@ from rich.text import Text
 
 COLUMNS, LINES = 80, 40
 PICTURE = Path(__file__).parents[1] / "docs" / "train.svg"
-COMMAND = ["train", "shakespeare.txt", "--minutes", "1", "--eval-every", "250"]
+COMMAND = ["train", "shakespeare.txt", "--minutes", "2", "--eval-every", "400"]
 STOP_AT = 80  # per cent
 
 

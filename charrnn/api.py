@@ -156,7 +156,7 @@ def _absolute(text: CorpusConfig) -> CorpusConfig:
     """Store the path of a validation text so that it is found from another folder."""
     if text.val_text is None:
         return text
-    return replace(text, val_text=str(Path(text.val_text).resolve()))
+    return replace(text, val_text=str(Path(text.val_text).absolute()))
 
 
 def _check_same_architecture(model: ModelConfig, text: CorpusConfig, parent: SavedModel) -> None:

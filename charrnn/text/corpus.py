@@ -42,13 +42,13 @@ def open_corpus(sources: tuple[str, ...], *, keep_newlines: bool = False) -> Cor
             continue
         _check_file(path, source)
         readers.append(lambda path=path: read_file(path, keep_newlines=keep_newlines))  # type: ignore[misc]
-        found.append(str(path.resolve()))
+        found.append(str(path.absolute()))
 
     def blocks() -> Iterator[str]:
         for reader in readers:
             yield from reader()
 
-    return Corpus(name=Path(found[0]).stem, sources=tuple(found), blocks=blocks)
+    return Corpus(name=Path(found[0]).stem or found[0], sources=tuple(found), blocks=blocks)
 
 
 def read_file(path: Path, *, keep_newlines: bool = False) -> Iterator[str]:

@@ -103,7 +103,7 @@ def _validation_corpus(source: str, keep_newlines: bool) -> Corpus:
         raise CorpusError(f"--val-text {source}: there is no such file")
     return Corpus(
         name=path.stem,
-        sources=(str(path.resolve()),),
+        sources=(str(path.absolute()),),
         blocks=lambda: read_file(path, keep_newlines=keep_newlines),
     )
 
