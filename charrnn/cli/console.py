@@ -136,7 +136,7 @@ class TrainingView:
             case events.EvaluationEvent():
                 self._print(_evaluation_line(event))
             case events.SampleEvent():
-                self._print(_sample_block(event.text))
+                self._print(_sample_block(event.text, self._console))
             case events.CheckpointEvent() if self._verbose:
                 self._print(Text(f"saved {harmless(event.path)}", style="dim"))
             case events.WarningEvent():
@@ -252,9 +252,11 @@ def _evaluation_line(event: events.EvaluationEvent) -> Text:
     return Text(line).append("  best" if event.best else "", style="green")
 
 
-def _sample_block(text: str) -> Text:
-    lines = harmless(text).split("\n")
-    return Text("\n".join(f"  │ {line}" for line in lines), style="dim")
+def _sample_block(text: str, console: Console) -> Text:
+    """Set a sample off from the talk; long lines are folded."""
+    margin = "  │ "
+    lines = Text(harmless(text)).wrap(console, max(console.width - len(margin), 1), overflow="fold")
+    return Text("\n".join(margin + line.plain for line in lines), style="dim")
 
 
 def _step_text(event: events.StepEvent, loss: float, speed: float, width: int) -> str:

@@ -1,11 +1,12 @@
 """Runs found by name and path; what is kept and what is retired."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 import charrnn
-from charrnn.checkpoint.store import find_checkpoint, new_run
+from charrnn.checkpoint.store import find_checkpoint, new_run, retire
 from charrnn.errors import RunError
 from charrnn.model.config import ModelConfig
 from charrnn.training.config import TrainingConfig
@@ -74,21 +75,32 @@ def test_a_run_is_not_written_over(trained: charrnn.TrainingResult) -> None:
 
 @pytest.mark.parametrize("keep", [1, 2])
 def test_the_latest_and_the_best_are_kept(corpus: Path, tmp_path: Path, keep: int) -> None:
-    """The rate is so high at first that the best evaluation is not among the last."""
+    charrnn.train(
+        corpus,
+        model=ModelConfig(hidden_size=4),
+        training=TrainingConfig(steps=30, eval_every=5, save_every=5, keep=9),
+        checkpoint_dir=tmp_path,
+    )
+    (run,) = charrnn.runs(tmp_path)
+    assert [c.step for c in run.checkpoints] == [5, 10, 15, 20, 25, 30]
+    manifest = run.checkpoint_folder(10) / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"val_loss": 0.1}))
+    retire(run, keep)
+    (run,) = charrnn.runs(tmp_path)
+    assert [c.step for c in run.checkpoints] == [10, *[25, 30][-keep:]]
+    assert run.best.step == 10
+
+
+def test_a_run_keeps_no_more_than_it_is_told(corpus: Path, tmp_path: Path) -> None:
     result = charrnn.train(
         corpus,
-        model=ModelConfig(hidden_size=16, embedding_size=8),
-        training=TrainingConfig(
-            steps=30, eval_every=5, save_every=5, keep=keep, batch_size=4, seq_length=16,
-            schedule="constant", learning_rate=0.3, warmup=0,
-        ),
+        model=ModelConfig(hidden_size=4),
+        training=TrainingConfig(steps=12, eval_every=4, save_every=1, keep=2),
         checkpoint_dir=tmp_path,
-    )  # fmt: skip
+    )
     (run,) = charrnn.runs(tmp_path)
-    latest = [5 * n for n in range(1, 7)][-keep:]
-    assert result.end.best_step is not None
-    expected = sorted({*latest, result.end.best_step})
-    assert [c.step for c in run.checkpoints] == expected
+    assert [c.step for c in run.checkpoints][-2:] == [11, 12]
+    assert len(run.checkpoints) <= 3
     assert run.best.step == result.end.best_step
 
 
