@@ -113,7 +113,7 @@ class TrainingView:
     Where stderr is no terminal, the bar is left out. Quiet, nothing is shown at all.
     """
 
-    def __init__(self, *, quiet: bool, verbose: bool, checkpoint_dir: Path) -> None:
+    def __init__(self, quiet: bool, verbose: bool, checkpoint_dir: Path) -> None:
         self._quiet = quiet
         self._verbose = verbose
         self._checkpoint_dir = checkpoint_dir

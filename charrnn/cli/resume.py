@@ -6,7 +6,7 @@ import typer
 
 import charrnn
 from charrnn.cli import options
-from charrnn.cli.signals import interruptible
+from charrnn.cli.watch import watched
 
 
 @options.with_settings(charrnn.TrainingConfig, only=("steps", "epochs", "minutes", "patience"))
@@ -41,30 +41,20 @@ def resume(
 
     --steps, --epochs and --minutes count from the run's beginning and take the place of its limits.
 
-
     Weights, optimizer, schedule, random generators, carried state and place in the corpus are
     those of the checkpoint: on the CPU, with as many threads, the result is bit for bit that of a
     run that never stopped.
     """
     options.resolve(charrnn.TrainingConfig, given, {})  # a limit out of bounds is told first
-    from charrnn.cli.console import TrainingView
-
-    view = TrainingView(quiet=quiet, verbose=verbose, checkpoint_dir=checkpoint_dir)
-    with interruptible() as interrupt:
-        try:
-            charrnn.resume(
-                model,
-                checkpoint=checkpoint,
-                checkpoint_dir=checkpoint_dir,
-                corpus=corpus or (),
-                val_text=val_text,
-                device=device,
-                threads=threads,
-                observers=(interrupt.observe, view),
-                stop=interrupt,
-                **given,
-            )
-        finally:
-            view.close()
-    if interrupt.exit_code is not None:
-        raise typer.Exit(interrupt.exit_code)
+    with watched(quiet=quiet, verbose=verbose, checkpoint_dir=checkpoint_dir) as watching:
+        charrnn.resume(
+            model,
+            checkpoint=checkpoint,
+            checkpoint_dir=checkpoint_dir,
+            corpus=corpus or (),
+            val_text=val_text,
+            device=device,
+            threads=threads,
+            **given,
+            **watching,
+        )

@@ -7,7 +7,7 @@ import typer
 
 import charrnn
 from charrnn.cli import options
-from charrnn.cli.signals import interruptible
+from charrnn.cli.watch import watched
 
 
 @options.with_settings(charrnn.ModelConfig, charrnn.TrainingConfig, charrnn.CorpusConfig)
@@ -61,25 +61,16 @@ def train(
     text = options.resolve(
         charrnn.CorpusConfig, given, file, parent.text.inherited() if parent else None
     )
-    from charrnn.cli.console import TrainingView
-
-    view = TrainingView(quiet=quiet, verbose=verbose, checkpoint_dir=checkpoint_dir)
-    with interruptible() as interrupt:
-        try:
-            charrnn.train(
-                corpus or (),
-                text=text,
-                model=model,
-                training=training,
-                run=run,
-                checkpoint_dir=checkpoint_dir,
-                init_from=init_from,
-                device=device,
-                threads=threads,
-                observers=(interrupt.observe, view),
-                stop=interrupt,
-            )
-        finally:
-            view.close()
-    if interrupt.exit_code is not None:
-        raise typer.Exit(interrupt.exit_code)
+    with watched(quiet=quiet, verbose=verbose, checkpoint_dir=checkpoint_dir) as watching:
+        charrnn.train(
+            corpus or (),
+            text=text,
+            model=model,
+            training=training,
+            run=run,
+            checkpoint_dir=checkpoint_dir,
+            init_from=init_from,
+            device=device,
+            threads=threads,
+            **watching,
+        )

@@ -1,9 +1,11 @@
-"""Ctrl-C and its relatives."""
+"""A run under the eyes of a user: its view, and Ctrl-C and its relatives."""
 
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import typer
 
@@ -43,14 +45,23 @@ class Interrupt:
 
 
 @contextmanager
-def interruptible() -> Iterator[Interrupt]:
-    """Handle SIGINT, SIGTERM and SIGHUP by an Interrupt for a while."""
-    interrupt = Interrupt()
+def watched(*, quiet: bool, verbose: bool, checkpoint_dir: Path) -> Iterator[dict[str, Any]]:
+    """Show a run and heed signals while it goes on.
+
+    Yields the `observers` and `stop` for charrnn.train or charrnn.resume. Ends the command with the
+    signal's exit code where one stopped the run.
+    """
+    from charrnn.cli.console import TrainingView
+
+    view, interrupt = TrainingView(quiet, verbose, checkpoint_dir), Interrupt()
     # A signal that is ignored stays so: nohup and shells want a run to survive it.
     heeded = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, interrupt.handle) for number in heeded}
     try:
-        yield interrupt
+        yield {"observers": (interrupt.observe, view), "stop": interrupt}
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        view.close()
+    if interrupt.exit_code is not None:
+        raise typer.Exit(interrupt.exit_code)
