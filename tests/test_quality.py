@@ -9,7 +9,7 @@ import charrnn
 
 @pytest.mark.slow
 def test_a_plain_lstm_is_as_good_as_a_bare_loop(shakespeare: Path, tmp_path: Path) -> None:
-    """The settings of benchmarks/reference.py; a plain loop over nn.LSTM reached 1.564 and 1.589."""
+    """The settings of benchmarks/reference.py; a plain loop reached 1.564 and 1.589."""
     result = charrnn.train(
         shakespeare,
         model=charrnn.ModelConfig(hidden_size=256, embedding_size=256, dropout=0.0),
