@@ -76,6 +76,19 @@ def test_resume_is_bitwise_identical(corpus: Path, tmp_path: Path, stops: list[i
     assert_resume_is_exact(corpus, tmp_path, stops, MODEL, TRAINING)
 
 
+def test_resume_is_bitwise_identical_with_two_threads(corpus: Path, tmp_path: Path) -> None:
+    """Of a size where torch does share the work out; the run's number of threads is kept."""
+    model = ModelConfig(hidden_size=200, embedding_size=20)
+    training = replace(TRAINING, batch_size=16, seq_length=25)
+    options: dict[str, Any] = {"model": model, "training": training, "threads": 2}
+    straight = charrnn.train(corpus, checkpoint_dir=tmp_path / "straight", **options)
+    run = charrnn.train(corpus, checkpoint_dir=tmp_path / "broken", stop=StopAfter(9), **options)
+    charrnn.resume(run.folder)
+    (found,) = charrnn.runs(tmp_path / "broken")
+    assert found.latest.manifest.environment["threads"] == 2
+    assert_same_run(straight.folder, run.folder)
+
+
 @pytest.mark.parametrize("cell", sorted(CELLS))
 def test_resume_is_bitwise_identical_for_every_cell(
     corpus: Path, tmp_path: Path, cell: Any
