@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from charrnn.checkpoint.format import Manifest
     from charrnn.checkpoint.layout import CHECKPOINT_DIR, run_names
     from charrnn.checkpoint.store import Checkpoint, Run
-    from charrnn.errors import CharrnnError, SettingsError, UnknownCharacterError
+    from charrnn.errors import CharrnnError, CorpusError, SettingsError, UnknownCharacterError
     from charrnn.evaluation import Evaluation
     from charrnn.generation.config import SamplingConfig
     from charrnn.generation.text import Generation
@@ -55,6 +55,7 @@ __all__ = [
     "CharrnnError",
     "Checkpoint",
     "CorpusConfig",
+    "CorpusError",
     "Evaluation",
     "Generation",
     "Manifest",
@@ -93,6 +94,7 @@ _HOMES = {
     "Checkpoint": ("charrnn.checkpoint.store", "Checkpoint"),
     "Run": ("charrnn.checkpoint.store", "Run"),
     "run_names": ("charrnn.checkpoint.layout", "run_names"),
+    "CorpusError": ("charrnn.errors", "CorpusError"),
     "CharrnnError": ("charrnn.errors", "CharrnnError"),
     "SettingsError": ("charrnn.errors", "SettingsError"),
     "UnknownCharacterError": ("charrnn.errors", "UnknownCharacterError"),
@@ -106,6 +108,10 @@ _HOMES = {
     "read_text": ("charrnn.text.corpus", "read_text"),
     "TrainingConfig": ("charrnn.training.config", "TrainingConfig"),
 }
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
 
 
 def __getattr__(name: str) -> Any:

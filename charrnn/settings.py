@@ -31,11 +31,17 @@ def setting(
     *,
     help: str,  # noqa: A002 - what everyone calls it
     short: str | None = None,
+    shown: str | None = None,
     **bounds: float,
 ) -> Any:
-    """Declare a field: its default, its help, a one-letter flag, and bounds ge, gt, le, lt."""
+    """Declare a field: its default, its help, a one-letter flag, and bounds ge, gt, le, lt.
+
+    shown: words for the default where its value does not say it.
+    """
     assert bounds.keys() <= _BOUNDS.keys()
-    return dataclasses.field(default=default, metadata={"help": help, "short": short, **bounds})
+    return dataclasses.field(
+        default=default, metadata={"help": help, "short": short, "shown": shown, **bounds}
+    )
 
 
 def check(settings: Any) -> None:

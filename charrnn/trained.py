@@ -205,7 +205,10 @@ def same_corpus(
     try:
         corpus = encode_corpus(sources or record.sources, manifest.text, vocabulary)
     except CorpusError as error:
-        raise RunError(f"the run's corpus {record.name} cannot be read: {error}") from error
+        raise RunError(
+            f"the run's corpus {record.name} cannot be read ({error}); if it was moved, say where: "
+            "charrnn resume --corpus, --val-text; or name the text: charrnn eval MODEL TEXT"
+        ) from error
     if corpus.sha256 != record.sha256:
         raise RunError(
             f"the corpus {record.name} is not the one the run learned (its hash differs); bring "

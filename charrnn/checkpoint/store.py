@@ -219,7 +219,7 @@ def _no_model(model: str, checkpoint_dir: Path) -> RunError:
         return RunError(f"run {model} ended before its first checkpoint; train it again")
     names = [run.name for run in list_runs(checkpoint_dir)]
     known = (
-        f"runs in {checkpoint_dir}: {', '.join(names[:8])}"
+        f"runs in {checkpoint_dir}: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
         if names
         else f"{checkpoint_dir} has none"
     )

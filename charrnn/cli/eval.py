@@ -62,7 +62,7 @@ def evaluate(
                 on_progress=console.Progress(name, quiet),
             )
             results.append((name, score))
-        except charrnn.UnknownCharacterError as error:
+        except (charrnn.UnknownCharacterError, charrnn.CorpusError) as error:
             raise charrnn.CharrnnError(f"{name}: {error}") from error
     if as_json:
         objects = [{"text": name} | dataclasses.asdict(e) for name, e in results]

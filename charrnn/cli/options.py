@@ -62,7 +62,7 @@ CheckpointOption = Annotated[
     typer.Option(
         "--checkpoint",
         metavar="latest|best|STEP",
-        help="Which checkpoint of a run.",
+        help="Which checkpoint of a run. [default: best]",
         show_default=False,
     ),
 ]
@@ -99,9 +99,11 @@ CHECKPOINT_DIR = Path(charrnn.CHECKPOINT_DIR)
 
 
 def with_settings(
-    *models: type, only: Iterable[str] | None = None
+    *models: type, only: Iterable[str] | None = None, default: str | None = None
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command one option for each field of settings models, or for those in `only`.
+
+    default: what the help pages say of the default, in place of each field's own.
 
     The command receives those that were given, as the dictionary `given`, field name to value.
     """
@@ -122,7 +124,7 @@ def with_settings(
         signature = inspect.signature(command)
         own = [p for p in signature.parameters.values() if p.name != "given"]
         own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
-        added = [_parameter(field) for field in fields]
+        added = [_parameter(field, default) for field in fields]
         wrapper.__signature__ = signature.replace(parameters=own + added)  # type: ignore[attr-defined]
         wrapper.__annotations__ = {p.name: p.annotation for p in own + added}
         return wrapper
@@ -170,15 +172,16 @@ def check_choice(flag: str, value: str, choices: Iterable[str]) -> None:
         raise charrnn.SettingsError(f"{flag} {value}: choose one of {', '.join(choices)}")
 
 
-def _parameter(field: "dataclasses.Field[Any]") -> inspect.Parameter:
+def _parameter(field: "dataclasses.Field[Any]", default: str | None) -> inspect.Parameter:
     kind, _ = settings.value_type(field)
     flag = settings.flag(field.name)
     names = [f"{flag}/--no-{flag[2:]}" if kind is bool else flag]
     if field.metadata["short"]:
         names.append(field.metadata["short"])
     text = field.metadata["help"]
-    if kind is not bool and field.default is not None:
-        text += f" [default: {field.default}]"
+    own = field.metadata["shown"] or (None if kind is bool else field.default)
+    if (shown := default or own) is not None:
+        text += f" [default: {shown}]"
     option = typer.Option(*names, help=text, show_default=False)
     return inspect.Parameter(
         field.name,

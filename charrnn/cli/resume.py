@@ -9,7 +9,9 @@ from charrnn.cli import options
 from charrnn.cli.watch import watched
 
 
-@options.with_settings(charrnn.TrainingConfig, only=("steps", "epochs", "minutes", "patience"))
+@options.with_settings(
+    charrnn.TrainingConfig, only=("steps", "epochs", "minutes", "patience"), default="the run's own"
+)
 def resume(
     model: options.ModelArgument = None,
     corpus: Annotated[
@@ -28,7 +30,14 @@ def resume(
             show_default=False,
         ),
     ] = None,
-    checkpoint: options.CheckpointOption = None,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="latest|best|STEP",
+            help="Which checkpoint to go on from; later ones are dropped. [default: latest]",
+            show_default=False,
+        ),
+    ] = None,
     checkpoint_dir: options.CheckpointDirOption = options.CHECKPOINT_DIR,
     device: options.DeviceOption = "auto",
     threads: options.ThreadsOption = None,

@@ -21,7 +21,9 @@ def sample(
     prompt_file: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="A file with the text to go on from.", show_default=False
+            metavar="FILE",
+            help="A file with the text to go on from, its last line end included.",
+            show_default=False,
         ),
     ] = None,
     unknown: options.UnknownOption = "error",

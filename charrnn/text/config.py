@@ -31,7 +31,9 @@ class CorpusConfig:
         help="Share of the corpus, cut from its end, held out for validation; 0 for none.",
     )
     val_text: str | None = setting(
-        None, help="A file to validate on, in place of the end of the corpus."
+        None,
+        help="A file to validate on, in place of the end of the corpus; its characters "
+        "join the vocabulary.",
     )
 
     def __post_init__(self) -> None:

@@ -78,7 +78,7 @@ def encode_corpus(
         vocabulary=vocabulary,
         train=train,
         val=val,
-        characters=sum(s.characters for s in surveys),
+        characters=surveys[0].characters,
         sha256=hashlib.sha256("".join(s.sha256 for s in surveys).encode()).hexdigest(),
     )
 

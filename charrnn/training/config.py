@@ -38,8 +38,8 @@ class TrainingConfig:
         None,
         ge=0,
         le=1e6,
-        help="Decay of the weight matrices (L2), decoupled from the gradient; "
-        "default 0.01 for adamw, else 0.",
+        help="Decay of the weight matrices (L2), decoupled from the gradient.",
+        shown="0.01 for adamw, else 0",
     )
     l1: float = setting(0.0, ge=0, le=1e6, help="Weight of an L1 penalty on the weight matrices.")
     grad_clip: float = setting(
@@ -54,8 +54,8 @@ class TrainingConfig:
     steps: int | None = setting(
         None,
         ge=1,
-        help="Stop after this many optimizer steps; default "
-        f"{DEFAULT_STEPS:,} where neither --epochs nor --minutes is given.",
+        help="Stop after this many optimizer steps.",
+        shown=f"{DEFAULT_STEPS:,} where neither --epochs nor --minutes is given",
     )
     epochs: float | None = setting(
         None, gt=0, help="Stop after this many passes over the training part."
@@ -70,7 +70,7 @@ class TrainingConfig:
         500, ge=0, help="Steps between validations; 0 for one at the end alone."
     )
     sample_every: int | None = setting(
-        None, ge=0, help="Steps between samples shown; default: at each validation; 0: never."
+        None, ge=0, help="Steps between samples shown; 0 for never.", shown="at each validation"
     )
     save_every: int = setting(
         500,
