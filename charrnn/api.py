@@ -16,7 +16,7 @@ from charrnn.settings import make
 from charrnn.text.config import CorpusConfig
 from charrnn.text.encoded import encode_corpus
 from charrnn.text.vocabulary import Vocabulary
-from charrnn.trained import same_corpus, str_or_none
+from charrnn.trained import same_corpus
 from charrnn.training.config import TrainingConfig
 from charrnn.training.events import EndEvent, Observer
 
@@ -67,7 +67,7 @@ def train(
     folder = Path(checkpoint_dir)
     base, weights, notices = None, None, []
     if init_from is not None:
-        parent = read_model(find_checkpoint(str(init_from), folder, None, "best"))
+        parent = read_model(find_checkpoint(init_from, folder, None, "best"))
         model, text = model or parent.config, text or parent.text.inherited()
         _check_same_architecture(model, text, parent)
         base, weights = parent.vocabulary, parent.weights
@@ -115,7 +115,7 @@ def resume(
     threads: as many as the run had where left out.
     Raises CharrnnError, so where the run is finished or its corpus has changed.
     """
-    found = find_checkpoint(str_or_none(model), Path(checkpoint_dir), checkpoint, "latest")
+    found = find_checkpoint(model, Path(checkpoint_dir), checkpoint, "latest")
     if not (found.parent / MANIFEST_FILE).is_file():
         raise RunError(
             f"{found} is a model without its run; start a new run from it: "

@@ -4,6 +4,7 @@ import math
 import platform
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from charrnn.generation.config import SamplingConfig
 from charrnn.generation.stepper import Stepper
 from charrnn.generation.text import Generation
 from charrnn.model.config import ModelConfig
+from charrnn.model.device import torch_threads
 from charrnn.model.language_model import LanguageModel, export_weights, load_weights
 from charrnn.text.config import CorpusConfig
 from charrnn.text.encoded import EncodedCorpus
@@ -68,22 +70,15 @@ def execute(
             f"{plan.corpus.name}: every character is rarer than --min-count {plan.text.min_count}; "
             "nothing is left to learn. Give a lower one"
         )
-    threads_before = torch.get_num_threads()
-    torch.set_num_threads(plan.threads)
-    try:
+    with torch_threads(plan.threads):
         trainer = _trainer(plan, weights, stop)
         if saved is not None:
             _restore(plan, trainer, saved)
         plan.run.path.mkdir(parents=True, exist_ok=True)
-        log = Log(plan.run.log, trainer.step)
-        try:
+        with closing(Log(plan.run.log, trainer.step)) as log:
             dropped = drop_after(plan.run, trainer.step) if saved is not None else []
             told = [*notices, *_notices(plan.training, trainer.lanes, dropped)]
             return _tell_and_run(plan, trainer, told, (log, *observers))
-        finally:
-            log.close()
-    finally:
-        torch.set_num_threads(threads_before)
 
 
 def _trainer(plan: Plan, weights: "Arrays | None", stop: Callable[[], bool]) -> Trainer:

@@ -80,7 +80,7 @@ class Model:
         if len(ids) < 2:
             raise CorpusError("a text of at least 2 characters that the model knows is needed")
         from charrnn.evaluation import evaluation, total_nats
-        from charrnn.model.device import resolve_device
+        from charrnn.model.device import resolve_device, torch_threads
         from charrnn.model.language_model import LanguageModel, load_weights
 
         model = LanguageModel(self.config, len(self.vocabulary))
@@ -93,7 +93,7 @@ class Model:
             done += symbols
             on_progress(done, len(ids) - 1)
 
-        with _torch_threads(threads):
+        with torch_threads(threads):
             nats = total_nats(model, ids, context=context, on_progress=report)
         return evaluation(nats, ids[1:], self.vocabulary)
 
@@ -137,7 +137,7 @@ def load(
     the run saved last. checkpoint: latest, best or a step, of a run; left out, the best.
     Raises RunError where there is no such model, CheckpointError where it is damaged.
     """
-    path = find_checkpoint(str_or_none(model), Path(checkpoint_dir), checkpoint, "best")
+    path = find_checkpoint(model, Path(checkpoint_dir), checkpoint, "best")
     return Model(path, read_model(path))
 
 
@@ -184,7 +184,7 @@ def verify(
     Returns each path with None where it is sound, else with what is wrong there.
     """
     findings: dict[Path, str | None] = {}
-    for path in find_checkpoints(str_or_none(model), Path(checkpoint_dir)):
+    for path in find_checkpoints(model, Path(checkpoint_dir)):
         try:
             if path.is_file():
                 read_model(path)
@@ -217,24 +217,8 @@ def same_corpus(
     return corpus
 
 
-def str_or_none(model: str | Path | None) -> str | None:
-    return None if model is None else str(model)
-
-
 @contextmanager
 def blas_threads(threads: int | None) -> Iterator[None]:
     """Limit the threads of numpy's matrix products for a while; None leaves them as they are."""
     with threadpool_limits(threads, user_api="blas"):
         yield
-
-
-@contextmanager
-def _torch_threads(threads: int | None) -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

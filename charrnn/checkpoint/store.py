@@ -132,7 +132,7 @@ def new_run(checkpoint_dir: Path, name: str | None, corpus_name: str) -> Run:
 
 
 def find_checkpoint(
-    model: str | None, checkpoint_dir: Path, which: str | None, default: str
+    model: str | Path | None, checkpoint_dir: Path, which: str | None, default: str
 ) -> Path:
     """Find the model.safetensors that MODEL means.
 
@@ -156,7 +156,7 @@ def find_checkpoint(
     return file
 
 
-def find_checkpoints(model: str | None, checkpoint_dir: Path) -> list[Path]:
+def find_checkpoints(model: str | Path | None, checkpoint_dir: Path) -> list[Path]:
     """Find the folders of all checkpoints of the run that MODEL means, damaged ones included.
 
     For a MODEL that is one checkpoint already, its folder, or the file where it has no manifest.
@@ -186,7 +186,7 @@ def retire(run: Run, keep: int) -> None:
             shutil.rmtree(checkpoint.path, ignore_errors=True)
 
 
-def _find_run(model: str | None, checkpoint_dir: Path) -> Run | None:
+def _find_run(model: str | Path | None, checkpoint_dir: Path) -> Run | None:
     """Return the run called or at `model`, the newest for None, or None where it is no run."""
     if model is None:
         runs = list_runs(checkpoint_dir)

@@ -42,7 +42,7 @@ def evaluate(
     The first character of a text is read, not predicted. With a state carried, the whole text is
     read as one.
     """
-    options.check_choice("--unknown", unknown, ("error", "skip", "replace"))
+    options.check_choice("--unknown", unknown, options.UNKNOWN)
     block = _context(context)
     loaded = charrnn.load(model, checkpoint=checkpoint, checkpoint_dir=checkpoint_dir)
     from charrnn.cli import console

@@ -17,8 +17,6 @@ from charrnn import settings
 
 Settings = TypeVar("Settings")
 
-CHECKPOINT_DIR_HELP = "Folder the runs are kept in."
-
 
 def complete_model(ctx: typer.Context, incomplete: str) -> list[str]:
     """Offer the names of runs, then files and folders."""
@@ -70,7 +68,7 @@ CheckpointDirOption = Annotated[
     Path,
     typer.Option(
         "--checkpoint-dir", metavar="FOLDER", envvar="CHARRNN_CHECKPOINT_DIR", is_eager=True,
-        help=CHECKPOINT_DIR_HELP,
+        help="Folder the runs are kept in.",
     ),
 ]  # fmt: skip
 DeviceOption = Annotated[
@@ -86,11 +84,12 @@ NamesOption = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print the names alone, one a line.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+UNKNOWN = ("error", "skip", "replace")
 UnknownOption = Annotated[
     str,
     typer.Option(
         "--unknown",
-        metavar="error|skip|replace",
+        metavar="|".join(UNKNOWN),
         help="What becomes of characters that the model does not know.",
     ),
 ]

@@ -50,7 +50,7 @@ def sample(
     threads.
     """
     options.check_choice("--device", device, ("auto", "cpu"))
-    options.check_choice("--unknown", unknown, ("error", "skip", "replace"))
+    options.check_choice("--unknown", unknown, options.UNKNOWN)
     config = options.resolve(charrnn.SamplingConfig, given, {})
     text = _read_prompt(prompt, prompt_file)
     loaded = charrnn.load(model, checkpoint=checkpoint, checkpoint_dir=checkpoint_dir)

@@ -9,8 +9,10 @@ import charrnn
 from charrnn.cli import options
 from charrnn.cli.watch import watched
 
+_SETTINGS = (charrnn.ModelConfig, charrnn.TrainingConfig, charrnn.CorpusConfig)
 
-@options.with_settings(charrnn.ModelConfig, charrnn.TrainingConfig, charrnn.CorpusConfig)
+
+@options.with_settings(*_SETTINGS)
 def train(
     corpus: Annotated[
         list[str] | None,
@@ -53,8 +55,7 @@ def train(
 
     It can be stopped with Ctrl-C at any time; charrnn resume goes on exactly there.
     """
-    models = (charrnn.ModelConfig, charrnn.TrainingConfig, charrnn.CorpusConfig)
-    file = options.read_config(config, *models)
+    file = options.read_config(config, *_SETTINGS)
     parent = charrnn.load(init_from, checkpoint_dir=checkpoint_dir) if init_from else None
     model = options.resolve(charrnn.ModelConfig, given, file, parent.config if parent else None)
     training = options.resolve(charrnn.TrainingConfig, given, file)

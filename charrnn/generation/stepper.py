@@ -9,15 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.model.config import ModelConfig
+from charrnn.model.config import LEAKY_SLOPE, NORM_EPS, ModelConfig
 
 Floats = NDArray[Any]  # float32, or float64 where the weights are
 State = tuple[Floats, ...]
 Weights = Mapping[str, Floats]
 CellStep = Callable[[Weights, ModelConfig, Floats, State], State]
-
-LEAKY_SLOPE = 0.01
-NORM_EPS = 1e-5
 
 
 class Stepper:

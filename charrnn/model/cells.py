@@ -16,12 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from charrnn.model.config import ModelConfig
+from charrnn.model.config import LEAKY_SLOPE, NORM_EPS, ModelConfig
 
 State = tuple[Tensor, ...]
-
-LEAKY_SLOPE = 0.01
-NORM_EPS = 1e-5
 
 
 class LSTM(nn.Module):

@@ -6,6 +6,9 @@ from typing import Literal
 from charrnn.errors import SettingsError
 from charrnn.settings import check, setting
 
+LEAKY_SLOPE = 0.01  # of the leaky relu, for negative values
+NORM_EPS = 1e-5  # added to the variance by layer normalisation
+
 CellName = Literal["lstm", "gru", "rnn", "peephole-lstm", "layernorm-lstm"]
 
 

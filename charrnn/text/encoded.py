@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from charrnn.errors import CorpusError
 from charrnn.text.config import CorpusConfig
-from charrnn.text.corpus import Corpus, open_corpus, read_file
+from charrnn.text.corpus import Corpus, open_corpus
 from charrnn.text.vocabulary import (
     BYTES,
     Ids,
@@ -98,14 +98,9 @@ def split(ids: Ids, vocabulary: Vocabulary, val_fraction: float) -> tuple[Ids, I
 
 
 def _validation_corpus(source: str, keep_newlines: bool) -> Corpus:
-    path = Path(source)
-    if not path.is_file():
+    if not Path(source).is_file():
         raise CorpusError(f"--val-text {source}: there is no such file")
-    return Corpus(
-        name=path.stem,
-        sources=(str(path.absolute()),),
-        blocks=lambda: read_file(path, keep_newlines=keep_newlines),
-    )
+    return open_corpus((source,), keep_newlines=keep_newlines)
 
 
 def _survey(corpus: Corpus) -> _Census:
