@@ -28,15 +28,25 @@ if TYPE_CHECKING:
     from charrnn.checkpoint.format import Manifest
     from charrnn.checkpoint.layout import CHECKPOINT_DIR, run_names
     from charrnn.checkpoint.store import Checkpoint, Run
-    from charrnn.errors import CharrnnError, CorpusError, SettingsError, UnknownCharacterError
+    from charrnn.corpora import cached_corpora, clear_cache, survey
+    from charrnn.errors import (
+        CharrnnError,
+        CorpusError,
+        SettingsError,
+        UnknownCharacterError,
+        shown_character,
+    )
     from charrnn.evaluation import Evaluation
     from charrnn.generation.config import SamplingConfig
     from charrnn.generation.text import Generation
     from charrnn.model.config import ModelConfig
     from charrnn.text.catalog import BUILT_IN as CORPORA
-    from charrnn.text.catalog import NamedCorpus
+    from charrnn.text.catalog import PUBLIC as PUBLIC_CORPORA
+    from charrnn.text.catalog import NamedCorpus, PublicCorpus
     from charrnn.text.config import CorpusConfig
     from charrnn.text.corpus import read_text
+    from charrnn.text.download import fetch
+    from charrnn.text.statistics import CorpusStatistics
     from charrnn.trained import (
         Model,
         blas_threads,
@@ -52,16 +62,19 @@ if TYPE_CHECKING:
 __all__ = [
     "CHECKPOINT_DIR",
     "CORPORA",
+    "PUBLIC_CORPORA",
     "CharrnnError",
     "Checkpoint",
     "CorpusConfig",
     "CorpusError",
+    "CorpusStatistics",
     "Evaluation",
     "Generation",
     "Manifest",
     "Model",
     "ModelConfig",
     "NamedCorpus",
+    "PublicCorpus",
     "Run",
     "SamplingConfig",
     "SettingsError",
@@ -70,14 +83,19 @@ __all__ = [
     "UnknownCharacterError",
     "__version__",
     "blas_threads",
+    "cached_corpora",
+    "clear_cache",
     "evaluate",
     "events",
+    "fetch",
     "load",
     "read_text",
     "resume",
     "run_names",
     "runs",
     "sample",
+    "shown_character",
+    "survey",
     "train",
     "verify",
 ]
@@ -98,11 +116,17 @@ _HOMES = {
     "CharrnnError": ("charrnn.errors", "CharrnnError"),
     "SettingsError": ("charrnn.errors", "SettingsError"),
     "UnknownCharacterError": ("charrnn.errors", "UnknownCharacterError"),
+    "shown_character": ("charrnn.errors", "shown_character"),
     "Evaluation": ("charrnn.evaluation", "Evaluation"),
     "SamplingConfig": ("charrnn.generation.config", "SamplingConfig"),
     "Generation": ("charrnn.generation.text", "Generation"),
     "ModelConfig": ("charrnn.model.config", "ModelConfig"),
+    **{name: ("charrnn.corpora", name) for name in ("cached_corpora", "clear_cache", "survey")},
     "CORPORA": ("charrnn.text.catalog", "BUILT_IN"),
+    "PUBLIC_CORPORA": ("charrnn.text.catalog", "PUBLIC"),
+    "PublicCorpus": ("charrnn.text.catalog", "PublicCorpus"),
+    "fetch": ("charrnn.text.download", "fetch"),
+    "CorpusStatistics": ("charrnn.text.statistics", "CorpusStatistics"),
     "NamedCorpus": ("charrnn.text.catalog", "NamedCorpus"),
     "CorpusConfig": ("charrnn.text.config", "CorpusConfig"),
     "read_text": ("charrnn.text.corpus", "read_text"),

@@ -10,15 +10,16 @@ from pathlib import Path
 from charrnn.checkpoint.format import Manifest, SavedModel, read_manifest, read_model, read_trainer
 from charrnn.checkpoint.layout import CHECKPOINT_DIR, MANIFEST_FILE, STEP_FOLDER
 from charrnn.checkpoint.store import Run, find_checkpoint, new_run
+from charrnn.corpora import path_or_none, sources
 from charrnn.errors import RunError, SettingsError
 from charrnn.model.config import ModelConfig
 from charrnn.settings import make
 from charrnn.text.config import CorpusConfig
-from charrnn.text.encoded import encode_corpus
+from charrnn.text.encoded import CORPORA_DIR, Progress, check_length, encode_corpus
 from charrnn.text.vocabulary import Vocabulary
 from charrnn.trained import same_corpus
 from charrnn.training.config import TrainingConfig
-from charrnn.training.events import EndEvent, Observer
+from charrnn.training.events import EndEvent, Observer, ReadingEvent
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ def train(
     run: str | None = None,
     checkpoint_dir: str | Path = CHECKPOINT_DIR,
     init_from: str | Path | None = None,
+    cache_dir: str | Path | None = None,
+    corpora_dir: str | Path = CORPORA_DIR,
     device: str = "auto",
     threads: int | None = None,
     observers: Sequence[Observer] = (),
@@ -49,11 +52,13 @@ def train(
 ) -> TrainingResult:
     """Train a new run.
 
-    corpus: paths or names of corpora; none for the built-in one.
+    corpus: paths, patterns or names of corpora, "-" for stdin; none for the built-in one.
     text, model, training: settings; the defaults where left out.
     run: the run's name; after the corpus where left out. checkpoint_dir: where runs are kept.
     init_from: a MODEL (see `load`) whose weights and vocabulary to start from; `model` may then
     differ from its configuration in dropout alone, and `text` must be of its unit.
+    cache_dir: where encoded corpora are kept; the user's cache folder where left out.
+    corpora_dir: where fetched corpora are.
     device: auto, cpu, cuda or mps. threads: of the CPU; torch's own choice where left out.
     observers: called with each event (charrnn.training.events).
     stop: asked after each step; once it returns True the run is saved and ends.
@@ -64,22 +69,30 @@ def train(
     from charrnn.model.device import resolve_device
     from charrnn.run import Plan, execute
 
-    folder = Path(checkpoint_dir)
+    runs = Path(checkpoint_dir)
     base, weights, notices = None, None, []
     if init_from is not None:
-        parent = read_model(find_checkpoint(init_from, folder, None, "best"))
+        parent = read_model(find_checkpoint(init_from, runs, None, "best"))
         model, text = model or parent.config, text or parent.text.inherited()
         _check_same_architecture(model, text, parent)
         base, weights = parent.vocabulary, parent.weights
     if run is not None:
-        new_run(folder, run, run)  # a name that is taken is told before the corpus is read
+        new_run(runs, run, run)  # a name that is taken is told before the corpus is read
     text = _absolute(text or CorpusConfig())
     plan_device = resolve_device(device)
-    encoded = encode_corpus(_sources(corpus), text, base)
+    encoded = encode_corpus(
+        sources(corpus),
+        text,
+        base,
+        cache_dir=path_or_none(cache_dir),
+        corpora_dir=Path(corpora_dir),
+        on_progress=_told_to(observers),
+    )
+    check_length(encoded, text)
     if base is not None:
         notices.append(_added_notice(base, encoded.vocabulary, str(init_from)))
     plan = Plan(
-        run=new_run(folder, run, encoded.name),
+        run=new_run(runs, run, encoded.name),
         corpus=encoded,
         text=text,
         model=model or ModelConfig(),
@@ -102,6 +115,8 @@ def resume(
     patience: int | None = None,
     corpus: str | Path | Sequence[str | Path] = (),
     val_text: str | Path | None = None,
+    cache_dir: str | Path | None = None,
+    corpora_dir: str | Path = CORPORA_DIR,
     device: str = "auto",
     threads: int | None = None,
     observers: Sequence[Observer] = (),
@@ -112,6 +127,7 @@ def resume(
     model, checkpoint: which run, and which of its checkpoints (see `load`); the latest one.
     steps, epochs, minutes: limits in place of the run's own; counted from its beginning.
     corpus, val_text: where these are now, if they were moved.
+    cache_dir, corpora_dir: see `train`. What can no longer be read is looked for in the cache.
     threads: as many as the run had where left out.
     Raises CharrnnError, so where the run is finished or its corpus has changed.
     """
@@ -131,7 +147,14 @@ def resume(
 
     if val_text is not None:
         manifest = replace(manifest, text=_absolute(replace(manifest.text, val_text=str(val_text))))
-    encoded = same_corpus(manifest, saved.vocabulary, _sources(corpus) or None)
+    encoded = same_corpus(
+        manifest,
+        saved.vocabulary,
+        sources(corpus),
+        cache_dir=path_or_none(cache_dir),
+        corpora_dir=Path(corpora_dir),
+        on_progress=_told_to(observers),
+    )
     plan = Plan(
         run=run,
         corpus=encoded,
@@ -146,10 +169,12 @@ def resume(
     return TrainingResult(run.name, run.path, end)
 
 
-def _sources(corpus: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
-    if isinstance(corpus, str | Path):
-        return (str(corpus),)
-    return tuple(str(source) for source in corpus)
+def _told_to(observers: Sequence[Observer]) -> Progress:
+    def tell(what: str, done: int, total: int) -> None:
+        for observer in observers:
+            observer(ReadingEvent(what, done, total))
+
+    return tell
 
 
 def _absolute(text: CorpusConfig) -> CorpusConfig:

@@ -61,3 +61,10 @@ def describe(character: str) -> str:
     """Show a character so that it can be read in a terminal whatever it is: 'é' (U+00E9)."""
     shown = character if character.isprintable() else ascii(character)[1:-1]
     return f"'{shown}' (U+{ord(character):04X})"
+
+
+def shown_character(character: str) -> str:
+    """Show a character alone: itself where it is seen, else its code point."""
+    if character.isprintable() and not character.isspace():
+        return character
+    return f"U+{ord(character):04X}"

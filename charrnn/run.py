@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from charrnn.checkpoint.format import Arrays
 
 SAMPLE_LENGTH = 200
+SAMPLE_DOCUMENTS = 8
 VALIDATION_LANES = 32
 
 
@@ -77,7 +78,8 @@ def execute(
         plan.run.path.mkdir(parents=True, exist_ok=True)
         with closing(Log(plan.run.log, trainer.step)) as log:
             dropped = drop_after(plan.run, trainer.step) if saved is not None else []
-            told = [*notices, *_notices(plan.training, trainer.lanes, dropped)]
+            told = [*plan.corpus.notices, *notices]
+            told += _notices(plan.training, trainer.lanes, dropped)
             return _tell_and_run(plan, trainer, told, (log, *observers))
 
 
@@ -124,16 +126,20 @@ def _tell_and_run(
 
 
 def _hooks(plan: Plan, model: LanguageModel, stop: Callable[[], bool]) -> Hooks:
-    corpus = plan.corpus
+    corpus, end = plan.corpus, plan.text.document_end
+    held_out = corpus.val.cut(0, plan.training.eval_length + 1)
 
     def validate() -> float:
-        nats = total_nats(model, corpus.val, lanes=VALIDATION_LANES)
-        return nats / (len(corpus.val) - 1)
+        nats = total_nats(model, held_out, lanes=VALIDATION_LANES)
+        return nats / (len(held_out) - 1)
 
     def write_sample(step: int) -> str:
         stepper = Stepper(export_weights(model), plan.model)
-        config = SamplingConfig(length=SAMPLE_LENGTH, seed=step)
-        return "".join(Generation(stepper, corpus.vocabulary, config))
+        texts: list[str] = []
+        while sum(map(len, texts)) < SAMPLE_LENGTH and len(texts) < SAMPLE_DOCUMENTS:
+            config = SamplingConfig(length=SAMPLE_LENGTH, seed=step * SAMPLE_DOCUMENTS + len(texts))
+            texts.append("".join(Generation(stepper, corpus.vocabulary, config, end=end)))
+        return "\n".join(texts)
 
     def save(trainer: Trainer) -> str:
         state = trainer.state_dict()
@@ -145,8 +151,7 @@ def _hooks(plan: Plan, model: LanguageModel, stop: Callable[[], bool]) -> Hooks:
         retire(plan.run, plan.training.keep)
         return str(folder)
 
-    has_validation = len(corpus.val) > 0
-    return Hooks(validate if has_validation else None, write_sample, save, stop, time.perf_counter)
+    return Hooks(validate if len(held_out) else None, write_sample, save, stop, time.perf_counter)
 
 
 def _manifest(plan: Plan, trainer: Trainer, state: TrainerState) -> Manifest:
@@ -194,6 +199,7 @@ def _start_event(plan: Plan, trainer: Trainer) -> StartEvent:
         corpus=corpus.name,
         unit=corpus.vocabulary.unit,
         characters=corpus.characters,
+        documents=corpus.documents,
         train_symbols=len(corpus.train),
         val_symbols=len(corpus.val),
         vocabulary_size=len(corpus.vocabulary),

@@ -5,9 +5,11 @@ torch is imported where a function needs it, so that what does without it answer
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 from charrnn.checkpoint.format import Manifest, SavedModel, read_manifest, read_model, read_trainer
@@ -17,9 +19,16 @@ from charrnn.errors import CharrnnError, CheckpointError, CorpusError, RunError
 from charrnn.generation.config import SamplingConfig
 from charrnn.generation.stepper import Stepper
 from charrnn.generation.text import Generation
-from charrnn.text.corpus import normalise_newlines
-from charrnn.text.encoded import EncodedCorpus, encode_corpus
-from charrnn.text.vocabulary import Ids, Unknown, Vocabulary
+from charrnn.text.decoding import transformed
+from charrnn.text.encoded import (
+    CORPORA_DIR,
+    EncodedCorpus,
+    Progress,
+    encode_corpus,
+    find_encoded,
+)
+from charrnn.text.store import Symbols
+from charrnn.text.vocabulary import Unknown, Vocabulary
 
 if TYPE_CHECKING:
     from charrnn.evaluation import Evaluation
@@ -50,8 +59,14 @@ class Model:
         UnknownCharacterError, "skip" leaves them out, "replace" reads another in their place.
         """
         stepper = Stepper(self._weights, self.config)
-        settings = config or SamplingConfig()
-        return Generation(stepper, self.vocabulary, settings, self._as_read(prompt), unknown)
+        return Generation(
+            stepper,
+            self.vocabulary,
+            config or SamplingConfig(),
+            transformed(prompt, self.text),
+            unknown,
+            end=self.text.document_end,
+        )
 
     def evaluate(
         self,
@@ -61,6 +76,7 @@ class Model:
         unknown: Unknown = "error",
         device: str = "auto",
         threads: int | None = None,
+        cache_dir: str | Path | None = None,
         on_progress: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> "Evaluation":
         """Return the nats, bits and perplexity per character of a text.
@@ -69,15 +85,13 @@ class Model:
         context: None carries the state through the whole text; a number starts a fresh one every
         so many characters (bytes, for a model of bytes).
         unknown: what becomes of characters that the model does not know; see `sample`.
+        cache_dir: where encoded corpora are kept; the user's cache folder where left out.
         on_progress: called with the symbols predicted so far and in all.
         Raises UnknownCharacterError, CorpusError for a text of fewer than two characters, and
         RunError where the run's corpus is no longer there or no longer the same.
         """
-        if text is None:
-            ids = self._validation_ids()
-        else:
-            ids = self.vocabulary.encode(self._as_read(text), unknown)
-        if len(ids) < 2:
+        symbols = self._validation_part(cache_dir) if text is None else self._symbols(text, unknown)
+        if len(symbols) < 2:
             raise CorpusError("a text of at least 2 characters that the model knows is needed")
         from charrnn.evaluation import evaluation, total_nats
         from charrnn.model.device import resolve_device, torch_threads
@@ -88,14 +102,14 @@ class Model:
         model.to(resolve_device(device))
         done = 0
 
-        def report(symbols: int) -> None:
+        def report(predicted: int) -> None:
             nonlocal done
-            done += symbols
-            on_progress(done, len(ids) - 1)
+            done += predicted
+            on_progress(done, len(symbols) - 1)
 
         with torch_threads(threads):
-            nats = total_nats(model, ids, context=context, on_progress=report)
-        return evaluation(nats, ids[1:], self.vocabulary)
+            nats = total_nats(model, symbols, context=context, on_progress=report)
+        return evaluation(nats, symbols.cut(1, len(symbols)), self.vocabulary)
 
     @property
     def parameters(self) -> int:
@@ -110,16 +124,21 @@ class Model:
         except CheckpointError:
             return None
 
-    def _as_read(self, text: str) -> str:
-        return text if self.text.keep_newlines else normalise_newlines(text)
+    def _symbols(self, text: str, unknown: Unknown) -> Symbols:
+        ids = self.vocabulary.encode(transformed(text, self.text), unknown)
+        if not (self.text.lines and "\n" in self.vocabulary.symbols):
+            return Symbols(ids)
+        return Symbols(ids, ends=np.flatnonzero(ids == self.vocabulary.symbols.index("\n")) + 1)
 
-    def _validation_ids(self) -> Ids:
+    def _validation_part(self, cache_dir: str | Path | None) -> Symbols:
         manifest = self.manifest
         if manifest is None:
             raise RunError(
                 f"{self.path} is a model without its run, so there is no validation text; name one"
             )
-        corpus = same_corpus(manifest, self.vocabulary, None)
+        corpus = same_corpus(
+            manifest, self.vocabulary, cache_dir=None if cache_dir is None else Path(cache_dir)
+        )
         if len(corpus.val) == 0:
             raise RunError("the run has no validation part (--val-fraction 0); name a text")
         return corpus.val
@@ -198,23 +217,44 @@ def verify(
 
 
 def same_corpus(
-    manifest: Manifest, vocabulary: Vocabulary, sources: tuple[str, ...] | None
+    manifest: Manifest,
+    vocabulary: Vocabulary,
+    sources: tuple[str, ...] = (),
+    *,
+    cache_dir: Path | None = None,
+    corpora_dir: Path = Path(CORPORA_DIR),
+    on_progress: Progress = lambda _what, _done, _total: None,
 ) -> EncodedCorpus:
-    """Read a run's corpus again, and make sure that it is the same."""
+    """Read a run's corpus again, and make sure that it is the same.
+
+    sources: where it is now; none for where it was. What came by a pipe, and what is no longer
+    there, is taken from the cache where that has it.
+    """
     record = manifest.corpus
     try:
-        corpus = encode_corpus(sources or record.sources, manifest.text, vocabulary)
+        corpus = encode_corpus(
+            sources or record.sources,
+            manifest.text,
+            vocabulary,
+            cache_dir=cache_dir,
+            corpora_dir=corpora_dir,
+            pipes=bool(sources),
+            on_progress=on_progress,
+        )
     except CorpusError as error:
+        kept = find_encoded(record.sha256, manifest.text, vocabulary, cache_dir)
+        if kept is not None and not sources:
+            return replace(kept, name=record.name, sources=record.sources)
         raise RunError(
-            f"the run's corpus {record.name} cannot be read ({error}); if it was moved, say where: "
-            "charrnn resume --corpus, --val-text; or name the text: charrnn eval MODEL TEXT"
+            f"the run's corpus {record.name} cannot be read: {error}\n"
+            "  If it was moved, say where: charrnn resume --corpus, --val-text; or name the text: charrnn eval MODEL TEXT"
         ) from error
     if corpus.sha256 != record.sha256:
         raise RunError(
             f"the corpus {record.name} is not the one the run learned (its hash differs); bring "
             "the old text back, or start from the run's weights: charrnn train --init-from"
         )
-    return corpus
+    return replace(corpus, sources=corpus.sources if sources else record.sources)
 
 
 @contextmanager

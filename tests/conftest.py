@@ -1,8 +1,11 @@
 """What the tests share: a small text, a small trained run, and the way to run a command."""
 
+import atexit
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +14,10 @@ import pytest
 # Models this small gain nothing from a second thread, and on a busy machine two threads that wait
 # for each other can be a hundred times slower than one. Set before torch and numpy are imported.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# A cache of their own for the tests, here and in the commands they run.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="charrnn-tests-")
+atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 import charrnn
 

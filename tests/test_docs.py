@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import charrnn
-from charrnn.training.events import EVENTS
+from charrnn.training.events import LOGGED
 from tests.conftest import ROOT, TEXT
 
 
@@ -30,7 +30,7 @@ def test_the_python_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_every_event_and_its_fields_are_documented() -> None:
     page = (ROOT / "docs" / "log.md").read_text(encoding="utf-8")
-    for event in EVENTS:
+    for event in LOGGED:
         (row,) = re.findall(rf"^\| `{event.kind}` .*$", page, re.M)
         fields = {field.name for field in dataclasses.fields(event)} - {"step"}
         assert set(re.findall(r"`(\w+)`", row.rpartition("|")[0].rpartition("|")[2])) == fields

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import charrnn
-from charrnn.cli.corpora import corpora
+from charrnn.cli import corpora
 from charrnn.cli.eval import evaluate
 from charrnn.cli.info import info
 from charrnn.cli.resume import resume
@@ -79,10 +79,15 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "eval": evaluate,
     "info": info,
     "runs": runs,
-    "corpora": corpora,
 }
 for name, function in _COMMANDS.items():
     app.command(name)(with_exit_codes(function))
+
+_named = typer.Typer(rich_markup_mode=None)
+_named.callback(invoke_without_command=True)(with_exit_codes(corpora.corpora))
+for name, function in (("show", corpora.show), ("fetch", corpora.fetch), ("cache", corpora.cache)):
+    _named.command(name)(with_exit_codes(function))
+app.add_typer(_named, name="corpora")
 
 
 def main() -> None:

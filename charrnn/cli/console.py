@@ -7,7 +7,8 @@ import json
 import math
 import shlex
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from charrnn.cli.terminal import harmless
 
 REFRESH_SECONDS = 0.1
 WIDE, MIN_BAR = 100, 4  # columns
+WORTH_A_BAR = 10_000_000  # bytes of a corpus that take a while to read
 SMOOTHING = 0.05  # weight of the newest step in the loss that the bar shows
 
 
@@ -91,9 +93,10 @@ def bits(nats: float) -> float:
 class Progress:
     """A bar on stderr, where that is a terminal, for work whose size is known."""
 
-    def __init__(self, label: str, quiet: bool) -> None:
+    def __init__(self, label: str, quiet: bool, unit: str = "") -> None:
         self._bar: Any = None
         self._label = label
+        self._unit = unit
         self._shown = not quiet and sys.stderr.isatty()
 
     def __call__(self, done: int, total: int) -> None:
@@ -101,10 +104,39 @@ class Progress:
         if not self._shown:
             return
         if self._bar is None:
-            self._bar = tqdm(total=total, desc=self._label, unit="", unit_scale=True, leave=False)
+            self._bar = tqdm(
+                total=total or None,
+                desc=self._label,
+                unit=self._unit,
+                unit_scale=True,
+                leave=False,
+                dynamic_ncols=True,
+                ascii=not _unicode(sys.stderr),
+            )
         self._bar.update(done - self._bar.n)
-        if done >= total:
+        if 0 < total <= done:
+            self.close()
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
             self._bar.close()
+
+
+@contextmanager
+def reading(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """Show the reading of a large corpus, of which the function that this yields is told."""
+    bars: dict[str, Progress] = {}
+
+    def show(what: str, done: int, total: int) -> None:
+        if total >= WORTH_A_BAR:
+            bars.setdefault(what, Progress(f"{what} the corpus", quiet, "B"))(done, total)
+
+    try:
+        yield show
+    finally:
+        for bar in bars.values():
+            bar.close()
 
 
 class TrainingView:
@@ -123,12 +155,16 @@ class TrainingView:
         self._speed: float | None = None
         self._shown_at = -math.inf
         self._unit = "char"
+        self._bars = ExitStack()
+        self._reading = self._bars.enter_context(reading(quiet))
 
     def __call__(self, event: events.Event) -> None:
         """Show an event."""
         if self._quiet:
             return
         match event:
+            case events.ReadingEvent():
+                self._reading(event.what, event.done, event.total)
             case events.StartEvent():
                 self._start(event)
             case events.StepEvent():
@@ -145,7 +181,8 @@ class TrainingView:
                 self._end(event)
 
     def close(self) -> None:
-        """Take the bar away, if the run ended without an end event."""
+        """Take the bars away, if the run ended without an end event."""
+        self._bars.close()
         if self._bar is not None:
             self._bar.close()
             self._bar = None
@@ -229,7 +266,8 @@ def _summary(event: events.StartEvent) -> dict[str, str]:
     epoch = f"{event.steps_per_epoch:,} steps an epoch"
     facts = {
         "run": f"{event.run} in {event.folder}",
-        "corpus": f"{event.corpus}: {event.characters:,} characters",
+        "corpus": f"{event.corpus}: {event.characters:,} characters"
+        + (f" in {event.documents:,} documents" if event.documents > 1 else ""),
         "split": f"{event.train_symbols:,} {unit} to train on, {validation}",
         "vocabulary": f"{event.vocabulary_size:,} {unit}",
         "model": f"{shape}, {embedding}, dropout {model['dropout']:g}: "

@@ -1,31 +1,195 @@
-"""`charrnn corpora`."""
+"""`charrnn corpora` and what belongs to it."""
 
-from typing import Annotated
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 import charrnn
 from charrnn.cli import options
 
+_SHOWN = tuple(
+    name
+    for name in charrnn.CorpusConfig.__dataclass_fields__
+    if name != "val_text"  # no part of what is shown
+)
+
 
 def corpora(
+    ctx: typer.Context,
     as_json: options.JsonOption = False,
     quiet: options.NamesOption = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Also count their characters.")
+        bool, typer.Option("--verbose", "-v", help="Also show licences, sizes and addresses.")
     ] = False,
+    corpora_dir: options.CorporaDirOption = options.CORPORA_DIR,
 ) -> None:
-    """List the corpora that have a name, which charrnn train accepts."""
+    """List the corpora that have a name, which charrnn train accepts; show, fetch, cache."""
+    if ctx.invoked_subcommand is not None:
+        return
     from charrnn.cli import console
 
-    named = charrnn.CORPORA.values()
-    facts = [{"name": c.name, "description": c.description} for c in named]
-    if verbose:
-        for fact, corpus in zip(facts, named, strict=True):
-            fact["characters"] = f"{sum(map(len, corpus.blocks())):,}"
+    facts = _named(corpora_dir)
     if as_json:
         console.print_json(facts)
     elif quiet:
         console.print_lines(fact["name"] for fact in facts)
     else:
-        console.print_table(tuple(facts[0]), [list(fact.values()) for fact in facts])
+        columns = ["name", "where", "description"]
+        if verbose:
+            columns += ["bytes", "licence", "url"]
+        rows = [[_cell(fact[column]) for column in columns] for fact in facts]
+        console.print_table(columns, rows, right=("bytes",))
+
+
+@options.with_settings(charrnn.CorpusConfig, only=_SHOWN)
+def show(
+    corpus: options.CorpusArgument = None,
+    as_json: options.JsonOption = False,
+    cache_dir: options.CacheDirOption = None,
+    corpora_dir: options.CorporaDirOption = options.CORPORA_DIR,
+    quiet: options.QuietOption = False,
+    *,
+    given: dict[str, Any],
+) -> None:
+    """Show what a corpus is like: its size, characters, entropy, duplicate lines and split.
+
+    It is read as charrnn train would read it with the same options.
+    """
+    text = options.resolve(charrnn.CorpusConfig, given, {})
+    from charrnn.cli import console
+
+    with console.reading(quiet) as on_progress:
+        found, notices = charrnn.survey(
+            corpus or (),
+            text=text,
+            cache_dir=cache_dir,
+            corpora_dir=corpora_dir,
+            on_progress=on_progress,
+        )
+    if not quiet:
+        for notice in notices:
+            console.say(f"notice: {notice}")
+    if as_json:
+        console.print_json(asdict(found))
+    else:
+        console.print_facts(_facts(found))
+
+
+def fetch(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="The name of a public corpus.",
+            autocompletion=options.complete_public_corpus,
+            show_default=False,
+        ),
+    ],
+    unverified: Annotated[
+        bool,
+        typer.Option("--unverified", help="Take what is at the address now, whatever its hash."),
+    ] = False,
+    corpora_dir: options.CorporaDirOption = options.CORPORA_DIR,
+    quiet: options.QuietOption = False,
+) -> None:
+    """Download a public corpus, and check its hash; charrnn train then knows its name."""
+    from charrnn.cli import console
+
+    progress = console.Progress(f"fetching {name}", quiet, "B")
+    try:
+        path = charrnn.fetch(name, corpora_dir, unverified=unverified, on_progress=progress)
+    finally:
+        progress.close()
+    if not quiet:
+        known = charrnn.PUBLIC_CORPORA[name].sha256
+        checked = "its hash is right" if known and not unverified else "its hash was not checked"
+        console.say(f"{path} ({checked}); train on it with: charrnn train {name}")
+
+
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Remove all of them.")] = False,
+    as_json: options.JsonOption = False,
+    cache_dir: options.CacheDirOption = None,
+    quiet: options.QuietOption = False,
+) -> None:
+    """List the encoded corpora in the cache, from which a second run starts at once."""
+    from charrnn.cli import console
+
+    if clear:
+        freed = charrnn.clear_cache(cache_dir)
+        if not quiet:
+            console.say(f"{console.size(freed, 'B')} are free again")
+        return
+    folder, found = charrnn.cached_corpora(cache_dir)
+    if as_json:
+        entries = [{"name": n, "bytes": size, "used": used} for n, size, used in found]
+        console.print_json({"folder": str(folder), "corpora": entries})
+    elif not quiet:
+        rows = [
+            [name, console.size(size, "B"), f"{_local(used):%Y-%m-%d %H:%M}"]
+            for name, size, used in found
+        ]
+        if rows:
+            console.print_table(("corpus", "size", "last used"), rows, right=("size",))
+        console.say(f"{len(found):,} encoded corpora in {folder}")
+
+
+def _named(folder: Path) -> list[dict[str, Any]]:
+    built_in: list[dict[str, Any]] = [
+        {
+            "name": c.name, "where": "built in", "description": c.description, "bytes": None,
+            "licence": None, "url": None, "source": None, "sha256": None, "file": None,
+        }
+        for c in charrnn.CORPORA.values()
+    ]  # fmt: skip
+    public = [
+        {
+            "name": c.name,
+            "where": "fetched" if (folder / c.file).is_file() else "to fetch",
+            "description": c.description,
+            "bytes": c.bytes,
+            "licence": c.licence,
+            "url": c.url,
+            "source": c.source,
+            "sha256": c.sha256,
+            "file": str(folder / c.file),
+        }
+        for c in charrnn.PUBLIC_CORPORA.values()
+    ]
+    return built_in + public
+
+
+def _local(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, tz=UTC).astimezone()
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else value
+
+
+def _facts(found: "charrnn.CorpusStatistics") -> dict[str, str]:
+    unit = "characters" if found.unit == "char" else "bytes"
+    whole = found.sampled == found.train + found.val
+    part = "" if whole else f" (of the first {found.sampled:,} {unit})"
+    entropy = ", ".join(f"{value:.3f}" for value in found.entropy)
+    return {
+        "corpus": found.name,
+        "size": f"{found.bytes:,} bytes of UTF-8",
+        "characters": f"{found.characters:,}",
+        "documents": f"{found.documents:,}",
+        "vocabulary": f"{found.vocabulary:,} {unit}",
+        "most frequent": _frequencies(found.most_frequent),
+        "least frequent": _frequencies(found.least_frequent),
+        "entropy": f"{entropy} bits per {unit[:-1]} after 0, 1, 2, 3 {unit} before it{part}",
+        "lines": f"{found.lines:,}",
+        "duplicate lines": f"{found.duplicate_lines:.1%}{part}",
+        "split": f"{found.train:,} {unit} to train on, {found.val:,} to validate on",
+    }
+
+
+def _frequencies(listed: list[tuple[str, int]]) -> str:
+    return "  ".join(f"{charrnn.shown_character(c)} {count:,}" for c, count in listed)

@@ -1,6 +1,7 @@
 """`charrnn eval`."""
 
 import dataclasses
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,9 @@ import charrnn
 from charrnn.cli import options
 
 
+@options.with_settings(
+    charrnn.CorpusConfig, only=("encoding", "errors"), default="those of the run"
+)
 def evaluate(
     model: options.ModelArgument = None,
     texts: Annotated[
@@ -32,10 +36,13 @@ def evaluate(
     as_json: options.JsonOption = False,
     checkpoint: options.CheckpointOption = None,
     checkpoint_dir: options.CheckpointDirOption = options.CHECKPOINT_DIR,
+    cache_dir: options.CacheDirOption = None,
     device: options.DeviceOption = "auto",
     threads: options.ThreadsOption = None,
     quiet: options.QuietOption = False,
     verbose: options.VerboseOption = False,
+    *,
+    given: dict[str, Any],
 ) -> None:
     """Score texts: nats, bits and perplexity per character.
 
@@ -44,31 +51,39 @@ def evaluate(
     """
     options.check_choice("--unknown", unknown, options.UNKNOWN)
     block = _context(context)
+    options.resolve(charrnn.CorpusConfig, given, {})  # an unknown encoding is told first
     loaded = charrnn.load(model, checkpoint=checkpoint, checkpoint_dir=checkpoint_dir)
     from charrnn.cli import console
 
     if verbose and not quiet:
         console.say(f"{loaded.path}, context {context}")
+    encoded = dataclasses.replace(loaded.text, **given)
+    command = f"charrnn eval {model or loaded.path}"
     results: list[tuple[str, charrnn.Evaluation]] = []
     for path in texts or (None,):
         name = "validation" if path is None else str(path)
         try:
             score = loaded.evaluate(
-                None if path is None else charrnn.read_text(path, keep_newlines=True),
+                None if path is None else _read(path, encoded, command),
                 context=block,
                 unknown=unknown,  # type: ignore[arg-type]
                 device=device,
                 threads=threads,
+                cache_dir=cache_dir,
                 on_progress=console.Progress(name, quiet),
             )
             results.append((name, score))
-        except (charrnn.UnknownCharacterError, charrnn.CorpusError) as error:
+        except charrnn.UnknownCharacterError as error:
             raise charrnn.CharrnnError(f"{name}: {error}") from error
     if as_json:
         objects = [{"text": name} | dataclasses.asdict(e) for name, e in results]
         console.print_json(objects[0] if len(objects) == 1 else objects)
     else:
         _print(results)
+
+
+def _read(path: Path, text: charrnn.CorpusConfig, command: str) -> str:
+    return charrnn.read_text(path, text, command=f"{command} {shlex.quote(str(path))}")
 
 
 def _context(context: str) -> int | None:

@@ -5,6 +5,7 @@ import difflib
 import functools
 import inspect
 import os
+import re
 import tomllib
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -27,8 +28,14 @@ def complete_model(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def complete_corpus(incomplete: str) -> list[str]:
     """Offer the names of corpora, then files and folders."""
-    names = [name for name in charrnn.CORPORA if name.startswith(incomplete)]
+    known = (*charrnn.CORPORA, *charrnn.PUBLIC_CORPORA)
+    names = [name for name in known if name.startswith(incomplete)]
     return names + complete_path(incomplete)
+
+
+def complete_public_corpus(incomplete: str) -> list[str]:
+    """Offer the names of corpora that can be fetched."""
+    return [name for name in charrnn.PUBLIC_CORPORA if name.startswith(incomplete)]
 
 
 def complete_path(incomplete: str) -> list[str]:
@@ -71,6 +78,30 @@ CheckpointDirOption = Annotated[
         help="Folder the runs are kept in.",
     ),
 ]  # fmt: skip
+CorpusArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[CORPUS]...",
+        help="Text files, folders, patterns, - for stdin, or the name of a corpus (see charrnn "
+        "corpora); also .gz, .bz2, .xz, .zst, .zip and .tar. Left out: Python source, built in.",
+        autocompletion=complete_corpus,
+        show_default=False,
+    ),
+]
+CacheDirOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER", envvar="CHARRNN_CACHE_DIR", show_default=False, show_envvar=True,
+        help="Folder that encoded corpora are kept in. [default: the user's cache folder]",
+    ),
+]  # fmt: skip
+CorporaDirOption = Annotated[
+    Path,
+    typer.Option(
+        metavar="FOLDER", envvar="CHARRNN_CORPORA_DIR",
+        help="Folder that fetched corpora are kept in.",
+    ),
+]  # fmt: skip
 DeviceOption = Annotated[
     str, typer.Option("--device", metavar="auto|cpu|cuda|mps", help="Where to compute.")
 ]
@@ -95,6 +126,9 @@ UnknownOption = Annotated[
 ]
 
 CHECKPOINT_DIR = Path(charrnn.CHECKPOINT_DIR)
+CORPORA_DIR = Path("corpora")
+
+_ESCAPES = {"\\n": "\n", "\\t": "\t", "\\\\": "\\"}
 
 
 def with_settings(
@@ -118,6 +152,8 @@ def with_settings(
         def wrapper(**options: Any) -> None:
             values = {field.name: options.pop(field.name) for field in fields}
             given = {name: value for name, value in values.items() if value is not None}
+            if "separator" in given:  # a shell has no easy way to write a line end
+                given["separator"] = _unescaped(given["separator"])
             command(given=given, **options)
 
         signature = inspect.signature(command)
@@ -163,6 +199,10 @@ def read_config(path: Path | None, *models: type) -> dict[str, Any]:
     for key in values.keys() - known:
         raise charrnn.SettingsError(f"--config {path}: {_no_setting(key, known)}")
     return values
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\[nt\\]", lambda found: _ESCAPES[found[0]], text)
 
 
 def check_choice(flag: str, value: str, choices: Iterable[str]) -> None:

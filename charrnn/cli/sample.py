@@ -68,7 +68,7 @@ def _read_prompt(prompt: str, file: Path | None) -> str:
     if file is not None and prompt:
         raise charrnn.SettingsError("give --prompt or --prompt-file, not both")
     if file is not None:
-        return charrnn.read_text(file, keep_newlines=True)
+        return charrnn.read_text(file, command="charrnn sample --prompt-file")
     if prompt != "-":
         return prompt
     try:

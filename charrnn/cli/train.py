@@ -14,16 +14,7 @@ _SETTINGS = (charrnn.ModelConfig, charrnn.TrainingConfig, charrnn.CorpusConfig)
 
 @options.with_settings(*_SETTINGS)
 def train(
-    corpus: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[CORPUS]...",
-            help="Text files, or the name of a corpus (see charrnn corpora); left out, the "
-            "built-in one, Python source.",
-            autocompletion=options.complete_corpus,
-            show_default=False,
-        ),
-    ] = None,
+    corpus: options.CorpusArgument = None,
     run: Annotated[
         str | None,
         typer.Option(help="The run's name; default: after the corpus.", show_default=False),
@@ -44,6 +35,8 @@ def train(
         ),
     ] = None,
     checkpoint_dir: options.CheckpointDirOption = options.CHECKPOINT_DIR,
+    cache_dir: options.CacheDirOption = None,
+    corpora_dir: options.CorporaDirOption = options.CORPORA_DIR,
     device: options.DeviceOption = "auto",
     threads: options.ThreadsOption = None,
     quiet: options.QuietOption = False,
@@ -71,6 +64,8 @@ def train(
             run=run,
             checkpoint_dir=checkpoint_dir,
             init_from=init_from,
+            cache_dir=cache_dir,
+            corpora_dir=corpora_dir,
             device=device,
             threads=threads,
             **watching,

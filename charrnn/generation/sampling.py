@@ -52,14 +52,14 @@ def stream(
 ) -> Iterator[tuple[int, float]]:
     """Yield id after id without end, each with its log-probability under the model.
 
-    prompt: ids to read first; where there are none, those of a text's start. The log-probability
-    is at temperature 1, and like the draw leaves the unknown symbol out, which is never generated.
+    prompt: ids to read first, at least one. The log-probability is at temperature 1, and like the
+    draw leaves the unknown symbol out, which is never generated.
     Raises GenerationError where the logits are not finite numbers.
     """
     never = () if vocabulary.unknown is None else (vocabulary.unknown,)
     state = stepper.start(1)
     logits = np.zeros((1, stepper.vocabulary_size), stepper.bias.dtype)
-    for id_ in prompt if len(prompt) else start_ids(vocabulary):
+    for id_ in prompt:
         logits, state = stepper.step(np.array([id_]), state)
     while True:
         if not np.isfinite(logits).all():
@@ -72,7 +72,13 @@ def stream(
         logits, state = stepper.step(np.array([id_]), state)
 
 
-def start_ids(vocabulary: Vocabulary) -> list[int]:
-    """Return what a model reads where there is no prompt: the first of STARTS it knows, or id 0."""
-    known = (vocabulary.symbols.index(s) for s in STARTS if s in vocabulary.symbols)
+def start_ids(vocabulary: Vocabulary, end: str = "") -> list[int]:
+    """Return what a model reads before the first character of a text.
+
+    That is what the end of another document ends with, else the first of STARTS it knows, or id 0.
+    """
+    if vocabulary.unit == "byte" and end:
+        return [end.encode()[-1]]
+    candidates = (end[-1:], *STARTS)
+    known = (vocabulary.symbols.index(s) for s in candidates if s and s in vocabulary.symbols)
     return [next(known, 0)]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from charrnn.generation.config import SamplingConfig
-from charrnn.generation.sampling import stream
+from charrnn.generation.sampling import start_ids, stream
 from charrnn.generation.stepper import Stepper
 from charrnn.text.vocabulary import Unknown, Vocabulary
 
@@ -14,7 +14,8 @@ class Generation(Iterator[str]):
     """Text as a model writes it, piece by piece: a character at a time, or what bytes complete.
 
     log_probability: natural log of what was written so far, under the model at temperature 1.
-    characters: how many were written so far. stop_reason: "length", None before the end.
+    characters: how many were written so far. stop_reason: "length", or "end" where the document is
+    over; None before.
     """
 
     def __init__(
@@ -24,9 +25,13 @@ class Generation(Iterator[str]):
         config: SamplingConfig,
         prompt: str = "",
         unknown: Unknown = "error",
+        *,
+        end: str = "",
     ) -> None:
-        """Prepare to write config.length characters after a prompt.
+        """Prepare to write config.length characters after a prompt, or up to `end`.
 
+        end: what ends a document of the model, "" where nothing does; it is not written. A document
+        is then begun as in training, where what ended the one before is read first.
         config.seed None draws a new seed; the one in use is the attribute `seed`.
         Raises UnknownCharacterError for a prompt that the model cannot read, see Vocabulary.encode.
         """
@@ -37,26 +42,46 @@ class Generation(Iterator[str]):
         self.log_probability = 0.0
         self.characters = 0
         self.stop_reason: str | None = None
+        self._end = end
+        self._held = ""  # the beginning of an end, perhaps
         self._decode = vocabulary.decoder()
+        ids = vocabulary.encode(prompt, unknown)
+        if end or not len(ids):
+            ids = np.concatenate([start_ids(vocabulary, end), ids])
         self._symbols = stream(
             stepper,
             vocabulary,
-            vocabulary.encode(prompt, unknown),
+            ids,
             config.temperature,
             np.random.default_rng(self.seed),
         )
 
     def __next__(self) -> str:
         """Return the next piece, never empty."""
-        left = self.config.length - self.characters
-        if left <= 0:
-            self.stop_reason = "length"
-            raise StopIteration
-        piece = ""
-        while not piece:
+        while self.stop_reason is None:
+            left = self.config.length - self.characters
+            if left <= len(self._held):
+                self.stop_reason = "length"
+                return self._written(self._held[:left])
             id_, log_p = next(self._symbols)
             self.log_probability += log_p
-            piece = self._decode(id_)
-        piece = piece[:left]  # bytes that are not UTF-8 can end several characters at once
+            self._held += self._decode(id_)
+            if self._end and self._held.endswith(self._end):
+                self.stop_reason = "end"
+                return self._written(self._held.removesuffix(self._end))
+            if piece := self._held[: len(self._held) - self._may_be_end()][:left]:
+                self._held = self._held[len(piece) :]
+                return self._written(piece)
+        raise StopIteration
+
+    def _written(self, piece: str) -> str:
+        """Count a piece; an empty one, which can only be the last, is not shown."""
         self.characters += len(piece)
+        if not piece:
+            raise StopIteration
         return piece
+
+    def _may_be_end(self) -> int:
+        """Return how many of the last characters may be the beginning of the end."""
+        longest = min(len(self._held), len(self._end) - 1)
+        return next((n for n in range(longest, 0, -1) if self._end.startswith(self._held[-n:])), 0)

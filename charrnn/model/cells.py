@@ -1,7 +1,8 @@
 """Recurrent layers: torch's fused kernels where it has them, an explicit recurrence elsewhere.
 
 All have one signature. x is (T, B, I), a layer's state a tuple of (B, H): (h, c) for the LSTMs,
-(h,) otherwise. A layer returns the outputs h_1..h_T, (T, B, H), and the state after step T.
+(h,) otherwise. resets is (T, B), on the CPU: where True, the state is 0 before the step; None where
+that is nowhere. A layer returns the outputs h_1..h_T, (T, B, H), and the state after step T.
 
 In the equations s is the logistic sigmoid, * the elementwise product, W are input matrices (H, I),
 U recurrent matrices (H, H). Where gates are stacked into one matrix, their order is torch's:
@@ -12,9 +13,12 @@ To add a cell: a class here with `initialise` and `forward`, and its row in CELL
 shapes in model/config.py and its numpy step in generation/stepper.py, see CONTRIBUTING.md.
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.rnn import PackedSequence
 
 from charrnn.model.config import LEAKY_SLOPE, NORM_EPS, ModelConfig
 
@@ -44,11 +48,11 @@ class LSTM(nn.Module):
         _initialise(self, generator, fan_in)
         _open_forget_gate(self.rnn.all_weights[0][2])
 
-    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def forward(
+        self, x: Tensor, state: State, resets: Tensor | None = None
+    ) -> tuple[Tensor, State]:
         """Run T steps; see the module's docstring for the shapes."""
-        h, c = state
-        y, (h, c) = self.rnn(x, (h.unsqueeze(0), c.unsqueeze(0)))
-        return y, (h.squeeze(0), c.squeeze(0))
+        return _fused(self.rnn, x, state, resets)
 
 
 class GRU(nn.Module):
@@ -71,10 +75,11 @@ class GRU(nn.Module):
         """Draw the weights; biases start at 0."""
         _initialise(self, generator, fan_in)
 
-    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def forward(
+        self, x: Tensor, state: State, resets: Tensor | None = None
+    ) -> tuple[Tensor, State]:
         """Run T steps; see the module's docstring for the shapes."""
-        y, h = self.rnn(x, state[0].unsqueeze(0))
-        return y, (h.squeeze(0),)
+        return _fused(self.rnn, x, state, resets)
 
 
 class RNN(nn.Module):
@@ -94,21 +99,25 @@ class RNN(nn.Module):
         """Draw the weights; biases start at 0."""
         _initialise(self, generator, fan_in)
 
-    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def forward(
+        self, x: Tensor, state: State, resets: Tensor | None = None
+    ) -> tuple[Tensor, State]:
         """Run T steps; see the module's docstring for the shapes."""
         if self.leaky:
-            return self._leaky_forward(x, state[0])
-        y, h = self.rnn(x, state[0].unsqueeze(0))
-        return y, (h.squeeze(0),)
+            return self._leaky_forward(x, state, resets)
+        return _fused(self.rnn, x, state, resets)
 
-    def _leaky_forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, State]:
+    def _leaky_forward(
+        self, x: Tensor, state: State, resets: Tensor | None
+    ) -> tuple[Tensor, State]:
         weight_ih, weight_hh, bias_ih, bias_hh = self.rnn.all_weights[0]
         driven = F.linear(x, weight_ih, bias_ih + bias_hh)
         outputs = []
-        for driven_t in driven.unbind(0):
-            h = F.leaky_relu(driven_t + F.linear(h, weight_hh), LEAKY_SLOPE)
-            outputs.append(h)
-        return torch.stack(outputs), (h,)
+        for driven_t, keep in zip(driven.unbind(0), _kept(x, resets), strict=True):
+            (h,) = _after_reset(state, keep)
+            state = (F.leaky_relu(driven_t + F.linear(h, weight_hh), LEAKY_SLOPE),)
+            outputs.append(state[0])
+        return torch.stack(outputs), state
 
 
 class PeepholeLSTM(nn.Module):
@@ -135,18 +144,22 @@ class PeepholeLSTM(nn.Module):
         _open_forget_gate(self.bias)
         nn.init.zeros_(self.peephole)
 
-    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def forward(
+        self, x: Tensor, state: State, resets: Tensor | None = None
+    ) -> tuple[Tensor, State]:
         """Run T steps; see the module's docstring for the shapes."""
-        h, c = state
         p_i, p_f, p_o = self.peephole.chunk(3)
         outputs = []
-        for driven in F.linear(x, self.weight_ih, self.bias).unbind(0):
+        driven_by = F.linear(x, self.weight_ih, self.bias).unbind(0)
+        for driven, keep in zip(driven_by, _kept(x, resets), strict=True):
+            h, c = _after_reset(state, keep)
             i, f, g, o = (driven + F.linear(h, self.weight_hh)).chunk(4, dim=1)
             i, f = torch.sigmoid(i + p_i * c), torch.sigmoid(f + p_f * c)
             c = f * c + i * torch.tanh(g)
             h = torch.sigmoid(o + p_o * c) * torch.tanh(c)
             outputs.append(h)
-        return torch.stack(outputs), (h, c)
+            state = (h, c)
+        return torch.stack(outputs), state
 
 
 class LayerNormLSTM(nn.Module):
@@ -178,15 +191,17 @@ class LayerNormLSTM(nn.Module):
         for gain in (self.gain_ih, self.gain_hh, self.gain_c):
             nn.init.ones_(gain)
 
-    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def forward(
+        self, x: Tensor, state: State, resets: Tensor | None = None
+    ) -> tuple[Tensor, State]:
         """Run T steps; see the module's docstring for the shapes."""
-        h, c = state
         (gates,), (hidden,) = self.gain_ih.shape, self.gain_c.shape
         x_norm = F.layer_norm(
             F.linear(x, self.weight_ih), (gates,), self.gain_ih, self.bias, NORM_EPS
         )
         outputs = []
-        for driven in x_norm.unbind(0):
+        for driven, keep in zip(x_norm.unbind(0), _kept(x, resets), strict=True):
+            h, c = _after_reset(state, keep)
             recurrent = F.linear(h, self.weight_hh)
             recurrent = F.layer_norm(recurrent, (gates,), self.gain_hh, None, NORM_EPS)
             i, f, g, o = (driven + recurrent).chunk(4, dim=1)
@@ -194,7 +209,8 @@ class LayerNormLSTM(nn.Module):
             c_norm = F.layer_norm(c, (hidden,), self.gain_c, self.bias_c, NORM_EPS)
             h = torch.sigmoid(o) * torch.tanh(c_norm)
             outputs.append(h)
-        return torch.stack(outputs), (h, c)
+            state = (h, c)
+        return torch.stack(outputs), state
 
 
 CELLS: dict[str, type[nn.Module]] = {
@@ -204,6 +220,80 @@ CELLS: dict[str, type[nn.Module]] = {
     "peephole-lstm": PeepholeLSTM,
     "layernorm-lstm": LayerNormLSTM,
 }
+
+
+def _fused(
+    rnn: nn.LSTM | nn.GRU | nn.RNN, x: Tensor, state: State, resets: Tensor | None
+) -> tuple[Tensor, State]:
+    """Run one of torch's own layers."""
+    if resets is not None:
+        (first,) = _kept(x[:1], resets[:1])
+        state = _after_reset(state, first)
+        if resets[1:].any():
+            return _fused_in_parts(rnn, x, state, resets)
+    y, after = rnn(x, _for_torch(state))
+    return y, _from_torch(after)
+
+
+def _fused_in_parts(
+    rnn: nn.LSTM | nn.GRU | nn.RNN, x: Tensor, state: State, resets: Tensor
+) -> tuple[Tensor, State]:
+    """Run one of torch's own layers where states begin anew between the first step and the last.
+
+    The kernels cannot do that, but they take sequences of different lengths, packed: so a lane is
+    cut at its resets, and its parts run side by side. The first part of a lane starts with the
+    lane's state, the last one ends with it.
+    """
+    steps, lanes = resets.shape
+    begins = resets.clone()
+    begins[0] = True
+    lane, start = begins.T.nonzero(as_tuple=True)  # of each part, lane after lane
+    at = lane * steps + start
+    length = torch.diff(at, append=torch.tensor([steps * lanes]))
+    length, order = length.sort(descending=True, stable=True)
+    lane, start = lane[order], start[order]
+    # Step k of the parts that are long enough, for each k: where it is in x.
+    k = torch.arange(int(length[0])).unsqueeze(1)
+    running = k < length
+    source = ((start + k) * lanes + lane)[running].to(x.device)
+    packed = PackedSequence(x.flatten(0, 1)[source], running.sum(1))
+    is_first, is_last = (start == 0), (start + length == steps)
+    fresh = tuple(part.new_zeros(len(length), part.shape[1]) for part in state)
+    lane = lane.to(x.device)
+    opening = is_first.nonzero().squeeze(1).to(x.device)
+    initial = tuple(
+        zeros.index_copy(0, opening, part[lane[opening]])
+        for zeros, part in zip(fresh, state, strict=True)
+    )
+    outputs, after = rnn(packed, _for_torch(initial))
+    y = torch.empty_like(outputs.data).index_copy(0, source, outputs.data)
+    closing = is_last.nonzero().squeeze(1).to(x.device)
+    closing = closing[lane[closing].argsort()]  # in the order of the lanes
+    return y.unflatten(0, (steps, lanes)), tuple(part[closing] for part in _from_torch(after))
+
+
+def _for_torch(state: State) -> Tensor | tuple[Tensor, ...]:
+    parts = tuple(part.unsqueeze(0) for part in state)
+    return parts if len(parts) > 1 else parts[0]
+
+
+def _from_torch(state: Tensor | tuple[Tensor, ...]) -> State:
+    parts = (state,) if isinstance(state, Tensor) else state
+    return tuple(part.squeeze(0) for part in parts)
+
+
+def _kept(x: Tensor, resets: Tensor | None) -> Iterator[Tensor | None]:
+    """Yield for each step the factor of the state before it, (B, 1): 0 where it begins anew."""
+    if resets is None:
+        yield from [None] * len(x)
+    else:
+        factors = (~resets).to(x).unsqueeze(2)
+        some = resets.any(dim=1).tolist()
+        yield from (factors[t] if some[t] else None for t in range(len(x)))
+
+
+def _after_reset(state: State, keep: Tensor | None) -> State:
+    return state if keep is None else tuple(part * keep for part in state)
 
 
 def _initialise(cell: nn.Module, generator: torch.Generator, fan_in: int) -> None:

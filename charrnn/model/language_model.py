@@ -50,11 +50,16 @@ class LanguageModel(nn.Module):
         return tuple(zeros.clone() for _ in self.config.state_names)
 
     def forward(
-        self, ids: Tensor, state: State, dropout_rng: torch.Generator | None = None
+        self,
+        ids: Tensor,
+        state: State,
+        dropout_rng: torch.Generator | None = None,
+        resets: Tensor | None = None,
     ) -> tuple[Tensor, State]:
         """Return logits (T, B, V) and the state after the last step.
 
         ids: (T, B). state: a tuple of (L, B, H), from `start` or from the step before.
+        resets: (T, B), bool, on the CPU: where a lane's state begins anew before the step.
         dropout_rng: dropout is applied where this generator is given, with its masks.
         """
         y = self._embed(ids)
@@ -62,7 +67,7 @@ class LanguageModel(nn.Module):
         for layer, cell in enumerate(self.cells):
             if layer > 0:
                 y = self._dropout(y, dropout_rng)
-            y, after = cell(y, tuple(part[layer] for part in state))
+            y, after = cell(y, tuple(part[layer] for part in state), resets)
             states.append(after)
         logits = self.output(self._dropout(y, dropout_rng))
         return logits, tuple(torch.stack(parts) for parts in zip(*states, strict=True))

@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from charrnn.errors import SettingsError
 from charrnn.settings import check, setting
 
 
 @dataclass(frozen=True)
 class CorpusConfig:
-    """How a corpus is read, turned into ids and split."""
+    """How a corpus is read, cut into documents, turned into ids and split."""
 
     unit: Literal["char", "byte"] = setting(
         "char",
@@ -21,8 +22,46 @@ class CorpusConfig:
         help="Fold characters that occur fewer times into one unknown symbol, "
         "which is never generated.",
     )
+    max_vocab: int = setting(
+        20_000, ge=1, help="Stop where the text has more different characters than this."
+    )
+    encoding: str = setting(
+        "utf-8",
+        help="How the files are encoded: any name that Python knows, for instance gb18030 or "
+        "latin-1. UTF-16 and UTF-32 are known by their byte order mark.",
+    )
+    errors: Literal["strict", "replace", "ignore"] = setting(
+        "strict",
+        help="What becomes of bytes that cannot be decoded: strict stops, replace reads U+FFFD, "
+        "ignore leaves them out.",
+    )
+    normalize: Literal["none", "nfc", "nfkc"] = setting(
+        "none", help="Unicode normalization form of the text and of prompts."
+    )
+    lowercase: bool = setting(False, help="Turn the text, and prompts, into lower case.")
     keep_newlines: bool = setting(
         False, help="Keep CRLF and lone CR instead of turning them into LF."
+    )
+    glob: str | None = setting(
+        None,
+        help="Which files of folders and archives to read, for instance '*.md'; default: all that "
+        "decode as text.",
+    )
+    separator: str = setting(
+        "",
+        help=r"Text to put after each document and to learn; \n, \t and \\ are understood. "
+        "Sampling ends there.",
+    )
+    lines: bool = setting(
+        False,
+        help="Each line is a document (names, titles); empty ones are left out. Sampling ends at "
+        "the end of a line.",
+    )
+    column: str | None = setting(
+        None, help="Each row of csv or tsv files is a document: the text of this column."
+    )
+    field: str | None = setting(
+        None, help="Each line of JSON-lines files is a document: the text of this field."
     )
     val_fraction: float = setting(
         0.1,
@@ -30,15 +69,58 @@ class CorpusConfig:
         lt=1,
         help="Share of the corpus, cut from its end, held out for validation; 0 for none.",
     )
+    split_documents: bool = setting(
+        False, help="Hold out whole documents, chosen at random, instead of the end of the corpus."
+    )
     val_text: str | None = setting(
         None,
-        help="A file to validate on, in place of the end of the corpus; its characters "
+        help="A file to validate on, in place of a part of the corpus; its characters "
         "join the vocabulary.",
+    )
+    max_corpus_bytes: int = setting(
+        16 * 2**30,
+        ge=1,
+        help="Stop where the text, decompressed, is larger than this.",
+        shown="16 GiB",
     )
 
     def __post_init__(self) -> None:
         check(self)
+        ways = [f"--{name}" for name in ("lines", "column", "field") if getattr(self, name)]
+        if len(ways) > 1:
+            raise SettingsError(f"{ways[0]} and {ways[1]} both say what a document is; choose one")
+        if self.lines and self.separator:
+            raise SettingsError("--lines and --separator: a line ends with a line end; choose one")
+        if self.split_documents and self.val_text is not None:
+            raise SettingsError("--split-documents and --val-text: choose one to validate on")
+        if self.split_documents and self.val_fraction == 0:
+            raise SettingsError("--split-documents needs a --val-fraction above 0")
+        _check_encoding(self.encoding)
+
+    @property
+    def document_end(self) -> str:
+        """What follows each document, and ends a sample; "" where nothing does."""
+        if self.lines or ((self.column or self.field) and not self.separator):
+            return "\n"
+        return self.separator
 
     def inherited(self) -> "CorpusConfig":
         """Return what a run takes over that starts from a model of this one: how text is read."""
-        return CorpusConfig(unit=self.unit, keep_newlines=self.keep_newlines)
+        return CorpusConfig(
+            unit=self.unit,
+            normalize=self.normalize,
+            lowercase=self.lowercase,
+            keep_newlines=self.keep_newlines,
+            lines=self.lines,
+            separator=self.separator,
+        )
+
+
+def _check_encoding(name: str) -> None:
+    try:
+        b"".decode(name)
+    except (LookupError, ValueError, UnicodeError) as error:  # unknown, not of text, a NUL within
+        raise SettingsError(
+            f"--encoding {name}: not a text encoding of Python's; for instance utf-8, utf-16, "
+            "gb18030, big5, shift_jis, cp1252"
+        ) from error

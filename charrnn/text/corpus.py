@@ -1,121 +1,228 @@
-"""Where text comes from: files and built-in corpora, decoded as a stream of blocks."""
+"""A corpus as a stream of documents: whole files, lines, or rows of tables."""
 
-import codecs
-import io
-import stat
-from collections.abc import Callable, Iterator
+import csv
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from charrnn.errors import CorpusError
-from charrnn.text import catalog
+import numpy as np
+import numpy.typing as npt
 
-BLOCK_BYTES = 1 << 20
+from charrnn.errors import CorpusError
+from charrnn.text.config import CorpusConfig
+from charrnn.text.decoding import BLOCK_BYTES, Notice, decode, transform, transformed
+from charrnn.text.files import Budget, LeftOut, SourceFile, open_members
+from charrnn.text.vocabulary import code_points
+
+_EMPTY_LINES = re.compile(r"\n{2,}")
+_DELIMITERS = ",\t;|"
+_LONGEST_FIELD = 2**31 - 1  # as long as a C long is everywhere
+Offsets = npt.NDArray[np.int64]
+_NONE: Offsets = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
-class Corpus:
-    """A text that can be read from its beginning any number of times.
+class Block:
+    """A piece of a text, of any length.
 
-    sources: what to hand to `open_corpus` to get the same text again: absolute paths or names.
-    blocks: yields the text in pieces; which pieces is of no meaning. Raises CorpusError.
+    ends: offsets in characters behind which a document is over, (D,), ascending, at most len(text).
     """
 
-    name: str
-    sources: tuple[str, ...]
-    blocks: Callable[[], Iterator[str]]
+    text: str
+    ends: Offsets
 
 
-def open_corpus(sources: tuple[str, ...], *, keep_newlines: bool = False) -> Corpus:
-    """Find the corpus that paths and names stand for; several are read one after the other.
+def read_documents(
+    files: Iterable[SourceFile],
+    config: CorpusConfig,
+    *,
+    on_bytes: Callable[[int], None] = lambda _: None,
+    notice: Notice = lambda _: None,
+) -> Iterator[Block]:
+    """Read the documents of files one after the other, each followed by config.document_end.
 
-    No source means the first built-in corpus. A file wins over a built-in corpus of its name.
-    Raises CorpusError for what is neither a readable file nor the name of a corpus.
+    on_bytes: called with the bytes read from the disk. notice: called with what the user should
+    know. Raises CorpusError for what cannot be read or decoded.
     """
-    readers: list[Callable[[], Iterator[str]]] = []
-    found: list[str] = []
-    for source in sources or (catalog.DEFAULT,):
-        path = Path(source)
-        if source in catalog.BUILT_IN and not path.is_file():
-            readers.append(catalog.BUILT_IN[source].blocks)
-            found.append(source)
-            continue
-        _check_file(path, source)
-        readers.append(lambda path=path: read_file(path, keep_newlines=keep_newlines))  # type: ignore[misc]
-        found.append(str(path.absolute()))
-
-    def blocks() -> Iterator[str]:
-        for reader in readers:
-            yield from reader()
-
-    return Corpus(name=Path(found[0]).stem or found[0], sources=tuple(found), blocks=blocks)
+    budget, left_out = Budget(config.max_corpus_bytes), LeftOut()
+    rows = _Rows(config, left_out)
+    for file in files:
+        for name, stream in open_members(
+            file, config, budget=budget, on_bytes=on_bytes, left_out=left_out
+        ):
+            text = decode(stream, name, config, command=file.command, notice=notice)
+            if config.lines:
+                yield from _lines(transform(text, config))
+            elif config.column or config.field:
+                yield from rows.blocks(text, name)
+            else:
+                yield from _whole(transform(text, config), config.document_end)
+    for message in (*left_out.notices(), *rows.notices()):
+        notice(message)
 
 
-def read_file(path: Path, *, keep_newlines: bool = False) -> Iterator[str]:
-    """Decode a UTF-8 file block by block; a byte order mark is dropped.
+def read_text(
+    path: str | Path, text: CorpusConfig | None = None, *, command: str = "charrnn eval"
+) -> str:
+    """Read a whole file, decompressed and decoded, but not transformed: the model does that.
 
-    CRLF and lone CR become LF, unless keep_newlines.
-    Raises CorpusError naming the byte where the file is not UTF-8, or why it cannot be read.
+    text: how it is encoded; UTF-8 where left out. command: what the user can run again with other
+    options. Raises CorpusError.
     """
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    newlines = None if keep_newlines else io.IncrementalNewlineDecoder(None, translate=True)
-    consumed, begun = 0, False
-    try:
-        with path.open("rb") as file:
-            while True:
-                data = file.read(BLOCK_BYTES)
-                pending = len(decoder.getstate()[0])
-                try:
-                    text = decoder.decode(data, final=not data)
-                except UnicodeDecodeError as error:
-                    offset = consumed - pending + error.start
-                    raise CorpusError(_not_utf8(path, error, offset)) from error
-                if text and not begun:
-                    text, begun = text.removeprefix("\ufeff"), True  # the byte order mark
-                if newlines is not None:
-                    text = newlines.decode(text, final=not data)
-                if text:
-                    yield text
-                if not data:
-                    return
-                consumed += len(data)
-    except OSError as error:
-        raise CorpusError(f"{path}: cannot be read ({error.strerror or error})") from error
-
-
-def read_text(path: Path, *, keep_newlines: bool = False) -> str:
-    """Read a whole UTF-8 file, as `read_file` does."""
-    return "".join(read_file(path, keep_newlines=keep_newlines))
-
-
-def normalise_newlines(text: str) -> str:
-    """Turn CRLF and lone CR into LF, as a corpus is read unless it keeps its newlines."""
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _check_file(path: Path, source: str) -> None:
-    try:
-        mode = path.stat().st_mode
-    except (FileNotFoundError, ValueError) as error:  # ValueError: a NUL in the name
-        names = ", ".join(catalog.BUILT_IN)
-        raise CorpusError(
-            f"no file and no corpus is called {source!r}; built-in corpora: {names}"
-        ) from error
-    except OSError as error:
-        raise CorpusError(f"{source[:80]}: cannot be opened ({error.strerror or error})") from error
-    if stat.S_ISDIR(mode):
-        raise CorpusError(
-            f"{path} is a folder; name the text files in it, for instance {path}/*.txt"
-        )
-
-
-def _not_utf8(path: Path, error: UnicodeDecodeError, offset: int) -> str:
-    raw = error.object[error.start : error.start + 4]
-    sequence = " ".join(f"{byte:02X}" for byte in raw)
-    hint = (
-        " (it looks like UTF-16)" if offset == 0 and raw[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
+    config = text or CorpusConfig()
+    file = SourceFile(str(path), Path(path), command)
+    budget = Budget(config.max_corpus_bytes)
+    members = open_members(file, config, budget=budget, on_bytes=lambda _: None, left_out=LeftOut())
+    return "".join(
+        block for name, stream in members for block in decode(stream, name, config, command=command)
     )
+
+
+def line_ends(text: str) -> Offsets:
+    """Return the offsets behind the line ends of a text."""
+    return np.flatnonzero(code_points(text) == ord("\n")) + 1
+
+
+def _whole(blocks: Iterable[str], end: str) -> Iterator[Block]:
+    empty = True
+    for text in blocks:
+        empty = False
+        yield Block(text, _NONE)
+    if not empty:
+        yield Block(end, np.array([len(end)]))
+
+
+def _lines(blocks: Iterable[str]) -> Iterator[Block]:
+    at_start = True
+    for block in blocks:
+        text = _EMPTY_LINES.sub("\n", block)
+        if at_start:
+            text = text.removeprefix("\n")
+        if text:
+            at_start = text.endswith("\n")
+            yield Block(text, line_ends(text))
+    if not at_start:
+        yield Block("\n", np.array([1]))
+
+
+class _Rows:
+    """Documents that are rows of csv, tsv or JSON lines, and what is worth telling of them."""
+
+    def __init__(self, config: CorpusConfig, left_out: LeftOut) -> None:
+        self.config = config
+        self.left_out = left_out
+        self.documents = self.cut_short = 0
+
+    def blocks(self, text: Iterable[str], name: str) -> Iterator[Block]:
+        """Read the rows of one file."""
+        end = self.config.document_end
+        documents: list[str] = []
+        size = 0
+        for place, row in self._rows(text, name):
+            document = transformed(row or "", self.config)
+            if not document:
+                self.left_out.add("rows without a text", place)
+                continue
+            _check_surrogates(document, place)
+            self.documents += 1
+            self.cut_short += end in document
+            documents.append(document + end)
+            size += len(documents[-1])
+            if size > BLOCK_BYTES:
+                yield _joined(documents)
+                documents, size = [], 0
+        yield _joined(documents)
+
+    def notices(self) -> list[str]:
+        """Say how many documents hold their own end."""
+        if not self.cut_short:
+            return []
+        return [
+            f"{self.cut_short:,} of {self.documents:,} rows hold {self.config.document_end!r}, "
+            "which is also what ends a row; choose another --separator to tell them apart"
+        ]
+
+    def _rows(self, text: Iterable[str], name: str) -> Iterator[tuple[str, str | None]]:
+        lines = _split_lines(text)
+        if self.config.column:
+            return _csv_rows(lines, self.config.column, name)
+        assert self.config.field
+        return _json_rows(lines, self.config.field, name)
+
+
+def _joined(documents: list[str]) -> Block:
+    ends = np.cumsum([len(document) for document in documents], dtype=np.int64)
+    return Block("".join(documents), ends)
+
+
+def _split_lines(blocks: Iterable[str]) -> Iterator[str]:
+    """Yield the lines of a text, each with its line end, which is a line feed."""
+    rest: list[str] = []
+    for text in blocks:
+        first, *others = text.split("\n")
+        rest.append(first)
+        for part in others:
+            yield "".join(rest) + "\n"
+            rest = [part]
+    if last := "".join(rest):
+        yield last
+
+
+def _csv_rows(lines: Iterator[str], column: str, name: str) -> Iterator[tuple[str, str | None]]:
+    csv.field_size_limit(_LONGEST_FIELD)
+    header = next(lines, "")
+    headers = {mark: next(csv.reader([header], delimiter=mark), []) for mark in _DELIMITERS}
+    delimiter = next((mark for mark, names in headers.items() if column in names), None)
+    if delimiter is None:
+        names = max(headers.values(), key=len)
+        raise CorpusError(
+            f"{name}: no column is called {column!r}; its first line has: {', '.join(names)[:200]}"
+        )
+    index = headers[delimiter].index(column)
+    reader = csv.reader(lines, delimiter=delimiter)
+    try:
+        for row in reader:
+            if row:
+                place = f"{name}, line {reader.line_num + 1:,}"
+                yield place, row[index] if index < len(row) else None
+    except csv.Error as error:
+        raise CorpusError(f"{name}, line {reader.line_num + 1:,}: not csv ({error})") from error
+
+
+def _json_rows(lines: Iterator[str], key: str, name: str) -> Iterator[tuple[str, str | None]]:
+    for number, line in enumerate(lines, 1):
+        place = f"{name}, line {number:,}"
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise CorpusError(f"{place}: not JSON ({error})") from error
+        if not isinstance(row, dict):
+            raise CorpusError(f"{place}: not a JSON object, so it has no field {key!r}")
+        value = row.get(key)
+        if number == 1 and key not in row:
+            raise CorpusError(
+                f"{place}: no field is called {key!r}; it has: {', '.join(row)[:200]}"
+            )
+        if value is not None and not isinstance(value, str):
+            raise CorpusError(f"{place}: field {key!r} is not a text")
+        yield place, value
+
+
+def _check_surrogates(text: str, place: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise CorpusError(surrogate_message(place, error)) from error
+
+
+def surrogate_message(place: str, error: UnicodeEncodeError) -> str:
+    """Say that a text holds half of a surrogate pair, which is no character."""
+    code = ord(error.object[error.start])
     return (
-        f"{path}: not UTF-8 at byte {offset:,} ({sequence}){hint}; "
-        "save it as UTF-8, for instance: iconv -f ENCODING -t UTF-8 OLD > NEW"
+        f"{place}: holds U+{code:04X}, half of a surrogate pair and no character; the program "
+        "that wrote it cut a character in two, mend it there"
     )

@@ -1,169 +1,361 @@
-"""A corpus as ids, and its split into a training and a validation part."""
+"""The encoded corpus: encoded once, kept in the cache by its content, split into two parts."""
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+import json
+import shutil
+import sys
+import tempfile
+import unicodedata
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.errors import CorpusError
+from charrnn.errors import CorpusError, shown_character
+from charrnn.text.cache import Cache
 from charrnn.text.config import CorpusConfig
-from charrnn.text.corpus import Corpus, open_corpus
-from charrnn.text.vocabulary import (
-    BYTES,
-    Ids,
-    Vocabulary,
-    build_vocabulary,
-    code_points,
-    kept_characters,
-    smallest_dtype,
-)
+from charrnn.text.corpus import read_documents
+from charrnn.text.files import Found, SourceFile, find_files
+from charrnn.text.store import CODE_POINTS, Stored, Symbols, Writer, hold_out_documents
+from charrnn.text.vocabulary import BYTES, Ids, Vocabulary, build_vocabulary, kept_characters
 
+ENCODING_VERSION = 1  # raised when the same text and settings would be encoded differently
 MIN_TRAIN = 10  # characters below which there is nothing to learn
 MIN_VAL = 2  # one character to read and one to predict
-CODE_POINTS = 0x110000
+SHOWN_RAREST = 20
+CORPORA_DIR = "corpora"
+_READ = 1 << 20  # bytes that are hashed at a time
+# What has no part in what is stored: it is applied when the stored ids are used.
+_APPLIED_LATER = ("min_count", "max_vocab", "max_corpus_bytes", "val_text")
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is going on, the bytes done and the bytes in all."""
 
 
 @dataclass(frozen=True)
 class EncodedCorpus:
-    """A corpus as ids of the smallest unsigned type that holds them.
+    """A corpus as ids, split.
 
-    train: (N,), the part that is learned. val: (M,), the part held out; (0,) where there is none.
-    sha256: of the whole text, the validation text included: what a resumed run compares.
+    train: the part that is learned. val: the part held out, empty where there is none.
+    counts: how often each code point occurs in both, (0x110000,), or each byte, (256,).
+    characters: of the corpus, and of the validation text where there is one.
+    sha256: of all that is learned and validated on: what a resumed run compares.
+    notices: what the user should know.
     """
 
     name: str
     sources: tuple[str, ...]
     vocabulary: Vocabulary
-    train: Ids
-    val: Ids
-    characters: int
-    sha256: str
-
-
-@dataclass
-class _Census:
-    """What one pass over a text finds."""
-
+    train: Symbols
+    val: Symbols
     counts: npt.NDArray[np.int64]
     characters: int
+    documents: int
     sha256: str
+    notices: tuple[str, ...]
+    _kept: Any = field(default=None, repr=False, compare=False)  # a temporary cache, till the end
 
 
 def encode_corpus(
-    sources: tuple[str, ...], config: CorpusConfig, base: Vocabulary | None = None
+    sources: tuple[str, ...],
+    config: CorpusConfig,
+    base: Vocabulary | None = None,
+    *,
+    cache_dir: Path | None = None,
+    corpora_dir: Path = Path(CORPORA_DIR),
+    pipes: bool = True,
+    command: str = "charrnn train",
+    on_progress: Progress = lambda _what, _done, _total: None,
 ) -> EncodedCorpus:
-    """Read a corpus twice, once to count its characters and once to encode and split it.
+    """Encode a corpus in one streaming pass, or find it in the cache, and split it.
 
     base: a vocabulary to keep; characters new to it are added behind its own.
-    Raises CorpusError for a text that cannot be read or is too short to learn from.
+    cache_dir: where encoded corpora are kept; the user's cache folder where left out.
+    corpora_dir: where fetched corpora are. pipes: whether sources may be pipes.
+    command: what the user ran, for messages.
+    Raises CorpusError for a text that cannot be read, or has too many different characters.
     """
-    corpus = open_corpus(sources, keep_newlines=config.keep_newlines)
-    texts = [corpus]
-    if config.val_text is not None:
-        texts.append(_validation_corpus(config.val_text, config.keep_newlines))
-    surveys = [_survey(text) for text in texts]
-    vocabulary = _vocabulary([s.counts for s in surveys], config, base)
-    encoded = [_encode(text, vocabulary) for text in texts]
-    if len(encoded) == 1:
-        train, val = split(encoded[0], vocabulary, config.val_fraction)
-    else:
-        train, val = encoded
-    _check_length(corpus.name, train, val, config, vocabulary)
-    return EncodedCorpus(
-        name=corpus.name,
-        sources=corpus.sources,
-        vocabulary=vocabulary,
-        train=train,
-        val=val,
-        characters=surveys[0].characters,
-        sha256=hashlib.sha256("".join(s.sha256 for s in surveys).encode()).hexdigest(),
-    )
+    cache, temporary = _writable(cache_dir)
+    try:
+        with cache.workspace() as workspace:
+            find = {
+                "workspace": workspace,
+                "corpora_dir": corpora_dir,
+                "pipes": pipes,
+                "command": command,
+            }
+            found = find_files(sources, config, **find)  # type: ignore[arg-type]
+            held_out = _validation_files(config, find)
+            entry = _entry(cache, workspace, found, held_out, config, on_progress)
+            corpus = _assembled(entry, config, base, found.name)
+    except OSError as error:
+        raise CorpusError(
+            f"{cache.folder}: cannot keep the encoded corpus there ({error.strerror or error}); "
+            "free space, or choose another folder with --cache-dir"
+        ) from error
+    notices = [*found.notices, *corpus.notices]
+    if temporary is not None:
+        notices.append(f"the cache folder cannot be written; {cache.folder} is used for this run")
+    return replace(corpus, sources=found.sources, notices=tuple(notices), _kept=temporary)
 
 
-def split(ids: Ids, vocabulary: Vocabulary, val_fraction: float) -> tuple[Ids, Ids]:
-    """Cut the last val_fraction of a text off for validation, never within a character.
+def find_encoded(
+    sha256: str, config: CorpusConfig, base: Vocabulary, cache_dir: Path | None = None
+) -> EncodedCorpus | None:
+    """Return the corpus of a hash from the cache, whose sources are no longer there to be read."""
+    cache = Cache(cache_dir)
+    for entry in cache.entries():
+        try:
+            stored = Stored.load(entry.path)
+        except (OSError, ValueError):
+            continue
+        if stored.sha256 == sha256 and stored.settings == _stored_settings(config):
+            return _assembled(entry.path, config, base, stored.name)
+    return None
 
-    The validation part has at least MIN_VAL characters, or none where val_fraction is 0.
+
+def check_length(corpus: EncodedCorpus, config: CorpusConfig) -> None:
+    """Raise CorpusError where a corpus is too short to learn from, or to validate on."""
+    validated = config.val_fraction > 0 or config.val_text is not None
+    # Bytes that begin a character are counted; of a long text the beginning is enough.
+    found = corpus.vocabulary.count_characters(corpus.train[: 4 * MIN_TRAIN])
+    if found < MIN_TRAIN:
+        raise CorpusError(
+            f"{corpus.name}: {found:,} characters are left to train on after "
+            f"{len(corpus.val):,} for validation; at least {MIN_TRAIN} are needed. Give a longer "
+            "text"
+        )
+    if validated and len(corpus.val) < MIN_VAL:
+        raise CorpusError(
+            f"{corpus.name}: the validation text has {len(corpus.val):,} characters; at least "
+            f"{MIN_VAL} are needed. Give a longer one, or --val-fraction 0 for none"
+        )
+
+
+def split(ids: Ids, unit: str, val_fraction: float) -> int:
+    """Return where the last val_fraction of a text begins, never within a character.
+
+    The validation part has at least MIN_VAL symbols, or none where val_fraction is 0.
     """
     if val_fraction == 0:
-        return ids, ids[:0]
+        return len(ids)
     cut = min(int(len(ids) * (1 - val_fraction)), max(len(ids) - MIN_VAL, 0))
-    if vocabulary.unit == "byte":
+    if unit == "byte":
         while 0 < cut < len(ids) and ids[cut] & 0xC0 == 0x80:
             cut -= 1
-    return ids[:cut], ids[cut:]
+    return cut
 
 
-def _validation_corpus(source: str, keep_newlines: bool) -> Corpus:
-    if not Path(source).is_file():
-        raise CorpusError(f"--val-text {source}: there is no such file")
-    return open_corpus((source,), keep_newlines=keep_newlines)
+def _writable(cache_dir: Path | None) -> tuple[Cache, Any]:
+    """Return the cache, or where the user's own cannot be written, one for this run alone."""
+    cache = Cache(cache_dir)
+    try:
+        with cache.workspace():
+            return cache, None
+    except OSError as error:
+        if cache_dir is not None:
+            raise CorpusError(
+                f"--cache-dir {cache_dir}: cannot be written ({error.strerror or error})"
+            ) from error
+    temporary = tempfile.TemporaryDirectory(prefix="charrnn-", ignore_cleanup_errors=True)
+    return Cache(Path(temporary.name)), temporary
 
 
-def _survey(corpus: Corpus) -> _Census:
-    counts = np.zeros(CODE_POINTS, dtype=np.int64)
-    digest = hashlib.sha256()
-    for block in corpus.blocks():
-        codes = code_points(block)
-        found = np.bincount(codes)
-        counts[: len(found)] += found
-        digest.update(block.encode())
-    return _Census(counts, int(counts.sum()), digest.hexdigest())
+def _validation_files(config: CorpusConfig, find: dict[str, Any]) -> Found | None:
+    if config.val_text is None:
+        return None
+    if not Path(config.val_text).exists():
+        raise CorpusError(f"--val-text {config.val_text}: there is no such file")
+    return find_files((config.val_text,), config, **find)
 
 
-def _vocabulary(
-    counts: list[npt.NDArray[np.int64]], config: CorpusConfig, base: Vocabulary | None
-) -> Vocabulary:
-    if config.unit == "byte":
-        return BYTES
-    total = np.sum(counts, axis=0)
-    if base is None:
-        return build_vocabulary(total, config.min_count)
-    kept, folded = kept_characters(total, config.min_count)
-    known = set(base.symbols)
-    # A rare character that the base knows keeps its id; only new rare ones need the symbol.
-    folded = folded and any(
-        chr(code) not in known for code in np.flatnonzero((total > 0) & (total < config.min_count))
-    )
-    return base.extended(kept + (("",) if folded else ()))
-
-
-def _encode(corpus: Corpus, vocabulary: Vocabulary) -> Ids:
-    dtype = smallest_dtype(len(vocabulary))
-    blocks = [_fold(ids, vocabulary).astype(dtype) for ids in _lookups(corpus, vocabulary)]
-    return np.concatenate(blocks) if blocks else np.zeros(0, dtype)
-
-
-def _lookups(corpus: Corpus, vocabulary: Vocabulary) -> Iterator[npt.NDArray[np.int32]]:
-    for block in corpus.blocks():
-        yield vocabulary.lookup(block)
-
-
-def _fold(ids: npt.NDArray[np.int32], vocabulary: Vocabulary) -> npt.NDArray[np.int32]:
-    if vocabulary.unknown is not None:
-        ids[ids < 0] = vocabulary.unknown
-    if np.any(ids < 0):
+def _entry(
+    cache: Cache,
+    workspace: Path,
+    found: Found,
+    held_out: Found | None,
+    config: CorpusConfig,
+    on_progress: Progress,
+) -> Path:
+    """Return the folder of the encoded corpus; encodes it where the cache does not have it."""
+    parts = [found.files, held_out.files if held_out else ()]
+    files = [file for part in parts for file in part]
+    before = [_stamp(file.path) for file in files]
+    key = _key(parts, config, on_progress)
+    if (entry := cache.find(key)) is not None:
+        try:
+            Stored.load(entry)
+        except (OSError, ValueError):
+            shutil.rmtree(entry)  # damaged: made anew
+        else:
+            return entry
+    built = workspace / "entry"
+    built.mkdir()
+    _encode(built, parts, config, found.name, on_progress)
+    if before != [_stamp(file.path) for file in files]:
         raise CorpusError(
             "the corpus changed while it was read; wait until it is written, try again"
         )
+    return cache.commit(built, key)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _stored_settings(config: CorpusConfig) -> dict[str, Any]:
+    settings = {k: v for k, v in asdict(config).items() if k not in _APPLIED_LATER}
+    if not config.split_documents:
+        del settings["val_fraction"]
+    return settings
+
+
+def _key(parts: list[tuple[SourceFile, ...]], config: CorpusConfig, on_progress: Progress) -> str:
+    """Hash the bytes of all files, and everything else that decides how they are encoded."""
+    decides = {
+        "version": ENCODING_VERSION,
+        "settings": _stored_settings(config),
+        "files": [[file.glob for file in part] for part in parts],
+        "codecs": [unicodedata.unidata_version, *sys.version_info[:2]],
+    }
+    digest = hashlib.sha256(json.dumps(decides).encode())
+    progress = _Bytes("checking", [file for part in parts for file in part], on_progress)
+    for part in parts:
+        for file in part:
+            own = hashlib.sha256()
+            try:
+                with file.path.open("rb", buffering=0) as stream:
+                    while block := stream.read(_READ):
+                        own.update(block)
+                        progress(len(block))
+            except OSError as error:
+                reason = error.strerror or error
+                raise CorpusError(f"{file.name}: cannot be read ({reason})") from error
+            digest.update(own.digest())
+    return digest.hexdigest()[:40]
+
+
+class _Bytes:
+    """Adds up the bytes of a pass over files."""
+
+    def __init__(self, what: str, files: list[SourceFile], on_progress: Progress) -> None:
+        self._what, self._on_progress = what, on_progress
+        self._total = sum(file.path.stat().st_size for file in files)
+        self._done = 0
+
+    def __call__(self, count: int) -> None:
+        self._done += count
+        self._on_progress(self._what, min(self._done, self._total), self._total)
+
+
+def _encode(
+    folder: Path,
+    parts: list[tuple[SourceFile, ...]],
+    config: CorpusConfig,
+    name: str,
+    on_progress: Progress,
+) -> None:
+    """Write the ids of all files, and what is known of them, into a folder."""
+    notices: list[str] = []
+    progress = _Bytes("encoding", [file for part in parts for file in part], on_progress)
+    hashes, lengths = [], []
+    writer = Writer(folder, config.unit)
+    for part in parts:
+        if not part:
+            continue
+        digest = hashlib.sha256()
+        for block in read_documents(part, config, on_bytes=progress, notice=notices.append):
+            digest.update(writer.add(block))
+        hashes.append(digest.hexdigest())
+        lengths.append(writer.length)
+    ends_hash = writer.close()
+    if writer.documents > 1:
+        hashes.append(ends_hash)
+    stored = Stored(
+        name=name,
+        symbols=writer.symbols,
+        counts=writer.counts[: len(writer.symbols)].tolist(),
+        length=writer.length,
+        documents=writer.documents,
+        characters=writer.characters,
+        val_start=lengths[0] if len(lengths) > 1 else None,
+        sha256=hashlib.sha256("".join(hashes).encode()).hexdigest(),
+        settings=_stored_settings(config),
+        notices=notices,
+    )
+    if config.split_documents:
+        val_start = hold_out_documents(folder, stored, config.val_fraction)
+        stored = replace(stored, val_start=val_start)
+    stored.save(folder)
+
+
+def _assembled(
+    folder: Path, config: CorpusConfig, base: Vocabulary | None, name: str
+) -> EncodedCorpus:
+    """Make the corpus of an entry: its vocabulary, its two parts."""
+    stored = Stored.load(folder)
+    counts = np.zeros(CODE_POINTS, dtype=np.int64)
+    counts[stored.symbols] = stored.counts
+    vocabulary = _vocabulary(counts, config, base)
+    ids = stored.ids(folder)
+    whole = Symbols(ids, _table(stored, vocabulary), stored.ends(folder))
+    cut = stored.val_start
+    if cut is None:
+        cut = split(ids, config.unit, config.val_fraction)
+    return EncodedCorpus(
+        name=name,
+        sources=(),
+        vocabulary=vocabulary,
+        train=whole.cut(0, cut),
+        val=whole.cut(cut, len(ids)),
+        counts=counts,
+        characters=stored.characters,
+        documents=stored.documents,
+        sha256=stored.sha256,
+        notices=tuple(stored.notices),
+    )
+
+
+def _table(stored: Stored, vocabulary: Vocabulary) -> npt.NDArray[np.int64] | None:
+    """Return the vocabulary's id of each stored id, None where they are the same."""
+    if vocabulary.unit == "byte":
+        return None
+    ids = vocabulary.lookup("".join(map(chr, stored.symbols))).astype(np.int64)
+    if vocabulary.unknown is not None:
+        ids[ids < 0] = vocabulary.unknown
+    assert not np.any(ids < 0), "the vocabulary was made for this text"
     return ids
 
 
-def _check_length(
-    name: str, train: Ids, val: Ids, config: CorpusConfig, vocabulary: Vocabulary
-) -> None:
-    validated = config.val_fraction > 0 or config.val_text is not None
-    found = vocabulary.count_characters(train)
-    if found < MIN_TRAIN:
-        raise CorpusError(
-            f"{name}: {found:,} characters are left to train on after {len(val):,} for validation; "
-            f"at least {MIN_TRAIN} are needed. Give a longer text"
-        )
-    if validated and len(val) < MIN_VAL:
-        raise CorpusError(
-            f"{name}: the validation text has {len(val):,} characters; "
-            f"at least {MIN_VAL} are needed. Give a longer one, or --val-fraction 0 for none"
-        )
+def _vocabulary(
+    counts: npt.NDArray[np.int64], config: CorpusConfig, base: Vocabulary | None
+) -> Vocabulary:
+    if config.unit == "byte":
+        return BYTES
+    if base is None:
+        vocabulary = build_vocabulary(counts, config.min_count)
+    else:
+        kept, folded = kept_characters(counts, config.min_count)
+        known = set(base.symbols)
+        # A rare character that the base knows keeps its id; only new rare ones need the symbol.
+        rare = np.flatnonzero((counts > 0) & (counts < config.min_count))
+        folded = folded and any(chr(code) not in known for code in rare)
+        vocabulary = base.extended(kept + (("",) if folded else ()))
+    if len(vocabulary) > config.max_vocab:
+        raise CorpusError(_too_many(vocabulary, counts, config))
+    return vocabulary
+
+
+def _too_many(vocabulary: Vocabulary, counts: npt.NDArray[np.int64], config: CorpusConfig) -> str:
+    found = np.flatnonzero(counts >= config.min_count)
+    rarest = found[np.argsort(counts[found], kind="stable")][:SHOWN_RAREST]
+    shown = " ".join(shown_character(chr(code)) for code in rarest)
+    return (
+        f"{len(vocabulary):,} different characters are more than --max-vocab {config.max_vocab:,}; "
+        f"the rarest: {shown}\n  If they are no text, name the right --encoding; else fold rare "
+        "ones with --min-count 5, or train on bytes with --unit byte"
+    )

@@ -69,6 +69,12 @@ class TrainingConfig:
     eval_every: int = setting(
         500, ge=0, help="Steps between validations; 0 for one at the end alone."
     )
+    eval_length: int = setting(
+        1_000_000,
+        ge=1,
+        help="Characters of the validation part that each of these reads, at most; charrnn eval "
+        "reads all.",
+    )
     sample_every: int | None = setting(
         None, ge=0, help="Steps between samples shown; 0 for never.", shown="at each validation"
     )

@@ -13,6 +13,19 @@ from typing import Any, ClassVar, Literal, TextIO
 
 
 @dataclass(frozen=True)
+class ReadingEvent:
+    """The corpus is read before the run begins, so the log does not have this.
+
+    what: "checking" whether it is in the cache, or "encoding" it. done, total: bytes.
+    """
+
+    kind: ClassVar[Literal["reading"]] = "reading"
+    what: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
 class StartEvent:
     """A run begins, or goes on after `step` steps."""
 
@@ -23,6 +36,7 @@ class StartEvent:
     corpus: str
     unit: str
     characters: int
+    documents: int
     train_symbols: int
     val_symbols: int
     vocabulary_size: int
@@ -114,7 +128,8 @@ class EndEvent:
 
 
 Event = (
-    StartEvent
+    ReadingEvent
+    | StartEvent
     | StepEvent
     | EvaluationEvent
     | SampleEvent
@@ -122,7 +137,7 @@ Event = (
     | WarningEvent
     | EndEvent
 )
-EVENTS: tuple[type[Event], ...] = (
+LOGGED: tuple[type[Event], ...] = (
     StartEvent,
     StepEvent,
     EvaluationEvent,

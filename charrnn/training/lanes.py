@@ -7,20 +7,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from charrnn.text.vocabulary import Ids
+from charrnn.text.store import Symbols
 
 
 @dataclass(frozen=True)
 class Chunk:
     """One truncated-BPTT step's data.
 
-    inputs, targets: ids, (T, B); a target is the input one symbol later. fresh: an epoch begins
-    here, so the state starts anew; otherwise it is the one the chunk before ended with.
+    inputs, targets: ids, (T, B); a target is the input one symbol later. resets: (T, B), bool:
+    where the state begins anew before the step, because an epoch or a document begins; None for
+    nowhere. Elsewhere it is carried on, from chunk to chunk.
     """
 
     inputs: Tensor
     targets: Tensor
-    fresh: bool
+    resets: Tensor | None
 
 
 def fit(length: int, batch_size: int, seq_length: int) -> tuple[int, int]:
@@ -41,12 +42,12 @@ class Lanes:
     """
 
     def __init__(
-        self, ids: Ids, batch_size: int, seq_length: int, generator: np.random.Generator
+        self, text: Symbols, batch_size: int, seq_length: int, generator: np.random.Generator
     ) -> None:
-        """Lay B lanes of whole T-step chunks over ids, (N,); N - 1 >= B * T, see `fit`."""
-        targets = len(ids) - 1
+        """Lay B lanes of whole T-step chunks over N symbols; N - 1 >= B * T, see `fit`."""
+        targets = len(text) - 1
         assert targets >= batch_size * seq_length, "fit() the lanes to the text first"
-        self.ids = ids
+        self.text = text
         self.batch_size = batch_size
         self.seq_length = seq_length
         # With T symbols to spare the offset is always free to move, by a chunk at least.
@@ -67,9 +68,17 @@ class Lanes:
             self.epoch += 1
             self.chunk = 0
             self.offset = self._draw_offset()
-        start = self.chunk * self.seq_length
+        lane = self.chunks_per_epoch * self.seq_length
+        starts = self.offset + lane * np.arange(self.batch_size) + self.chunk * self.seq_length
+        ids = torch.from_numpy(self.text.columns(starts.tolist(), self.seq_length + 1))
+        resets = self.text.resets(starts, self.seq_length)
+        if self.chunk == 0:
+            resets = (
+                np.zeros((self.seq_length, self.batch_size), bool) if resets is None else resets
+            )
+            resets[0] = True
         self.chunk += 1
-        return Chunk(self._cut(start, 0), self._cut(start, 1), fresh=start == 0)
+        return Chunk(ids[:-1], ids[1:], None if resets is None else torch.from_numpy(resets))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the position, and the generator's state, as JSON data."""
@@ -87,13 +96,6 @@ class Lanes:
         self.offset = state["offset"]
         self.generator.bit_generator.state = state["generator"]
 
-    def _cut(self, start: int, shift: int) -> Tensor:
-        length = self.chunks_per_epoch * self.seq_length
-        first = self.offset + shift
-        lanes = self.ids[first : first + self.batch_size * length].reshape(self.batch_size, length)
-        chunk = lanes[:, start : start + self.seq_length].T
-        return torch.from_numpy(np.ascontiguousarray(chunk, dtype=np.int64))
-
     def _draw_offset(self) -> int:
         used = self.chunks_per_epoch * self.batch_size * self.seq_length
-        return int(self.generator.integers(len(self.ids) - used))
+        return int(self.generator.integers(len(self.text) - used))

@@ -149,9 +149,8 @@ class Trainer:
     def _learn(self, rate: float) -> tuple[float, float]:
         """Take one truncated-BPTT step; returns its loss and the gradient's norm."""
         chunk = self.lanes.next()
-        state = self.model.start(self.lanes.batch_size) if chunk.fresh else self.state
         inputs, targets = chunk.inputs.to(self.device), chunk.targets.to(self.device)
-        logits, state = self.model(inputs, state, self.dropout_rng)
+        logits, state = self.model(inputs, self.state, self.dropout_rng, chunk.resets)
         loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
         norm = self.optimizer.step(loss, rate)
         if math.isfinite(norm):

@@ -1,0 +1,188 @@
+"""From bytes to text: decoded block by block, and transformed as the settings say."""
+
+import codecs
+import io
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
+
+from charrnn.errors import CorpusError
+from charrnn.text.config import CorpusConfig
+
+BLOCK_BYTES = 1 << 20
+SNIFF_BYTES = 1 << 16
+_MARKS = (  # UTF-32 first: its little-endian mark begins with that of UTF-16
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+# What is looked for where a text is not in the encoding it should be. Between others that are
+# rarely met, no short text can decide.
+_LIKELY = (
+    "cp1252", "gb18030", "big5", "cp932", "euc_jp", "euc_kr", "cp1251", "koi8_r", "cp1250",
+    "cp1253", "cp1254", "cp1255", "cp1256", "iso2022_jp", "mac_roman", "utf_16_le", "utf_16_be",
+)  # fmt: skip
+# A text may be cut before one of these: nothing composes with what stands before them, and the
+# search for a letter around a capital sigma, whose lower case depends on it, does not pass them
+# (as it does ' . : ^ and `). A text with a sigma is cut before white space, which ends a word.
+_BORDER = re.compile(
+    r"[\x00-\x21\x23-\x26\x28-\x2d\x2f-\x39\x3b-\x5d\x5f\x61-\x7f\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0002f7ff]"
+)
+_WORD_BORDER = re.compile(r"[ \t\n\r\f\v]")
+_SIGMA = "\N{GREEK CAPITAL LETTER SIGMA}"
+
+Notice = Callable[[str], None]
+
+
+def decode(
+    stream: io.BufferedReader,
+    name: str,
+    config: CorpusConfig,
+    *,
+    command: str,
+    notice: Notice = lambda _: None,
+) -> Iterator[str]:
+    """Decode a file, block by block; which blocks is of no meaning.
+
+    name: what messages call it. command: what the user can run with another --encoding.
+    A byte order mark is dropped. Raises CorpusError that names the byte which cannot be decoded.
+    """
+    marked = encoding_by_mark(stream.peek(4)[:4])
+    if marked and codecs.lookup(config.encoding).name == "utf-8":
+        notice(f"{name}: read as {marked.upper()}, which its byte order mark says")
+        encoding = marked
+    else:
+        encoding = config.encoding
+    return _without_mark(_decoded(stream, name, encoding, config.errors, command))
+
+
+def encoding_by_mark(head: bytes) -> str | None:
+    """Return the encoding that a byte order mark stands for, UTF-8 aside."""
+    return next((encoding for mark, encoding in _MARKS if head.startswith(mark)), None)
+
+
+def looks_like_text(head: bytes, config: CorpusConfig) -> bool:
+    """Tell whether the first bytes of a file decode, and hold no NUL."""
+    decoder = codecs.getincrementaldecoder(encoding_by_mark(head) or config.encoding)
+    try:
+        return "\0" not in decoder(config.errors).decode(head)
+    except UnicodeError:
+        return False
+
+
+def transform(blocks: Iterable[str], config: CorpusConfig) -> Iterator[str]:
+    """Normalise line ends and form and case of a text, however it is cut into blocks."""
+    newlines = io.IncrementalNewlineDecoder(None, translate=True)
+    form = None if config.normalize == "none" else config.normalize.upper()
+
+    def finished(text: str) -> str:
+        if form is not None:
+            text = unicodedata.normalize(form, text)  # type: ignore[arg-type]
+        return text.lower() if config.lowercase else text
+
+    if not config.keep_newlines:
+        blocks = _chain(blocks, newlines)
+    if form is not None or config.lowercase:
+        blocks = map(finished, _cut_at_borders(blocks))
+    return (text for text in blocks if text)
+
+
+def transformed(text: str, config: CorpusConfig) -> str:
+    """Normalise a whole text, a prompt say, as `transform` does a corpus."""
+    return "".join(transform([text], config))
+
+
+def _decoded(
+    stream: io.BufferedReader, name: str, encoding: str, errors: str, command: str
+) -> Iterator[str]:
+    decoder = codecs.getincrementaldecoder(encoding)(errors)
+    consumed = 0
+    while True:
+        data = stream.read(BLOCK_BYTES)
+        try:
+            text = decoder.decode(data, final=not data)
+        except UnicodeError as error:
+            raise CorpusError(_not_decodable(name, encoding, error, consumed, data, command)) from (
+                error
+            )
+        yield text
+        if not data:
+            return
+        consumed += len(data)
+
+
+def _without_mark(blocks: Iterator[str]) -> Iterator[str]:
+    for text in blocks:
+        if text:
+            yield text.removeprefix("\ufeff")
+            break
+    yield from blocks
+
+
+def _chain(blocks: Iterable[str], newlines: io.IncrementalNewlineDecoder) -> Iterator[str]:
+    for text in blocks:
+        yield newlines.decode(text)
+    yield newlines.decode("", final=True)
+
+
+def _cut_at_borders(blocks: Iterable[str]) -> Iterator[str]:
+    """Cut a text anew, where what stands on one side has no bearing on the other."""
+    held: list[str] = []
+    for text in blocks:
+        sigma = _SIGMA in text or any(_SIGMA in part for part in held)
+        cut = _last(_WORD_BORDER if sigma else _BORDER, text)
+        if cut is None:
+            held.append(text)
+            continue
+        yield "".join((*held, text[:cut]))
+        held = [text[cut:]]
+    yield "".join(held)
+
+
+def _last(pattern: re.Pattern[str], text: str) -> int | None:
+    return next((i for i in range(len(text) - 1, -1, -1) if pattern.match(text[i])), None)
+
+
+def _not_decodable(
+    name: str, encoding: str, error: UnicodeError, consumed: int, data: bytes, command: str
+) -> str:
+    if not isinstance(error, UnicodeDecodeError):  # utf-16 and utf-32 without a byte order mark
+        return f"{name}: not {_shown(encoding)} ({error}); name its encoding with --encoding"
+    # The decoder was given what it had kept from before, and then `data`.
+    offset = consumed + len(data) - len(error.object) + error.start
+    raw = error.object[error.start : error.start + 4]
+    sequence = " ".join(f"{byte:02X}" for byte in raw)
+    problem = f"{name}: not {_shown(encoding)} at byte {offset:,} ({sequence})"
+    if offset == 0 and raw[:2] == b"PK":
+        return f"{problem}; it is an archive that charrnn cannot read, unpack it first"
+    line = error.object.rfind(b"\n", 0, error.start) + 1
+    guess = likely_encoding(error.object[line : line + SNIFF_BYTES])
+    if guess is None:
+        return f"{problem}; it may not be text. If it is, name its encoding with --encoding"
+    return f"{problem}; it looks like {guess}. If so:\n  {command} --encoding {guess}"
+
+
+def likely_encoding(sample: bytes) -> str | None:
+    """Guess the encoding of a text, for a message; None where nothing is likely."""
+    import logging
+
+    from charset_normalizer import from_bytes
+
+    logging.getLogger("charset_normalizer").addHandler(logging.NullHandler())
+    if sample.count(0) > len(sample) // 50 and encoding_by_mark(sample) is None:
+        candidates = [name for name in _LIKELY if name.startswith("utf")]
+    else:
+        candidates = [name for name in _LIKELY if not name.startswith("utf")]
+    best = from_bytes(sample, cp_isolation=candidates).best()
+    if best is None or best.encoding in ("ascii", "utf_8"):
+        return None
+    # Where the most common one gives the same text, it is that.
+    for name in candidates:
+        if sample.decode(name, "ignore") == str(best):
+            return name.replace("_", "-")
+    return best.encoding.replace("_", "-")
+
+
+def _shown(encoding: str) -> str:
+    return "UTF-8" if codecs.lookup(encoding).name == "utf-8" else encoding

@@ -1,0 +1,105 @@
+"""What a corpus is like, before a model learns it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from charrnn.text.encoded import EncodedCorpus
+from charrnn.text.vocabulary import Vocabulary
+
+SAMPLED = 5_000_000  # symbols that entropy and duplicate lines are taken from
+ORDERS = 4
+LISTED = 10  # characters that are listed as the most and the least frequent
+
+
+@dataclass(frozen=True)
+class CorpusStatistics:
+    """The figures of a corpus, and of its validation text where it has one of its own.
+
+    bytes: of UTF-8. most_frequent, least_frequent: characters (bytes) and how often they occur.
+    entropy: of order 0 to 3, see `entropies`; duplicate_lines: share of the lines with text that
+    stood there before. Both are taken from the first `sampled` characters (bytes).
+    train, val: characters (bytes) of the two parts.
+    """
+
+    name: str
+    bytes: int
+    characters: int
+    documents: int
+    unit: str
+    vocabulary: int
+    most_frequent: list[tuple[str, int]]
+    least_frequent: list[tuple[str, int]]
+    entropy: list[float]
+    lines: int
+    duplicate_lines: float
+    sampled: int
+    train: int
+    val: int
+
+
+def statistics(corpus: EncodedCorpus) -> CorpusStatistics:
+    """Take the figures of a corpus."""
+    found = np.flatnonzero(corpus.counts)
+    order = found[np.argsort(-corpus.counts[found], kind="stable")]
+    listed = [(chr(code), int(corpus.counts[code])) for code in order]
+    ids = np.concatenate(
+        [corpus.train[:SAMPLED], corpus.val[: max(SAMPLED - len(corpus.train), 0)]]
+    )
+    lines = [line for line in _text(ids, corpus.vocabulary).split("\n") if line.strip()]
+    return CorpusStatistics(
+        name=corpus.name,
+        bytes=_utf8_bytes(corpus),
+        characters=corpus.characters,
+        documents=corpus.documents,
+        unit=corpus.vocabulary.unit,
+        vocabulary=len(corpus.vocabulary),
+        most_frequent=listed[:LISTED],
+        least_frequent=listed[: -LISTED - 1 : -1],
+        entropy=entropies(ids, ORDERS),
+        lines=int(corpus.counts[ord("\n")]),
+        duplicate_lines=1 - len(set(lines)) / len(lines) if lines else 0.0,
+        sampled=len(ids),
+        train=len(corpus.train),
+        val=len(corpus.val),
+    )
+
+
+def entropies(ids: npt.NDArray[np.int64], orders: int) -> list[float]:
+    """Return the entropy of a symbol given the k before it, in bits, for k = 0 .. orders - 1.
+
+    It is H(k + 1 symbols) - H(k symbols) of the text's own frequencies (Shannon 1951, eq. 1), so it
+    is too low where most groups of k + 1 occur once or twice: in short texts, and for large k.
+    """
+    result = []
+    groups, before = np.zeros(len(ids), dtype=np.int64), 0.0
+    size = int(ids.max(initial=0)) + 1
+    for k in range(orders):
+        groups = groups[: max(len(ids) - k, 0)] * size + ids[k:]
+        _, groups, counts = np.unique(groups, return_inverse=True, return_counts=True)
+        together = _entropy(counts)
+        result.append(max(together - before, 0.0))
+        before = together
+    return result
+
+
+def _entropy(counts: npt.NDArray[np.int64]) -> float:
+    shares = counts / max(counts.sum(), 1)
+    return float(-(shares * np.log2(shares)).sum())
+
+
+def _text(ids: npt.NDArray[np.int64], vocabulary: Vocabulary) -> str:
+    if vocabulary.unit == "byte":
+        return ids.astype(np.uint8).tobytes().decode(errors="replace")
+    codes = np.array([ord(symbol or "\ufffd") for symbol in vocabulary.symbols], dtype="<u4")
+    return codes[ids].tobytes().decode("utf-32-le") if len(ids) else ""
+
+
+def _utf8_bytes(corpus: EncodedCorpus) -> int:
+    counts: npt.NDArray[Any] = corpus.counts
+    if corpus.vocabulary.unit == "byte":
+        return int(counts.sum())
+    widths = 1 + (np.arange(len(counts)) > np.array([[0x7F], [0x7FF], [0xFFFF]])).sum(axis=0)
+    return int(counts @ widths)
