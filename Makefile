@@ -42,6 +42,8 @@ format: $(VENV)/dev ## Put the code into the house format.
 
 bench: $(VENV)/dev ## Measure what docs/results.md states; takes about ten minutes.
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/encoding.py
+	$(BIN)/python benchmarks/corpus_memory.py
 	$(BIN)/python benchmarks/training_overhead.py
 	$(BIN)/python benchmarks/reference.py
 

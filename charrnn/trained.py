@@ -125,10 +125,11 @@ class Model:
             return None
 
     def _symbols(self, text: str, unknown: Unknown) -> Symbols:
-        ids = self.vocabulary.encode(transformed(text, self.text), unknown)
-        if not (self.text.lines and "\n" in self.vocabulary.symbols):
-            return Symbols(ids)
-        return Symbols(ids, ends=np.flatnonzero(ids == self.vocabulary.symbols.index("\n")) + 1)
+        text, end = transformed(text, self.text), self.text.document_end
+        ids = self.vocabulary.encode(text, unknown)
+        documents = text.split(end)[:-1] if end else []
+        lengths = [len(self.vocabulary.encode(document + end, unknown)) for document in documents]
+        return Symbols(ids, ends=np.cumsum(lengths, dtype=np.int64))
 
     def _validation_part(self, cache_dir: str | Path | None) -> Symbols:
         manifest = self.manifest
@@ -244,10 +245,17 @@ def same_corpus(
     except CorpusError as error:
         kept = find_encoded(record.sha256, manifest.text, vocabulary, cache_dir)
         if kept is not None and not sources:
-            return replace(kept, name=record.name, sources=record.sources)
+            notice = f"{error}; its encoded copy in the cache is used"
+            return replace(
+                kept,
+                name=record.name,
+                sources=record.sources,
+                notices=(*kept.notices, notice),
+            )
         raise RunError(
             f"the run's corpus {record.name} cannot be read: {error}\n"
-            "  If it was moved, say where: charrnn resume --corpus, --val-text; or name the text: charrnn eval MODEL TEXT"
+            "  If it was moved, say where: charrnn resume --corpus, --val-text; or name the text: "
+            "charrnn eval MODEL TEXT"
         ) from error
     if corpus.sha256 != record.sha256:
         raise RunError(

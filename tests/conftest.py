@@ -17,9 +17,10 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 # A cache of their own for the tests, here and in the commands they run.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="charrnn-tests-")
-atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 import charrnn
+
+atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 ROOT = Path(__file__).parents[1]
 SHAKESPEARE = ROOT.parent / "shared" / "data" / "tinyshakespeare.txt"

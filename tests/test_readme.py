@@ -1,8 +1,10 @@
 """The commands of the README run."""
 
+import gzip
 import re
 import shlex
 import string
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -25,20 +27,33 @@ def shell_commands() -> list[list[str]]:
 def test_the_readme_s_commands_run_in_their_order(command: Command, tmp_path: Path) -> None:
     """From top to bottom, on a text of the same names, with smaller sizes and fewer steps."""
     commands = shell_commands()
-    assert [words[0] for words in commands].count("train") == 3
-    assert {"train", "resume", "sample", "eval"} == {words[0] for words in commands}
+    assert [words[0] for words in commands].count("train") == 6
+    assert {"train", "resume", "sample", "eval", "corpora"} == {words[0] for words in commands}
+    _write_sources(tmp_path)
     for name in set(re.findall(r"\b[\w-]+\.txt", README)):
         (tmp_path / name).write_text(TEXT + string.printable, encoding="utf-8")
     (toml,) = re.findall(r"^```toml\n(.*?)^```", README, re.M | re.S)
     (tmp_path / "small.toml").write_text(toml, encoding="utf-8")
     limits = {"train": ["--steps", "3"], "resume": ["--steps", "6"]}
     for words in commands:
+        if words[:2] == ["corpora", "fetch"]:
+            continue  # downloads; tests/text/test_download.py does so from a server of its own
         extra = [*SMALL, *QUICK] if words[0] == "train" else []
         given = [*words, *extra, *([] if "--steps" in words else limits.get(words[0], []))]
         if words[0] == "resume" and "--steps" in words:
             given[given.index("--steps") + 1] = "9"
         done = command(*given)
         assert done.returncode == 0, (given, done.stderr)
+
+
+def _write_sources(folder: Path) -> None:
+    (folder / "poems").mkdir()
+    (folder / "poems" / "river.txt").write_text(TEXT)
+    with zipfile.ZipFile(folder / "essays.zip", "w") as archive:
+        archive.writestr("stones.txt", TEXT)
+    (folder / "notes.txt.gz").write_bytes(gzip.compress(TEXT.encode()))
+    (folder / "corpora").mkdir()
+    (folder / "corpora" / "tiny-shakespeare.txt").write_text(TEXT)
 
 
 def test_every_flag_that_the_readme_names_exists(command: Command) -> None:

@@ -26,7 +26,7 @@ def corpora(
     ] = False,
     corpora_dir: options.CorporaDirOption = options.CORPORA_DIR,
 ) -> None:
-    """List the corpora that have a name, which charrnn train accepts; show, fetch, cache."""
+    """List the corpora that have a name; look at one, fetch one."""
     if ctx.invoked_subcommand is not None:
         return
     from charrnn.cli import console
@@ -54,9 +54,10 @@ def show(
     *,
     given: dict[str, Any],
 ) -> None:
-    """Show what a corpus is like: its size, characters, entropy, duplicate lines and split.
+    """Show what a corpus is like.
 
-    It is read as charrnn train would read it with the same options.
+    Its size, documents, characters, entropy, duplicate lines and split. It is read as charrnn train
+    would read it with the same options.
     """
     text = options.resolve(charrnn.CorpusConfig, given, {})
     from charrnn.cli import console
@@ -94,7 +95,10 @@ def fetch(
     corpora_dir: options.CorporaDirOption = options.CORPORA_DIR,
     quiet: options.QuietOption = False,
 ) -> None:
-    """Download a public corpus, and check its hash; charrnn train then knows its name."""
+    """Download a public corpus by its name.
+
+    Its hash is checked where it is known. charrnn train then accepts the name.
+    """
     from charrnn.cli import console
 
     progress = console.Progress(f"fetching {name}", quiet, "B")
@@ -114,7 +118,11 @@ def cache(
     cache_dir: options.CacheDirOption = None,
     quiet: options.QuietOption = False,
 ) -> None:
-    """List the encoded corpora in the cache, from which a second run starts at once."""
+    """List encoded corpora, or clear them.
+
+    A corpus is encoded once; a second run on the same text, whatever its name, starts at once. The
+    cache may be cleared at any time.
+    """
     from charrnn.cli import console
 
     if clear:
@@ -192,4 +200,5 @@ def _facts(found: "charrnn.CorpusStatistics") -> dict[str, str]:
 
 
 def _frequencies(listed: list[tuple[str, int]]) -> str:
-    return "  ".join(f"{charrnn.shown_character(c)} {count:,}" for c, count in listed)
+    shown = [(c if len(c) > 1 else charrnn.shown_character(c), count) for c, count in listed]
+    return "  ".join(f"{name} {count:,}" for name, count in shown)

@@ -218,7 +218,9 @@ def _parameter(field: "dataclasses.Field[Any]", default: str | None) -> inspect.
     if field.metadata["short"]:
         names.append(field.metadata["short"])
     text = field.metadata["help"]
-    own = field.metadata["shown"] or (None if kind is bool else field.default)
+    own = field.metadata["shown"] or (
+        None if kind is bool or field.default == "" else field.default
+    )
     if (shown := default or own) is not None:
         text += f" [default: {shown}]"
     option = typer.Option(*names, help=text, show_default=False)

@@ -44,6 +44,7 @@ class Generation(Iterator[str]):
         self.stop_reason: str | None = None
         self._end = end
         self._held = ""  # the beginning of an end, perhaps
+        self._remember(prompt)
         self._decode = vocabulary.decoder()
         ids = vocabulary.encode(prompt, unknown)
         if end or not len(ids):
@@ -66,11 +67,14 @@ class Generation(Iterator[str]):
             id_, log_p = next(self._symbols)
             self.log_probability += log_p
             self._held += self._decode(id_)
-            if self._end and self._held.endswith(self._end):
+            text = self._before + self._held
+            if self._end and text.endswith(self._end):
                 self.stop_reason = "end"
-                return self._written(self._held.removesuffix(self._end))
-            if piece := self._held[: len(self._held) - self._may_be_end()][:left]:
+                return self._written(self._held[: max(len(self._held) - len(self._end), 0)])
+            piece = self._held[: max(len(self._held) - self._may_be_end(text), 0)][:left]
+            if piece:
                 self._held = self._held[len(piece) :]
+                self._remember(self._before + piece)
                 return self._written(piece)
         raise StopIteration
 
@@ -81,7 +85,11 @@ class Generation(Iterator[str]):
             raise StopIteration
         return piece
 
-    def _may_be_end(self) -> int:
+    def _remember(self, text: str) -> None:
+        """Keep of what was read and written what may be the beginning of an end."""
+        self._before = text[len(text) - max(len(self._end) - 1, 0) :]
+
+    def _may_be_end(self, text: str) -> int:
         """Return how many of the last characters may be the beginning of the end."""
-        longest = min(len(self._held), len(self._end) - 1)
-        return next((n for n in range(longest, 0, -1) if self._end.startswith(self._held[-n:])), 0)
+        longest = min(len(text), len(self._end) - 1)
+        return next((n for n in range(longest, 0, -1) if self._end.startswith(text[-n:])), 0)

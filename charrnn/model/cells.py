@@ -113,8 +113,8 @@ class RNN(nn.Module):
         weight_ih, weight_hh, bias_ih, bias_hh = self.rnn.all_weights[0]
         driven = F.linear(x, weight_ih, bias_ih + bias_hh)
         outputs = []
-        for driven_t, keep in zip(driven.unbind(0), _kept(x, resets), strict=True):
-            (h,) = _after_reset(state, keep)
+        for driven_t, fresh in zip(driven.unbind(0), _fresh(x, resets), strict=True):
+            (h,) = _after_reset(state, fresh)
             state = (F.leaky_relu(driven_t + F.linear(h, weight_hh), LEAKY_SLOPE),)
             outputs.append(state[0])
         return torch.stack(outputs), state
@@ -151,8 +151,8 @@ class PeepholeLSTM(nn.Module):
         p_i, p_f, p_o = self.peephole.chunk(3)
         outputs = []
         driven_by = F.linear(x, self.weight_ih, self.bias).unbind(0)
-        for driven, keep in zip(driven_by, _kept(x, resets), strict=True):
-            h, c = _after_reset(state, keep)
+        for driven, fresh in zip(driven_by, _fresh(x, resets), strict=True):
+            h, c = _after_reset(state, fresh)
             i, f, g, o = (driven + F.linear(h, self.weight_hh)).chunk(4, dim=1)
             i, f = torch.sigmoid(i + p_i * c), torch.sigmoid(f + p_f * c)
             c = f * c + i * torch.tanh(g)
@@ -200,8 +200,8 @@ class LayerNormLSTM(nn.Module):
             F.linear(x, self.weight_ih), (gates,), self.gain_ih, self.bias, NORM_EPS
         )
         outputs = []
-        for driven, keep in zip(x_norm.unbind(0), _kept(x, resets), strict=True):
-            h, c = _after_reset(state, keep)
+        for driven, fresh in zip(x_norm.unbind(0), _fresh(x, resets), strict=True):
+            h, c = _after_reset(state, fresh)
             recurrent = F.linear(h, self.weight_hh)
             recurrent = F.layer_norm(recurrent, (gates,), self.gain_hh, None, NORM_EPS)
             i, f, g, o = (driven + recurrent).chunk(4, dim=1)
@@ -227,7 +227,7 @@ def _fused(
 ) -> tuple[Tensor, State]:
     """Run one of torch's own layers."""
     if resets is not None:
-        (first,) = _kept(x[:1], resets[:1])
+        (first,) = _fresh(x[:1], resets[:1])
         state = _after_reset(state, first)
         if resets[1:].any():
             return _fused_in_parts(rnn, x, state, resets)
@@ -282,18 +282,18 @@ def _from_torch(state: Tensor | tuple[Tensor, ...]) -> State:
     return tuple(part.squeeze(0) for part in parts)
 
 
-def _kept(x: Tensor, resets: Tensor | None) -> Iterator[Tensor | None]:
-    """Yield for each step the factor of the state before it, (B, 1): 0 where it begins anew."""
+def _fresh(x: Tensor, resets: Tensor | None) -> Iterator[Tensor | None]:
+    """Yield for each step where the state begins anew before it, (B, 1); None for nowhere."""
     if resets is None:
         yield from [None] * len(x)
     else:
-        factors = (~resets).to(x).unsqueeze(2)
+        lanes = resets.to(x.device).unsqueeze(2)
         some = resets.any(dim=1).tolist()
-        yield from (factors[t] if some[t] else None for t in range(len(x)))
+        yield from (lanes[t] if some[t] else None for t in range(len(x)))
 
 
-def _after_reset(state: State, keep: Tensor | None) -> State:
-    return state if keep is None else tuple(part * keep for part in state)
+def _after_reset(state: State, fresh: Tensor | None) -> State:
+    return state if fresh is None else tuple(part.masked_fill(fresh, 0) for part in state)
 
 
 def _initialise(cell: nn.Module, generator: torch.Generator, fan_in: int) -> None:

@@ -2,6 +2,7 @@
 
 <folder>/corpora/<key>/    an encoded corpus, whole or absent; see encoded.py
 <folder>/corpora/tmp-*/    work in progress, locked by its process; left-overs go at the next start
+<folder>/lock              held for a moment while such a folder is made or removed
 """
 
 import errno
@@ -9,7 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,12 +48,16 @@ class Cache:
         Raises OSError where the cache cannot be written.
         """
         self.corpora.mkdir(parents=True, exist_ok=True)
-        self._remove_left_overs()
-        path = Path(tempfile.mkdtemp(prefix=_WORKSPACE, dir=self.corpora))
+        # So that no one takes for a left-over what is just being made.
+        with FileLock(self.folder / _LOCK):
+            self._remove_left_overs()
+            path = Path(tempfile.mkdtemp(prefix=_WORKSPACE, dir=self.corpora))
+            own = FileLock(path / _LOCK)
+            own.acquire()
         try:
-            with FileLock(path / _LOCK, blocking=False):
-                yield path
+            yield path
         finally:
+            own.release()
             shutil.rmtree(path, ignore_errors=True)
 
     def find(self, key: str) -> Path | None:
@@ -91,18 +96,18 @@ class Cache:
                 shutil.rmtree(path)
             except OSError as error:
                 raise CorpusError(f"{path}: cannot be removed ({error.strerror})") from error
-        return freed + self._remove_left_overs()
+        if not self.corpora.is_dir():
+            return 0
+        with FileLock(self.folder / _LOCK):
+            return freed + self._remove_left_overs()
 
     def _remove_left_overs(self) -> int:
         freed = 0
         for path in self.corpora.glob(f"{_WORKSPACE}*/"):
-            with ExitStack() as stack, suppress(Timeout, OSError):
-                # Its process holds the lock as long as it lives. One that has only just made the
-                # folder may not have it yet, but then there is no lock file either.
-                if (path / _LOCK).exists():
-                    stack.enter_context(FileLock(path / _LOCK, blocking=False))
-                    freed += _size(path)
-                    shutil.rmtree(path)
+            # Its process holds the lock as long as it lives.
+            with suppress(Timeout, OSError), FileLock(path / _LOCK, blocking=False):
+                freed += _size(path)
+                shutil.rmtree(path)
         return freed
 
 

@@ -118,8 +118,8 @@ class CorpusConfig:
 
 def _check_encoding(name: str) -> None:
     try:
-        b"".decode(name)
-    except (LookupError, ValueError, UnicodeError) as error:  # unknown, not of text, a NUL within
+        b"a".decode(name, "ignore")
+    except (LookupError, ValueError) as error:  # unknown or not of text; a NUL within
         raise SettingsError(
             f"--encoding {name}: not a text encoding of Python's; for instance utf-8, utf-16, "
             "gb18030, big5, shift_jis, cp1252"

@@ -5,6 +5,7 @@ import io
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from charrnn.errors import CorpusError
 from charrnn.text.config import CorpusConfig
@@ -21,7 +22,7 @@ _MARKS = (  # UTF-32 first: its little-endian mark begins with that of UTF-16
 # rarely met, no short text can decide.
 _LIKELY = (
     "cp1252", "gb18030", "big5", "cp932", "euc_jp", "euc_kr", "cp1251", "koi8_r", "cp1250",
-    "cp1253", "cp1254", "cp1255", "cp1256", "iso2022_jp", "mac_roman", "utf_16_le", "utf_16_be",
+    "cp1253", "cp1254", "cp1255", "cp1256", "iso2022_jp", "utf_16_le", "utf_16_be",
 )  # fmt: skip
 # A text may be cut before one of these: nothing composes with what stands before them, and the
 # search for a letter around a capital sigma, whose lower case depends on it, does not pass them
@@ -36,7 +37,7 @@ Notice = Callable[[str], None]
 
 
 def decode(
-    stream: io.BufferedReader,
+    stream: "io.BufferedReader[Any]",
     name: str,
     config: CorpusConfig,
     *,
@@ -94,7 +95,7 @@ def transformed(text: str, config: CorpusConfig) -> str:
 
 
 def _decoded(
-    stream: io.BufferedReader, name: str, encoding: str, errors: str, command: str
+    stream: "io.BufferedReader[Any]", name: str, encoding: str, errors: str, command: str
 ) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder(encoding)(errors)
     consumed = 0

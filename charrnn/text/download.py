@@ -1,5 +1,8 @@
 """Public corpora, downloaded into a folder."""
 
+import hashlib
+import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,10 +10,11 @@ from charrnn.errors import CorpusError
 from charrnn.text.catalog import PUBLIC, PublicCorpus
 
 TIMEOUT_SECONDS = 30
+_CHUNK_BYTES = 1 << 16
 
 
 class _Progress:
-    """What pooch tells of a download, passed on."""
+    """What pooch tells of a download, passed on; it sets `total` first, to 0 where unknown."""
 
     def __init__(self, on_progress: Callable[[int, int], None]) -> None:
         self.total = 0
@@ -19,7 +23,7 @@ class _Progress:
 
     def update(self, count: int) -> None:
         self._done += count
-        self._on_progress(min(self._done, self.total), self.total)
+        self._on_progress(min(self._done, self.total or self._done), self.total)
 
     def reset(self) -> None:
         self._done = 0
@@ -37,13 +41,43 @@ def fetch(
 ) -> Path:
     """Download a public corpus, unless it is there already; returns its file.
 
-    A download that does not end well leaves nothing behind. unverified: take what is at the address
-    now, whatever its hash. on_progress: called with the bytes so far and in all, 0 where unknown.
-    Raises CorpusError for an unknown name, and with a way out where the download fails.
+    A download that does not end well leaves nothing behind, and what was there stays.
+    unverified: take what is at the address now, whatever its hash. on_progress: called with the
+    bytes so far and in all, 0 where unknown. Raises CorpusError for an unknown name, and with a way
+    out where the download fails.
     """
     if name not in PUBLIC:
         raise CorpusError(f"no public corpus is called {name!r}; charrnn corpora lists them")
     corpus = PUBLIC[name]
+    path = folder / corpus.file
+    try:
+        if path.is_file() and not unverified and _is_right(path, corpus):
+            return path
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as temporary:
+            found = _download(corpus, path, Path(temporary).absolute(), on_progress)
+            if not unverified and not _is_right(found, corpus):
+                raise CorpusError(
+                    f"{corpus.url}: not the file that charrnn knows, its SHA-256 is another; it "
+                    "was not kept. It may have been published anew: --unverified takes it as it is"
+                )
+            found.chmod(0o666 & ~_umask())  # pooch gives it to its owner alone
+            found.replace(path)
+    except OSError as error:
+        raise CorpusError(f"{path}: cannot be written ({error.strerror or error})") from error
+    return path
+
+
+def _is_right(path: Path, corpus: PublicCorpus) -> bool:
+    if corpus.sha256 is None:
+        return True
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == corpus.sha256
+
+
+def _download(
+    corpus: PublicCorpus, path: Path, temporary: Path, on_progress: Callable[[int, int], None]
+) -> Path:
     import pooch
     import requests
     import urllib3
@@ -51,29 +85,21 @@ def fetch(
     pooch.get_logger().setLevel("ERROR")
     downloader = pooch.HTTPDownloader(
         progressbar=_Progress(on_progress),
+        chunk_size=_CHUNK_BYTES,
         timeout=TIMEOUT_SECONDS,
-        headers={"User-Agent": "charrnn"},
+        headers={"User-Agent": "charrnn", "Accept-Encoding": "identity"},
     )
-    known = corpus.sha256 if corpus.sha256 and not unverified else None
     try:
-        path = pooch.retrieve(corpus.url, known, corpus.file, folder, downloader=downloader)
+        found = pooch.retrieve(corpus.url, None, corpus.file, temporary, downloader=downloader)
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-        raise CorpusError(_by_hand(corpus, folder, _reason(error))) from error
-    except ValueError as error:  # pooch's word for a hash that differs
+        response = getattr(error, "response", None)
+        if response is not None:
+            response.close()
         raise CorpusError(
-            f"{corpus.url}: not the file that charrnn knows, its SHA-256 is another; it was not "
-            "kept. It may have been published anew: --unverified takes it as it is"
+            f"{corpus.name} could not be downloaded: {_reason(error)}. Get {corpus.url} in another "
+            f"way and save it as {path}"
         ) from error
-    except OSError as error:
-        raise CorpusError(f"{folder}: cannot be written ({error.strerror or error})") from error
-    return Path(path)
-
-
-def _by_hand(corpus: PublicCorpus, folder: Path, reason: str) -> str:
-    return (
-        f"{corpus.name} could not be downloaded: {reason}. Get {corpus.url} in another way and "
-        f"save it as {folder / corpus.file}"
-    )
+    return Path(found)
 
 
 def _reason(error: Exception) -> str:
@@ -86,7 +112,19 @@ def _reason(error: Exception) -> str:
             return "the server redirects without end"
         case requests.Timeout():
             return f"no answer within {TIMEOUT_SECONDS} seconds"
+        case requests.exceptions.SSLError():
+            return "the server's certificate could not be verified"
+        case requests.exceptions.ProxyError():
+            return "the proxy that is set does not pass it on"
         case requests.ConnectionError():
             return "there is no connection to the server, or it was cut"
-        case _:
+        case requests.exceptions.ChunkedEncodingError():
             return "the connection was cut"
+        case _:
+            return f"the server's answer makes no sense ({type(error).__name__})"
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

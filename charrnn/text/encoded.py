@@ -6,8 +6,9 @@ import shutil
 import sys
 import tempfile
 import unicodedata
+import weakref
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,6 @@ class EncodedCorpus:
     documents: int
     sha256: str
     notices: tuple[str, ...]
-    _kept: Any = field(default=None, repr=False, compare=False)  # a temporary cache, till the end
 
 
 def encode_corpus(
@@ -99,7 +99,10 @@ def encode_corpus(
     notices = [*found.notices, *corpus.notices]
     if temporary is not None:
         notices.append(f"the cache folder cannot be written; {cache.folder} is used for this run")
-    return replace(corpus, sources=found.sources, notices=tuple(notices), _kept=temporary)
+    corpus = replace(corpus, sources=found.sources, notices=tuple(notices))
+    if temporary is not None:
+        weakref.finalize(corpus, shutil.rmtree, temporary, ignore_errors=True)
+    return corpus
 
 
 def find_encoded(
@@ -149,8 +152,8 @@ def split(ids: Ids, unit: str, val_fraction: float) -> int:
     return cut
 
 
-def _writable(cache_dir: Path | None) -> tuple[Cache, Any]:
-    """Return the cache, or where the user's own cannot be written, one for this run alone."""
+def _writable(cache_dir: Path | None) -> tuple[Cache, Path | None]:
+    """Return the cache, or where the user's own cannot be written, a temporary one and its path."""
     cache = Cache(cache_dir)
     try:
         with cache.workspace():
@@ -160,8 +163,8 @@ def _writable(cache_dir: Path | None) -> tuple[Cache, Any]:
             raise CorpusError(
                 f"--cache-dir {cache_dir}: cannot be written ({error.strerror or error})"
             ) from error
-    temporary = tempfile.TemporaryDirectory(prefix="charrnn-", ignore_cleanup_errors=True)
-    return Cache(Path(temporary.name)), temporary
+    temporary = Path(tempfile.mkdtemp(prefix="charrnn-"))
+    return Cache(temporary), temporary
 
 
 def _validation_files(config: CorpusConfig, find: dict[str, Any]) -> Found | None:
@@ -263,16 +266,16 @@ def _encode(
     notices: list[str] = []
     progress = _Bytes("encoding", [file for part in parts for file in part], on_progress)
     hashes, lengths = [], []
-    writer = Writer(folder, config.unit)
-    for part in parts:
-        if not part:
-            continue
-        digest = hashlib.sha256()
-        for block in read_documents(part, config, on_bytes=progress, notice=notices.append):
-            digest.update(writer.add(block))
-        hashes.append(digest.hexdigest())
-        lengths.append(writer.length)
-    ends_hash = writer.close()
+    with Writer(folder, config.unit) as writer:
+        for part in parts:
+            if not part:
+                continue
+            digest = hashlib.sha256()
+            for block in read_documents(part, config, on_bytes=progress, notice=notices.append):
+                digest.update(writer.add(block))
+            hashes.append(digest.hexdigest())
+            lengths.append(writer.length)
+        ends_hash = writer.finish()
     if writer.documents > 1:
         hashes.append(ends_hash)
     stored = Stored(

@@ -89,11 +89,12 @@ class _Finder:
     def add(self, source: str) -> None:
         """Add what a path, a pattern or a name stands for."""
         path = Path(source)
+        is_file = os.path.isfile(source)  # noqa: PTH113 - False for what is no path at all
         if source == STDIN:
             self._spool(source, sys.stdin.buffer)
-        elif not path.is_file() and source in catalog.BUILT_IN:
+        elif not is_file and source in catalog.BUILT_IN:
             self._built_in(source)
-        elif not path.is_file() and source in catalog.PUBLIC:
+        elif not is_file and source in catalog.PUBLIC:
             self._public(catalog.PUBLIC[source])
         elif not os.path.lexists(source) and glob.has_magic(source):
             self._pattern(source)
@@ -186,7 +187,7 @@ class _Finder:
         """Keep what can be read only once, for the time of encoding."""
         name = "stdin" if source == STDIN else source
         if not self.pipes:
-            raise CorpusError(f"it came by a pipe ({name})")
+            raise CorpusError(f"{name}: what came by a pipe cannot be read again")
         path = self.workspace / f"pipe-{len(self.files)}"
         budget = Budget(self.config.max_corpus_bytes)
         with path.open("wb") as file:
@@ -307,7 +308,7 @@ def open_members(
             members = _tar_members(checked, file.name)
         for name, member in members:
             shown = f"{file.name}/{name}"
-            if any(part.startswith(".") for part in PurePosixPath(name).parts):
+            if any(part.startswith(".") and part.strip(".") for part in _parts(name)):
                 left_out.add("hidden files", shown)
             elif file.glob is None or PurePosixPath(name).match(file.glob):
                 damage = (zipfile.BadZipFile, zlib.error, EOFError, tarfile.TarError)
@@ -368,6 +369,10 @@ def _zstd() -> Any:
     else:
         from backports import zstd
     return zstd
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    return PurePosixPath(name).parts
 
 
 def _is_tar(head: bytes) -> bool:

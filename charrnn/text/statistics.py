@@ -44,7 +44,7 @@ def statistics(corpus: EncodedCorpus) -> CorpusStatistics:
     """Take the figures of a corpus."""
     found = np.flatnonzero(corpus.counts)
     order = found[np.argsort(-corpus.counts[found], kind="stable")]
-    listed = [(chr(code), int(corpus.counts[code])) for code in order]
+    listed = [(_name(code, corpus.vocabulary), int(corpus.counts[code])) for code in order]
     ids = np.concatenate(
         [corpus.train[:SAMPLED], corpus.val[: max(SAMPLED - len(corpus.train), 0)]]
     )
@@ -80,7 +80,7 @@ def entropies(ids: npt.NDArray[np.int64], orders: int) -> list[float]:
         groups = groups[: max(len(ids) - k, 0)] * size + ids[k:]
         _, groups, counts = np.unique(groups, return_inverse=True, return_counts=True)
         together = _entropy(counts)
-        result.append(max(together - before, 0.0))
+        result.append(max(0.0, together - before))
         before = together
     return result
 
@@ -88,6 +88,11 @@ def entropies(ids: npt.NDArray[np.int64], orders: int) -> list[float]:
 def _entropy(counts: npt.NDArray[np.int64]) -> float:
     shares = counts / max(counts.sum(), 1)
     return float(-(shares * np.log2(shares)).sum())
+
+
+def _name(code: int, vocabulary: Vocabulary) -> str:
+    """Return a character, or where a byte is but a part of one, its number."""
+    return f"0x{code:02X}" if vocabulary.unit == "byte" and code > 0x7F else chr(code)
 
 
 def _text(ids: npt.NDArray[np.int64], vocabulary: Vocabulary) -> str:

@@ -180,14 +180,20 @@ class Writer:
         self.characters += len(block.text)
         return utf8
 
-    def close(self) -> str:
+    def __enter__(self) -> "Writer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ids.close()
+        self._ends.close()
+
+    def finish(self) -> str:
         """Bring everything to the disk; returns the SHA-256 of the documents' ends."""
         self._ends.seek(0)
         digest = hashlib.file_digest(self._ends, "sha256").hexdigest()
         for file in (self._ids, self._ends):
             file.flush()
             os.fsync(file.fileno())
-            file.close()
         return digest
 
     def _learn(self, codes: npt.NDArray[Any]) -> None:

@@ -8,11 +8,14 @@ import pytest
 from tests.conftest import ROOT, Command
 
 PATH = ROOT / "docs" / "cli.md"
-COMMANDS = ("train", "resume", "sample", "eval", "info", "runs", "corpora")
+COMMANDS = (
+    "train", "resume", "sample", "eval", "info", "runs",
+    "corpora", "corpora show", "corpora fetch", "corpora cache",
+)  # fmt: skip
 
 
 def generated(command: Command) -> str:
-    pages = [((), "charrnn"), *(((name,), f"charrnn {name}") for name in COMMANDS)]
+    pages = [((), "charrnn"), *((name.split(), f"charrnn {name}") for name in COMMANDS)]
     parts = ["# The command line\n\nGenerated from the help pages by `make docs`.\n"]
     for arguments, title in pages:
         done = command(*arguments, "--help")

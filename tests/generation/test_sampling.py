@@ -3,18 +3,22 @@
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 import charrnn
 from charrnn.errors import SettingsError, UnknownCharacterError
 from charrnn.generation.config import SamplingConfig
-from charrnn.generation.sampling import ban, log_softmax, sample_next, stream
-from charrnn.generation.stepper import Stepper
+from charrnn.generation.sampling import ban, log_softmax, sample_next, start_ids, stream
+from charrnn.generation.stepper import State, Stepper
+from charrnn.generation.text import Generation
 from charrnn.model.config import ModelConfig
+from charrnn.text.vocabulary import BYTES, Vocabulary
 from charrnn.training.config import TrainingConfig
 
 logit_lists = st.lists(st.floats(-50, 50), min_size=1, max_size=8)
@@ -127,7 +131,8 @@ def test_the_unknown_symbol_is_never_written(tmp_path: Path) -> None:
     model = charrnn.load(result.folder)
     assert model.vocabulary.symbols == ("", "a", "b")
     stepper = Stepper(model._weights, model.config)
-    drawn = list(itertools.islice(stream(stepper, model.vocabulary, [], 5.0, rng()), 300))
+    start = start_ids(model.vocabulary)
+    drawn = list(itertools.islice(stream(stepper, model.vocabulary, start, 5.0, rng()), 300))
     assert {id_ for id_, _ in drawn} == {1, 2}
     # What is left shares the whole probability: two symbols have at least half of it between them.
     assert max(log_p for _, log_p in drawn) >= np.log(0.5)
@@ -173,3 +178,126 @@ def test_numbers_that_overflowed_are_an_error(trained: charrnn.TrainingResult) -
     model._weights = dict(model._weights) | {"output.bias": np.full(len(model.vocabulary), np.nan)}
     with pytest.raises(charrnn.CharrnnError, match="numbers have overflowed"):
         next(model.sample("The"))
+
+
+class Reciter(Stepper):
+    """Knows a text by heart: what it reads must be the text, what it writes is what follows."""
+
+    def __init__(self, ids: Sequence[int], vocabulary_size: int) -> None:
+        self.ids = ids
+        self.bias = np.zeros(vocabulary_size)
+
+    def start(self, batch_size: int) -> State:
+        return (np.zeros(batch_size, dtype=np.int64),)
+
+    def step(self, ids: NDArray[np.integer[Any]], state: State) -> tuple[NDArray[Any], State]:
+        (position,) = state
+        assert ids.tolist() == [self.ids[int(position[0])]]
+        next_id = self.ids[int(position[0]) + 1]
+        return 50.0 * (np.arange(len(self.bias)) == next_id)[None], (position + 1,)
+
+
+LETTERS = Vocabulary("char", tuple("\n-abn、。"))  # the bytes of the last two differ in the third
+
+
+def reciting(
+    text: str, end: str, *, prompt: str = "", length: int = 1_000, unit: Literal["char", "byte"]
+) -> Generation:
+    """A generation that draws `text` after a prompt, and fails where it draws more than that."""
+    vocabulary = LETTERS if unit == "char" else BYTES
+    before = start_ids(vocabulary, end) if end else []
+    ids = [*before, *vocabulary.encode(prompt + text).tolist()]
+    config = SamplingConfig(length=length, temperature=0)
+    return Generation(Reciter(ids, len(vocabulary)), vocabulary, config, prompt, end=end)
+
+
+units = pytest.mark.parametrize("unit", ["char", "byte"])
+
+
+@units
+@pytest.mark.parametrize(
+    ("text", "end", "expected"),
+    [
+        ("anna\n", "\n", ["a", "n", "n", "a"]),
+        ("\n", "\n", []),
+        ("ab\n--\n", "\n--\n", ["a", "b"]),
+        ("\n--\n", "\n--\n", []),
+        ("a\n-b\n--\n", "\n--\n", ["a", "\n-b"]),  # begins, and is none after all
+        ("\n\n--\n", "\n--\n", ["\n"]),  # begins, and begins again on the way
+        ("aaab", "aab", ["a"]),
+        ("abaababb", "ababb", ["aba"]),
+        ("a、b。", "。", ["a", "、", "b"]),
+        ("、。。", "。。", ["、"]),
+    ],
+)
+def test_a_sample_ends_where_its_document_does(
+    text: str, end: str, expected: list[str], unit: Literal["char", "byte"]
+) -> None:
+    """The end is not written, nor is anything drawn behind it; what only begins like it is."""
+    generation = reciting(text, end, unit=unit)
+    assert list(generation) == expected
+    assert generation.stop_reason == "end"
+    assert generation.characters == len("".join(expected))
+    assert next(generation, None) is None
+
+
+@units
+@given(
+    text=st.text("ab。", min_size=30, max_size=60),
+    end=st.text("ab。", min_size=1, max_size=4),
+    length=st.integers(0, 30),
+)
+@example(text="ba" + "。" * 28, end="aa", length=2)  # an end may have begun where the length is up
+@example(text="baa" + "。" * 28, end="aa", length=2)  # and would have been completed behind it
+@example(text="baa" + "。" * 28, end="aa", length=3)
+def test_a_sample_ends_with_its_length_or_before_the_first_end(
+    text: str, end: str, length: int, unit: Literal["char", "byte"]
+) -> None:
+    """Whichever is drawn first; the pieces together are the text up to there."""
+    generation = reciting(text, end, length=length, unit=unit)
+    pieces = list(generation)
+    at = text[:length].find(end)
+    assert "".join(pieces) == (text[:at] if at >= 0 else text[:length])
+    assert generation.stop_reason == ("end" if at >= 0 else "length")
+    assert generation.characters == len("".join(pieces))
+    assert all(pieces)
+
+
+@units
+def test_a_document_begins_behind_what_ends_another(unit: Literal["char", "byte"]) -> None:
+    """As in training; the prompt comes after it. (The Reciter checks what is read.)"""
+    assert start_ids(LETTERS, "-\n") == [LETTERS.symbols.index("\n")]
+    assert start_ids(BYTES, "a。") == ["。".encode()[-1]]
+    for end in ("\n", "b-", "a。"):
+        generation = reciting("na" + end, end, prompt="an", unit=unit)
+        assert "".join(generation) == "na"
+        assert generation.stop_reason == "end"
+
+
+@units
+def test_without_an_end_nothing_is_held_back(unit: Literal["char", "byte"]) -> None:
+    """And the prompt is read as it is."""
+    generation = reciting("a\n\nb", "", prompt="n", length=4, unit=unit)
+    assert list(generation) == ["a", "\n", "\n", "b"]
+    assert generation.stop_reason == "length"
+
+
+def test_a_model_of_lines_writes_one_line(tmp_path: Path) -> None:
+    """And begins it as a line begins, after which it has not read any other."""
+    (tmp_path / "names.txt").write_text("a\nbb\n" * 400, encoding="utf-8")
+    result = charrnn.train(
+        tmp_path / "names.txt",
+        text=charrnn.CorpusConfig(lines=True),
+        model=ModelConfig(hidden_size=8, embedding_size=4, dropout=0.0),
+        training=TrainingConfig(steps=100, batch_size=4, seq_length=16, learning_rate=0.05),
+        checkpoint_dir=tmp_path,
+    )
+    model = charrnn.load(result.folder)
+    texts = set()
+    for seed in range(20):
+        generation = model.sample("", SamplingConfig(seed=seed))
+        texts.add("".join(generation))
+        assert generation.stop_reason == "end"
+    assert texts == {"a", "bb"}, "both names begin a document, so neither follows from the other"
+    assert list(model.sample("b", SamplingConfig(temperature=0))) == ["b"]
+    assert list(model.sample("a", SamplingConfig(temperature=0))) == []

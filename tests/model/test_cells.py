@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from charrnn.model.cells import CELLS
 from charrnn.model.config import ModelConfig
 
 T, B, I, H = 3, 4, 5, 6  # noqa: E741 - the letters of the equations
+LONG = 7  # steps where states begin anew on the way
 Matrix = list[list[float]]
 Parameters = dict[str, Any]
 Step = Callable[[Parameters, list[float], list[list[float]]], list[list[float]]]
@@ -112,14 +115,14 @@ CASES: dict[str, tuple[dict[str, Any], Step]] = {
 }
 
 
-def make(name: str) -> tuple[Any, Tensor, tuple[Tensor, ...]]:
+def make(name: str, steps: int = T) -> tuple[Any, Tensor, tuple[Tensor, ...]]:
     """A cell in float64 whose every parameter is random, an input and a state."""
     config = ModelConfig(hidden_size=H, **CASES[name][0])
     generator = torch.Generator().manual_seed(1)
     cell = CELLS[config.cell](I, config).double()
     for parameter in cell.parameters():
         torch.nn.init.normal_(parameter, std=0.5, generator=generator)
-    x = torch.randn(T, B, I, dtype=torch.float64, generator=generator)
+    x = torch.randn(steps, B, I, dtype=torch.float64, generator=generator)
     state = tuple(
         torch.randn(B, H, dtype=torch.float64, generator=generator) for _ in config.state_names
     )
@@ -168,6 +171,43 @@ def test_two_halves_are_the_whole(name: str) -> None:
     first, between = cell(x[:1], state)
     second, _ = cell(x[1:], between)
     torch.testing.assert_close(torch.cat([first, second]), whole, rtol=1e-12, atol=1e-12)
+
+
+def by_hand(
+    cell: Any, x: Tensor, state: tuple[Tensor, ...], resets: Tensor
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Step after step, with zeros in place of the states that begin anew."""
+    outputs = []
+    for x_t, reset in zip(x, resets, strict=True):
+        state = tuple(part.masked_fill(reset[:, None], 0) for part in state)
+        y, state = cell(x_t[None], state)
+        outputs.append(y)
+    return torch.cat(outputs), state
+
+
+@pytest.mark.parametrize("name", CASES)
+@settings(max_examples=40, deadline=None)
+@example(resets=[False] * LONG * B)
+@example(resets=[True] * LONG * B)
+@example(resets=[True] * B + [False] * (LONG - 1) * B)  # at the first step alone
+@example(resets=[False] * (LONG - 1) * B + [True] * B)  # at the last step alone
+@given(resets=st.lists(st.booleans(), min_size=LONG * B, max_size=LONG * B))
+def test_a_reset_is_a_state_of_zeros_before_the_step(name: str, resets: list[bool]) -> None:
+    """Outputs, the last state, and the gradients by x, by the first state, by each parameter."""
+    cell, x, state = make(name, LONG)
+    leaves = [leaf.requires_grad_() for leaf in (x, *state, *cell.parameters())]
+    where = torch.tensor(resets).view(LONG, B)
+    y, after = cell(x, state, where)
+    y_by_hand, after_by_hand = by_hand(cell, x, state, where)
+    found, expected = (y, *after), (y_by_hand, *after_by_hand)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    slopes = [torch.linspace(-1, 1, part.numel()).double().view_as(part) for part in found]
+    torch.testing.assert_close(
+        torch.autograd.grad(found, leaves, slopes),
+        torch.autograd.grad(expected, leaves, slopes),
+        rtol=1e-9,
+        atol=1e-9,
+    )
 
 
 @pytest.mark.parametrize("name", CASES)

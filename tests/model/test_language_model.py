@@ -4,6 +4,9 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from charrnn.errors import DeviceError, SettingsError
 from charrnn.model.cells import CELLS
@@ -12,6 +15,7 @@ from charrnn.model.device import resolve_device
 from charrnn.model.language_model import LanguageModel, export_weights, load_weights
 
 V, E, H, L, T, B = 7, 5, 6, 2, 3, 4
+LONG = 8  # steps where states begin anew on the way
 
 CONFIGS: list[dict[str, Any]] = [
     {"cell": cell, "embedding_size": size} for cell in sorted(CELLS) for size in (0, E)
@@ -63,6 +67,40 @@ def test_a_larger_vocabulary_keeps_the_old_rows() -> None:
         logits = grown(ids, grown.start(B))[0]
         torch.testing.assert_close(logits[:, :, :V], model(ids, model.start(B))[0])
         assert logits[:, :, V:].abs().max() > 0
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("settings", CONFIGS)
+@hypothesis_settings(max_examples=10, deadline=None)
+@given(resets=st.lists(st.booleans(), min_size=LONG * B, max_size=LONG * B))
+def test_a_reset_is_a_state_of_zeros_in_every_layer(
+    settings: dict[str, Any], layers: int, resets: list[bool]
+) -> None:
+    """Logits, the last state and the gradients are those of single steps with states zeroed."""
+    model = make(num_layers=layers, **settings).double()
+    generator = torch.Generator().manual_seed(5)
+    ids = torch.randint(V, (LONG, B), generator=generator)
+    start = tuple(
+        torch.randn(part.shape, dtype=part.dtype, generator=generator, requires_grad=True)
+        for part in model.start(B)
+    )
+    where = torch.tensor(resets).view(LONG, B)
+    logits, after = model(ids, start, None, where)
+    steps, state = [], start
+    for ids_t, reset in zip(ids, where, strict=True):
+        state = tuple(part.masked_fill(reset[:, None], 0) for part in state)
+        logits_t, state = model(ids_t[None], state)
+        steps.append(logits_t)
+    found, expected = (logits, *after), (torch.cat(steps), *state)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    slopes = [torch.randn(p.shape, dtype=p.dtype, generator=generator) for p in found]
+    leaves = [*start, *model.parameters()]
+    torch.testing.assert_close(
+        torch.autograd.grad(found, leaves, slopes),
+        torch.autograd.grad(expected, leaves, slopes),
+        rtol=1e-9,
+        atol=1e-9,
+    )
 
 
 def test_dropout_acts_only_with_its_generator_and_is_repeatable() -> None:

@@ -1,112 +1,151 @@
-"""Reading files and built-in corpora."""
+"""Documents: whole files, lines, rows of tables."""
 
-import sys
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.errors import CorpusError
-from charrnn.text import catalog, corpus
-from charrnn.text.corpus import normalise_newlines, open_corpus, read_file, read_text
+from charrnn.errors import CorpusError, SettingsError
+from charrnn.text import catalog, corpus, decoding
+from charrnn.text.config import CorpusConfig
+from charrnn.text.corpus import read_documents, read_text
+from charrnn.text.files import SourceFile
 
-# Text in which line ends of all kinds and characters of all widths meet.
-texts = st.lists(st.sampled_from(["a", "é", "字", "😀", "\r", "\n", "\r\n", "\x00", "\u2028"])).map(
-    "".join
-)
+line = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_size=6)
 
 
-@given(text=texts, block=st.integers(1, 7), bom=st.booleans())
-def test_text_is_the_same_however_the_file_is_cut_into_blocks(
-    tmp_path_factory: pytest.TempPathFactory, text: str, block: int, bom: bool
+def documents(*paths: Path, told: list[str] | None = None, **settings: Any) -> list[str]:
+    files = [SourceFile(path.name, path, "charrnn train") for path in paths]
+    notice = (told if told is not None else []).append
+    found, rest = [], ""
+    for block in read_documents(files, CorpusConfig(**settings), notice=notice):
+        start = 0
+        for end in block.ends:
+            found.append(rest + block.text[start:end])
+            rest, start = "", int(end)
+        rest += block.text[start:]
+    assert rest == "", "the last document ends, too"
+    return found
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8", newline="")
+    return path
+
+
+def test_files_are_documents_and_a_separator_follows_each(tmp_path: Path) -> None:
+    a, b = write(tmp_path / "a.txt", "ay\n"), write(tmp_path / "b.txt", "bee")
+    assert documents(a, b) == ["ay\n", "bee"]
+    assert documents(a, b, separator="<|>") == ["ay\n<|>", "bee<|>"]
+
+
+def test_an_empty_file_is_no_document(tmp_path: Path) -> None:
+    a, b = write(tmp_path / "a.txt", ""), write(tmp_path / "b.txt", "bee")
+    assert documents(a, b, separator="|") == ["bee|"]
+
+
+@given(lines=st.lists(line), block=st.integers(1, 9), final=st.booleans())
+def test_each_line_with_text_is_a_document(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[str], block: int, final: bool
 ) -> None:
-    """A character, a CRLF or a byte order mark across the border of two blocks is no different."""
-    path = tmp_path_factory.mktemp("corpus") / "t.txt"
-    path.write_bytes(text.encode("utf-8-sig" if bom else "utf-8"))
+    text = "\n".join(lines) + ("\n" if final else "")
+    path = write(tmp_path_factory.mktemp("lines") / "t.txt", text.removeprefix("\ufeff"))
+    lines = text.removeprefix("\ufeff").split("\n")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(corpus, "BLOCK_BYTES", block)
-        assert "".join(read_file(path, keep_newlines=True)) == text
-        assert "".join(read_file(path)) == normalise_newlines(text)
+        patch.setattr(decoding, "BLOCK_BYTES", block)
+        assert documents(path, lines=True) == [f"{part}\n" for part in lines if part]
 
 
-@given(data=st.binary(max_size=40), block=st.integers(1, 7))
-@example(data=b"\xef\xbb\xbfabc\xff", block=100)
-@example(data=b"\xef\xbb\xbfabc\xff", block=2)
-def test_bytes_decode_or_the_error_names_the_byte(
-    tmp_path_factory: pytest.TempPathFactory, data: bytes, block: int
+cell = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
+
+
+@pytest.mark.parametrize("delimiter", [",", "\t", ";"])
+@given(cells=st.lists(cell), block=st.integers(1, 50))
+def test_a_column_of_a_table_is_its_documents(
+    tmp_path_factory: pytest.TempPathFactory, delimiter: str, cells: list[str], block: int
 ) -> None:
-    """What Python's strict decoder says of the whole is what a streamed file says."""
-    path = tmp_path_factory.mktemp("corpus") / "t.txt"
-    path.write_bytes(data)
+    import csv
+    import io
+
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, delimiter=delimiter)
+    writer.writerow(["id", "title", "note"])
+    writer.writerows([[i, text, "x"] for i, text in enumerate(cells)])
+    path = write(tmp_path_factory.mktemp("rows") / "t.csv", buffer.getvalue())
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decoding, "BLOCK_BYTES", block)
         patch.setattr(corpus, "BLOCK_BYTES", block)
-        try:
-            expected = data.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            start = _first_bad_byte(data)
-            with pytest.raises(CorpusError, match=rf"not UTF-8 at byte {start:,} "):
-                read_text(path, keep_newlines=True)
-        else:
-            assert read_text(path, keep_newlines=True) == expected
+        found = documents(path, column="title", separator="<end>", keep_newlines=True)
+    assert found == [f"{text}<end>" for text in cells if text]
 
 
-def _first_bad_byte(data: bytes) -> int:
-    try:
-        data.decode()
-    except UnicodeDecodeError as error:
-        return error.start
-    raise AssertionError("all bytes decode")
+@given(values=st.lists(st.text(st.characters(codec="utf-8"), max_size=8)))
+def test_a_field_of_json_lines_is_its_documents(
+    tmp_path_factory: pytest.TempPathFactory, values: list[str]
+) -> None:
+    rows = [json.dumps({"n": 1, "text": value}) for value in values]
+    path = write(tmp_path_factory.mktemp("rows") / "t.jsonl", "\n\n".join(rows))
+    found = documents(path, field="text", separator="<end>", keep_newlines=True)
+    assert found == [f"{value}<end>" for value in values if value]
 
 
-def test_utf16_is_recognised_in_the_error(tmp_path: Path) -> None:
-    path = tmp_path / "t.txt"
-    path.write_text("hello", encoding="utf-16")
-    with pytest.raises(CorpusError, match=r"byte 0 .*looks like UTF-16.*save it as UTF-8"):
-        read_text(path)
+def test_rows_without_text_and_rows_that_hold_their_end_are_told(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", 'title,n\none,1\n,2\n"two\nlines",3\nshort\n\n')
+    told: list[str] = []
+    assert documents(path, column="n", told=told) == ["1\n", "2\n", "3\n"]
+    assert told == ["left out 1 rows without a text (first: t.csv, line 6)"]
+    told.clear()
+    assert documents(path, column="title", told=told) == ["one\n", "two\nlines\n", "short\n"]
+    assert "1 of 3 rows hold '\\n'" in told[1]
+    assert "--separator" in told[1]
 
 
 @pytest.mark.parametrize(
-    ("source", "message"),
+    ("name", "text", "settings", "message"),
     [
-        ("nowhere.txt", "no file and no corpus is called 'nowhere.txt'; built-in corpora: python"),
-        (".", r"\. is a folder; name the text files in it"),
-        ("x" * 5000, "cannot be opened"),
-        ("nul\0byte", "no file and no corpus is called"),
+        ("t.csv", "a,b\n1,2\n", {"column": "c"}, r"no column is called 'c'; .* has: a, b"),
+        ("t.csv", "", {"column": "c"}, "no column is called 'c'"),
+        ("t.jsonl", '{"a": 1}', {"field": "b"}, "line 1: no field is called 'b'; it has: a"),
+        ("t.jsonl", '{"a": 1}', {"field": "a"}, "line 1: field 'a' is not a text"),
+        ("t.jsonl", '{"a": "x"}\n{"a"', {"field": "a"}, "line 2: not JSON"),
+        ("t.jsonl", "[1]", {"field": "a"}, "line 1: not a JSON object"),
+        ("t.jsonl", "[" * 200_000, {"field": "a"}, "line 1: not JSON"),
+        ("t.jsonl", '{"a": "\\ud800"}', {"field": "a"}, r"line 1: holds U\+D800, half of a surr"),
     ],
 )
-def test_what_is_no_text_file_is_named(source: str, message: str) -> None:
-    with pytest.raises(CorpusError, match=message):
-        open_corpus((source,))
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="no such permissions on Windows")
-def test_an_unreadable_file_says_why(tmp_path: Path) -> None:
-    path = tmp_path / "loop"
-    path.symlink_to(path)
-    with pytest.raises(CorpusError, match=r"loop: cannot be opened \(.*symbolic link"):
-        open_corpus((str(path),))
-
-
-def test_several_files_are_read_one_after_the_other(tmp_path: Path) -> None:
-    (tmp_path / "b.txt").write_text("bee")
-    (tmp_path / "a.txt").write_text("ay")
-    found = open_corpus((str(tmp_path / "b.txt"), str(tmp_path / "a.txt")))
-    assert "".join(found.blocks()) == "beeay"
-    assert found.name == "b"
-    assert "".join(found.blocks()) == "beeay", "a corpus can be read twice"
-
-
-def test_a_file_wins_over_a_corpus_of_its_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_is_no_such_table_is_told_with_its_line(
+    tmp_path: Path, name: str, text: str, settings: dict[str, Any], message: str
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("python").write_text("a snake")
-    assert "".join(open_corpus(("python",)).blocks()) == "a snake"
+    with pytest.raises(CorpusError, match=rf"{name}.*{message}"):
+        documents(write(tmp_path / name, text), **settings)
 
 
-def test_no_source_is_the_python_source() -> None:
-    assert open_corpus(()).sources == ("python",)
+def test_two_ways_to_cut_documents_are_refused() -> None:
+    with pytest.raises(SettingsError, match="--lines and --column"):
+        CorpusConfig(lines=True, column="a")
+    with pytest.raises(SettingsError, match="--lines and --separator"):
+        CorpusConfig(lines=True, separator="x")
+    with pytest.raises(SettingsError, match="--split-documents and --val-text"):
+        CorpusConfig(split_documents=True, val_text="x")
+    with pytest.raises(SettingsError, match="--split-documents needs a --val-fraction"):
+        CorpusConfig(split_documents=True, val_fraction=0)
+
+
+def test_rows_are_transformed_as_other_text(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", 'title\n"E\u0301\r\nF"\n')
+    assert documents(path, column="title", normalize="nfc", lowercase=True) == ["é\nf\n"]
+
+
+def test_a_cell_may_be_large(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", f"title\n{'x' * 300_000}\n")
+    assert documents(path, column="title") == ["x" * 300_000 + "\n"]
+
+
+def test_reading_a_text_leaves_its_line_ends(tmp_path: Path) -> None:
+    assert read_text(write(tmp_path / "t.txt", "a\r\nb")) == "a\r\nb"
 
 
 def test_python_source_is_the_same_each_time_and_within_its_cap() -> None:
@@ -122,3 +161,11 @@ def test_unicode_names_are_one_a_line() -> None:
     assert "GREEK SMALL LETTER ALPHA" in lines
     assert len(lines) == len(set(lines)) > 20_000
     assert lines != sorted(lines), "the validation split must be of the same kind as the rest"
+
+
+def test_documents_end_where_a_sample_of_them_ends() -> None:
+    assert CorpusConfig().document_end == ""
+    assert CorpusConfig(lines=True).document_end == "\n"
+    assert CorpusConfig(column="a").document_end == "\n"
+    assert CorpusConfig(field="a", separator="|").document_end == "|"
+    assert CorpusConfig(separator="|").document_end == "|"

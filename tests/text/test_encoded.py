@@ -1,16 +1,30 @@
-"""The encoded corpus and its split."""
+"""The encoded corpus, its cache and its split."""
 
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.errors import CorpusError
+from charrnn.text import encoded
+from charrnn.text.cache import Cache
 from charrnn.text.config import CorpusConfig
-from charrnn.text.encoded import encode_corpus, split
+from charrnn.text.encoded import EncodedCorpus, check_length, encode_corpus, find_encoded, split
+from charrnn.text.store import Stored, Symbols
 from charrnn.text.vocabulary import BYTES, Vocabulary
+
+
+@pytest.fixture
+def cache_dir(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
 
 
 def write(path: Path, text: str) -> tuple[str]:
@@ -18,65 +32,295 @@ def write(path: Path, text: str) -> tuple[str]:
     return (str(path),)
 
 
-def test_the_last_tenth_is_held_out(tmp_path: Path) -> None:
+def text_of(part: Symbols, vocabulary: Vocabulary) -> str:
+    return vocabulary.decode(part[:].tolist())
+
+
+def both(corpus: EncodedCorpus) -> tuple[str, str]:
+    return text_of(corpus.train, corpus.vocabulary), text_of(corpus.val, corpus.vocabulary)
+
+
+@pytest.mark.parametrize("unit", ["char", "byte"])
+@given(text=st.text(st.characters(codec="utf-8", exclude_characters="\ufeff"), min_size=1))
+def test_any_text_survives_from_file_to_ids_and_back(
+    tmp_path_factory: pytest.TempPathFactory, unit: Any, text: str
+) -> None:
+    """Emoji with joiners, combining marks, right to left, NUL and all other characters."""
+    folder = tmp_path_factory.mktemp("any")
+    config = CorpusConfig(unit=unit, keep_newlines=True)
+    corpus = encode_corpus(write(folder / "t.txt", text), config, cache_dir=folder)
+    assert "".join(both(corpus)) == text
+    assert corpus.characters == len(text)
+    again = encode_corpus(write(folder / "t.txt", text), config, cache_dir=folder)
+    assert both(again) == both(corpus)
+    assert again.sha256 == corpus.sha256
+
+
+def test_the_last_tenth_is_held_out(tmp_path: Path, cache_dir: Path) -> None:
     text = "abcdefghij" * 10
-    corpus = encode_corpus(write(tmp_path / "t.txt", text), CorpusConfig())
-    assert corpus.vocabulary.decode(corpus.train.tolist()) == text[:90]
-    assert corpus.vocabulary.decode(corpus.val.tolist()) == text[90:]
-    assert corpus.train.dtype == np.uint8
+    source = write(tmp_path / "t.txt", text)
+    assert both(encode_corpus(source, CorpusConfig(), cache_dir=cache_dir)) == (
+        text[:90],
+        text[90:],
+    )
 
 
 @given(text=st.text(st.characters(codec="utf-8"), min_size=4), share=st.floats(0, 0.99))
 def test_a_split_of_bytes_never_cuts_a_character(text: str, share: float) -> None:
     ids = BYTES.encode(text)
-    train, val = split(ids, BYTES, share)
-    assert bytes(train.tolist()).decode() + bytes(val.tolist()).decode() == text
-    assert share > 0 or len(val) == 0
+    cut = split(ids, "byte", share)
+    assert bytes(ids[:cut].tolist()).decode() + bytes(ids[cut:].tolist()).decode() == text
+    assert share > 0 or cut == len(ids)
 
 
-def test_a_text_of_its_own_can_validate(tmp_path: Path) -> None:
+def test_a_text_of_its_own_can_validate(tmp_path: Path, cache_dir: Path) -> None:
     other = write(tmp_path / "val.txt", "zebra")
     config = CorpusConfig(val_text=other[0])
-    corpus = encode_corpus(write(tmp_path / "t.txt", "ab" * 20), config)
-    assert corpus.vocabulary.decode(corpus.train.tolist()) == "ab" * 20
-    assert corpus.vocabulary.decode(corpus.val.tolist()) == "zebra"
+    corpus = encode_corpus(write(tmp_path / "t.txt", "ab" * 20), config, cache_dir=cache_dir)
+    assert both(corpus) == ("ab" * 20, "zebra")
 
 
-def test_rare_characters_become_the_unknown_symbol(tmp_path: Path) -> None:
+def test_whole_documents_can_be_held_out(tmp_path: Path, cache_dir: Path) -> None:
+    names = [f"name {i}" for i in range(100)]
+    config = CorpusConfig(lines=True, split_documents=True, val_fraction=0.2)
+    source = write(tmp_path / "t.txt", "\n".join(names))
+    train, val = both(encode_corpus(source, config, cache_dir=cache_dir))
+    assert sorted(train.splitlines() + val.splitlines()) == sorted(names)
+    assert 15 <= len(val.splitlines()) <= 20
+    assert val.splitlines() != names[-len(val.splitlines()) :], "not the end, but at random"
+    other = CorpusConfig(lines=True, split_documents=True, val_fraction=0.4)
+    more = both(encode_corpus(source, other, cache_dir=cache_dir))[1]
+    assert len(more) > len(val), "another share is another entry of the cache"
+
+
+def test_documents_are_counted_and_their_borders_kept(tmp_path: Path, cache_dir: Path) -> None:
+    for name in "abc":
+        write(tmp_path / f"{name}.txt", name * 9 + "\n")
+    sources = tuple(str(tmp_path / f"{name}.txt") for name in "abc")
+    corpus = encode_corpus(sources, CorpusConfig(val_fraction=0), cache_dir=cache_dir)
+    assert corpus.documents == 3
+    resets = corpus.train.resets([0], 30)
+    assert resets is not None
+    assert np.flatnonzero(resets).tolist() == [9, 19, 29]
+    merged = encode_corpus(write(tmp_path / "abc.txt", "".join(both(corpus))), CorpusConfig())
+    assert merged.sha256 != corpus.sha256, "borders are part of what is learned"
+
+
+def test_rare_characters_become_the_unknown_symbol(tmp_path: Path, cache_dir: Path) -> None:
     source = write(tmp_path / "t.txt", "ab" * 20 + "q" + "ab" * 20)
-    corpus = encode_corpus(source, CorpusConfig(min_count=2))
+    corpus = encode_corpus(source, CorpusConfig(min_count=2), cache_dir=cache_dir)
     assert corpus.vocabulary.symbols == ("", "a", "b")
-    assert np.count_nonzero(corpus.train == 0) == 1
+    assert np.count_nonzero(corpus.train[:] == 0) == 1
+    whole = encode_corpus(source, CorpusConfig(), cache_dir=cache_dir)
+    assert whole.vocabulary.symbols == ("a", "b", "q")
+    assert len(Cache(cache_dir).entries()) == 1, "one entry serves every vocabulary"
 
 
-def test_newlines_are_normalised_unless_kept(tmp_path: Path) -> None:
-    source = write(tmp_path / "t.txt", "one\r\ntwo\rthree\n" * 5)
-    assert "\r" not in encode_corpus(source, CorpusConfig()).vocabulary.symbols
-    assert "\r" in encode_corpus(source, CorpusConfig(keep_newlines=True)).vocabulary.symbols
+def test_too_many_different_characters_are_refused(tmp_path: Path, cache_dir: Path) -> None:
+    text = "".join(map(chr, range(0x4E00, 0x4E00 + 40))) * 2 + "\u4e00\n\u3000"
+    source = write(tmp_path / "t.txt", text)
+    with pytest.raises(CorpusError) as raised:
+        encode_corpus(source, CorpusConfig(max_vocab=30), cache_dir=cache_dir)
+    message = str(raised.value)
+    assert "42 different characters are more than --max-vocab 30" in message
+    assert "the rarest: U+000A U+3000 丁 丂 七" in message
+    assert all(way in message for way in ("--min-count", "--encoding", "--unit byte"))
+    folded = CorpusConfig(max_vocab=41, min_count=2)
+    assert len(encode_corpus(source, folded, cache_dir=cache_dir).vocabulary) == 41
 
 
-def test_the_hash_is_that_of_the_text(tmp_path: Path) -> None:
-    first = encode_corpus(write(tmp_path / "a.txt", "hello world " * 3), CorpusConfig())
-    same = encode_corpus(write(tmp_path / "b.txt", "hello world " * 3), CorpusConfig())
-    other = encode_corpus(write(tmp_path / "b.txt", "hello_world " * 3), CorpusConfig())
-    assert first.sha256 == same.sha256 != other.sha256
+def test_the_hash_is_that_of_the_text(tmp_path: Path, cache_dir: Path) -> None:
+    def sha256(name: str, text: str) -> str:
+        source = write(tmp_path / name, text)
+        return encode_corpus(source, CorpusConfig(), cache_dir=cache_dir).sha256
+
+    first = sha256("a.txt", "hello world " * 3)
+    assert first == sha256("b.txt", "hello world " * 3)
+    assert first != sha256("b.txt", "hello_world " * 3)
 
 
-def test_a_base_vocabulary_keeps_its_ids(tmp_path: Path) -> None:
+def test_a_base_vocabulary_keeps_its_ids(tmp_path: Path, cache_dir: Path) -> None:
     base = Vocabulary("char", ("z", "b"))
-    corpus = encode_corpus(write(tmp_path / "t.txt", "abc" * 20), CorpusConfig(), base)
+    source = write(tmp_path / "t.txt", "abc" * 20)
+    corpus = encode_corpus(source, CorpusConfig(), base, cache_dir=cache_dir)
     assert corpus.vocabulary.symbols == ("z", "b", "a", "c")
+    assert corpus.train[:3].tolist() == [2, 1, 3]
 
 
 @pytest.mark.parametrize("text", ["", "a", "tiny", "a text of 19 chars."[:11]])
-def test_a_text_too_short_to_learn_from_says_so(tmp_path: Path, text: str) -> None:
+def test_a_text_too_short_to_learn_from_says_so(tmp_path: Path, cache_dir: Path, text: str) -> None:
+    corpus = encode_corpus(write(tmp_path / "t.txt", text), CorpusConfig(), cache_dir=cache_dir)
     with pytest.raises(CorpusError, match="at least 10 are needed"):
-        encode_corpus(write(tmp_path / "t.txt", text), CorpusConfig())
+        check_length(corpus, CorpusConfig())
 
 
-def test_a_validation_text_too_short_says_so(tmp_path: Path) -> None:
-    other = write(tmp_path / "val.txt", "z")
+def test_a_validation_text_too_short_says_so(tmp_path: Path, cache_dir: Path) -> None:
+    config = CorpusConfig(val_text=write(tmp_path / "val.txt", "z")[0])
+    source = write(tmp_path / "t.txt", "ab" * 20)
+    corpus = encode_corpus(source, config, cache_dir=cache_dir)
     with pytest.raises(CorpusError, match=r"validation text has 1 .* at least 2"):
-        encode_corpus(write(tmp_path / "t.txt", "ab" * 20), CorpusConfig(val_text=other[0]))
+        check_length(corpus, config)
     with pytest.raises(CorpusError, match=r"--val-text nowhere: there is no such file"):
-        encode_corpus(write(tmp_path / "t.txt", "ab" * 20), CorpusConfig(val_text="nowhere"))
+        encode_corpus(source, CorpusConfig(val_text="nowhere"), cache_dir=cache_dir)
+
+
+def test_a_second_run_does_not_encode_again(
+    tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write(tmp_path / "t.txt", "hello world " * 9)
+    told: list[tuple[str, int, int]] = []
+    first = encode_corpus(
+        source, CorpusConfig(), cache_dir=cache_dir, on_progress=lambda *p: told.append(p)
+    )
+    assert told[0] == ("checking", 108, 108)
+    assert told[-1] == ("encoding", 108, 108)
+    monkeypatch.setattr(encoded, "_encode", None)
+    (tmp_path / "t.txt").rename(tmp_path / "moved.txt")
+    again = encode_corpus((str(tmp_path / "moved.txt"),), CorpusConfig(), cache_dir=cache_dir)
+    assert both(again) == both(first)
+    assert again.name == "moved"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"unit": "byte"}, {"encoding": "cp1252"}, {"errors": "replace"}, {"normalize": "nfc"},
+        {"lowercase": True}, {"keep_newlines": True}, {"glob": "*"}, {"separator": "x"},
+        {"lines": True}, {"column": "a"}, {"field": "a"},
+        {"lines": True, "split_documents": True},
+    ],
+)  # fmt: skip
+def test_every_setting_that_changes_the_ids_has_an_entry_of_its_own(
+    changed: dict[str, Any],
+) -> None:
+    base, other = CorpusConfig(), CorpusConfig(**changed)
+    keys = [encoded._key([(), ()], config, lambda *_: None) for config in (base, other)]
+    assert keys[0] != keys[1]
+
+
+def test_a_changed_text_is_never_taken_from_the_cache(tmp_path: Path, cache_dir: Path) -> None:
+    """Not even with the size and the times of the old one."""
+    path = tmp_path / "t.txt"
+    first = encode_corpus(write(path, "hello world " * 9), CorpusConfig(), cache_dir=cache_dir)
+    stamp = path.stat()
+    write(path, "jello world " * 9)
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    second = encode_corpus((str(path),), CorpusConfig(), cache_dir=cache_dir)
+    assert both(second)[0].startswith("jello")
+    assert both(first)[0].startswith("hello"), "what is mapped stays"
+
+
+def test_a_text_that_changes_while_it_is_read_is_refused(tmp_path: Path, cache_dir: Path) -> None:
+    path = tmp_path / "t.txt"
+    source = write(path, "hello world " * 9)
+
+    def append(what: str, _done: int, _total: int) -> None:
+        if what == "encoding":
+            write(path, "other " * 30)
+
+    with pytest.raises(CorpusError, match="changed while it was read"):
+        encode_corpus(source, CorpusConfig(), cache_dir=cache_dir, on_progress=append)
+    assert Cache(cache_dir).entries() == []
+
+
+def test_a_damaged_entry_is_made_anew(tmp_path: Path, cache_dir: Path) -> None:
+    source = write(tmp_path / "t.txt", "hello world " * 9)
+    first = both(encode_corpus(source, CorpusConfig(), cache_dir=cache_dir))
+    for name, data in {"ids.bin": b"", "ends.bin": b"12", "meta.json": b"{"}.items():
+        (entry,) = Cache(cache_dir).entries()
+        (entry.path / name).write_bytes(data)
+        assert both(encode_corpus(source, CorpusConfig(), cache_dir=cache_dir)) == first
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
+def test_an_encoding_that_is_broken_off_leaves_nothing(
+    tmp_path: Path, cache_dir: Path, error: Any
+) -> None:
+    source = write(tmp_path / "t.txt", "hello world " * 9)
+
+    def stop(what: str, _done: int, _total: int) -> None:
+        if what == "encoding":
+            raise error
+
+    with pytest.raises((KeyboardInterrupt, CorpusError)) as raised:
+        encode_corpus(source, CorpusConfig(), cache_dir=cache_dir, on_progress=stop)
+    if isinstance(error, OSError):
+        assert "No space left on device); free space, or choose another folder" in str(raised.value)
+    assert list((cache_dir / "corpora").iterdir()) == []
+
+
+def test_what_a_killed_encoding_left_goes_at_the_next_start(
+    tmp_path: Path, cache_dir: Path
+) -> None:
+    """And what a living one has begun does not."""
+    cache = Cache(cache_dir)
+    with cache.workspace() as living:
+        dead = cache.corpora / "tmp-dead"
+        dead.mkdir()
+        (dead / "lock").touch()
+        (dead / "ids.bin").write_bytes(b"123")
+        encode_corpus(write(tmp_path / "t.txt", "hello " * 9), CorpusConfig(), cache_dir=cache_dir)
+        assert living.is_dir()
+        assert not dead.exists()
+
+
+def test_two_processes_that_encode_the_same_do_not_disturb_each_other(
+    tmp_path: Path, cache_dir: Path
+) -> None:
+    source = write(tmp_path / "t.txt", "hello world, hello again\n" * 20_000)
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from charrnn.text.encoded import encode_corpus, CorpusConfig\n"
+        "corpus = encode_corpus((sys.argv[1],), CorpusConfig(), cache_dir=Path(sys.argv[2]))\n"
+        "print(len(corpus.train), corpus.train[:].sum())"
+    )
+    command = [sys.executable, "-c", code, source[0], str(cache_dir)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(3)]
+    outputs = {process.communicate()[0] for process in running}
+    assert all(process.returncode == 0 for process in running)
+    assert len(outputs) == 1
+    assert len(Cache(cache_dir).entries()) == 1
+    assert len(list((cache_dir / "corpora").iterdir())) == 1
+
+
+def test_without_a_writable_cache_a_run_has_one_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    source = write(tmp_path / "t.txt", "hello world " * 9)
+    corpus = encode_corpus(source, CorpusConfig())
+    assert both(corpus)[0].startswith("hello")
+    assert "the cache folder cannot be written" in corpus.notices[0]
+    with pytest.raises(CorpusError, match=r"--cache-dir .*file/x: cannot be written \("):
+        encode_corpus(source, CorpusConfig(), cache_dir=tmp_path / "file" / "x")
+
+
+def test_a_corpus_is_found_again_by_its_hash(tmp_path: Path, cache_dir: Path) -> None:
+    source = write(tmp_path / "t.txt", "hello world " * 9)
+    config = CorpusConfig()
+    corpus = encode_corpus(source, config, cache_dir=cache_dir)
+    found = find_encoded(corpus.sha256, config, corpus.vocabulary, cache_dir)
+    assert found is not None
+    assert both(found) == both(corpus)
+    assert find_encoded("0" * 64, config, corpus.vocabulary, cache_dir) is None
+    other = CorpusConfig(lowercase=True)
+    assert find_encoded(corpus.sha256, other, corpus.vocabulary, cache_dir) is None
+
+
+def test_the_cache_is_listed_and_cleared(tmp_path: Path, cache_dir: Path) -> None:
+    for name in "ab":
+        source = write(tmp_path / f"{name}.txt", name * 99)
+        encode_corpus(source, CorpusConfig(), cache_dir=cache_dir)
+        time.sleep(0.01)
+    encode_corpus((str(tmp_path / "a.txt"),), CorpusConfig(), cache_dir=cache_dir)
+    entries = Cache(cache_dir).entries()
+    assert [Stored.load(entry.path).name for entry in entries] == ["a", "b"], "last used first"
+    living = cache_dir / "corpora" / "tmp-living"
+    living.mkdir()
+    with FileLock(living / "lock"):
+        assert Cache(cache_dir).clear() == sum(entry.bytes for entry in entries)
+        assert Cache(cache_dir).entries() == []
+        assert living.is_dir()
+    assert Cache(tmp_path / "nowhere").entries() == []
+    assert Cache(tmp_path / "nowhere").clear() == 0

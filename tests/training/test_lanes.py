@@ -5,12 +5,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.training.lanes import Lanes, fit
+from charrnn.text.store import Symbols
+from charrnn.training.lanes import Chunk, Lanes, fit
 
 
 def lanes_over(length: int, batch_size: int, seq_length: int, seed: int = 0) -> Lanes:
-    ids = np.arange(length, dtype=np.uint32)
-    return Lanes(ids, *fit(length, batch_size, seq_length), np.random.default_rng(seed))
+    """Lanes over one document, whose ids are their own positions."""
+    text = Symbols(np.arange(length, dtype=np.uint32))
+    return Lanes(text, *fit(length, batch_size, seq_length), np.random.default_rng(seed))
+
+
+def is_first(chunk: Chunk) -> bool:
+    """Whether all lanes of a chunk, and nothing else in it, begin anew."""
+    if chunk.resets is None:
+        return False
+    assert chunk.resets[0].all()
+    assert not chunk.resets[1:].any()
+    return True
 
 
 sizes = {
@@ -27,10 +38,10 @@ def test_each_lane_reads_on_where_it_stopped(length: int, batch_size: int, seq_l
     before = None
     for number in range(2 * lanes.chunks_per_epoch):
         chunk = lanes.next()
-        assert chunk.fresh == (number % lanes.chunks_per_epoch == 0)
+        assert is_first(chunk) == (number % lanes.chunks_per_epoch == 0)
         assert (chunk.targets == chunk.inputs + 1).all()
         assert (chunk.inputs[1:] == chunk.inputs[:-1] + 1).all()
-        if before is not None and not chunk.fresh:
+        if before is not None and not is_first(chunk):
             assert (chunk.inputs[0] == before.inputs[-1] + 1).all()
         before = chunk
 
@@ -58,7 +69,7 @@ def test_chunk_borders_and_lanes_move_between_epochs() -> None:
     lanes = lanes_over(10_001, 10, 100)  # 10,000 targets would be just 10 chunks
     offsets = set()
     for _ in range(20 * lanes.chunks_per_epoch):
-        if lanes.next().fresh:
+        if is_first(lanes.next()):
             offsets.add(lanes.offset)
     assert len(offsets) > 10
 
@@ -76,8 +87,44 @@ def test_a_saved_position_goes_on_the_same(
     for _ in range(30):
         a, b = lanes.next(), other.next()
         assert (a.inputs == b.inputs).all()
-        assert a.fresh == b.fresh
+        assert is_first(a) == is_first(b)
     assert lanes.epochs_done == other.epochs_done
+
+
+@given(
+    data=st.data(),
+    before=st.integers(0, 30),
+    behind=st.integers(0, 30),
+    seed=st.integers(0, 99),
+    **sizes,
+)
+def test_a_state_begins_anew_with_each_document_and_each_epoch_and_nowhere_else(
+    data: st.DataObject,
+    before: int,
+    behind: int,
+    seed: int,
+    length: int,
+    batch_size: int,
+    seq_length: int,
+) -> None:
+    """At the last symbol of a document, which the first of the next is predicted from.
+
+    The text is a part of a longer one, as the training part of a corpus is.
+    """
+    total = before + length + behind
+    ends = sorted(data.draw(st.sets(st.integers(1, total))))
+    whole = Symbols(np.arange(total, dtype=np.uint32), ends=np.array(ends, dtype=np.int64))
+    text = whole.cut(before, before + length)
+    lanes = Lanes(text, *fit(length, batch_size, seq_length), np.random.default_rng(seed))
+    for number in range(3 * lanes.chunks_per_epoch):
+        chunk = lanes.next()
+        expected = np.isin(chunk.inputs.numpy() + 1, ends)  # an id is its own position
+        if number % lanes.chunks_per_epoch == 0:
+            expected[0] = True
+        found = np.zeros_like(expected) if chunk.resets is None else chunk.resets.numpy()
+        assert found.dtype == bool
+        assert (found == expected).all()
+        assert (chunk.resets is None) == (not expected.any())
 
 
 @pytest.mark.parametrize(

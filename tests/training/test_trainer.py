@@ -1,5 +1,6 @@
 """Truncated BPTT, and the loop around it."""
 
+import itertools
 import json
 import math
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import charrnn
 from charrnn.errors import GenerationError, TrainingError
 from charrnn.model.config import ModelConfig
 from charrnn.model.language_model import LanguageModel
+from charrnn.text.store import Symbols
 from charrnn.training.config import TrainingConfig
 from charrnn.training.events import Event
 from charrnn.training.lanes import Lanes
@@ -29,13 +31,15 @@ def trainer_over(
     batch_size: int,
     seq_length: int,
     *,
+    ends: tuple[int, ...] = (),
     validate: Callable[[], float] | None = None,
     **settings: Any,
 ) -> Trainer:
-    """A trainer in float64 without files."""
+    """A trainer in float64 without files. ends: of the documents of the text."""
     config = ModelConfig(num_layers=2, hidden_size=6, embedding_size=5, dropout=0.0)
     model = LanguageModel(config, V, torch.Generator().manual_seed(2)).double()
-    lanes = Lanes(ids, batch_size, seq_length, np.random.default_rng(0))
+    text = Symbols(ids, ends=np.array(ends, dtype=np.int64))
+    lanes = Lanes(text, batch_size, seq_length, np.random.default_rng(0))
     saved: list[int] = []
 
     def save(trainer: Trainer) -> str:
@@ -80,6 +84,48 @@ def test_the_state_is_carried_from_chunk_to_chunk() -> None:
     assert losses[1] == pytest.approx(second.item(), rel=1e-12)
 
 
+def losses_of(ids: Any, ends: tuple[int, ...], steps: int) -> list[float]:
+    """The losses of a model that does not learn, on one lane in chunks of 10."""
+    losses: list[float] = []
+    trainer = trainer_over(
+        ids, 1, 10, ends=ends, steps=steps, optimizer="sgd", learning_rate=1e-300
+    )
+    trainer.lanes.chunks_per_epoch, trainer.lanes.offset = 2, 0
+    trainer.run([lambda e: losses.append(e.loss) if e.kind == "step" else None])
+    return losses
+
+
+def test_the_state_does_not_cross_the_border_of_a_document() -> None:
+    """What the first document says changes its own loss, and that of the second not at all."""
+    ids, other = ids_of(31), ids_of(31)
+    other[:9] = (other[:9] + 1) % V  # its last symbol, at 9, is what predicts the next one's first
+    for ends in ((10,), (10, 15, 31)):
+        first, second = losses_of(ids, ends, 2), losses_of(other, ends, 2)
+        assert first[0] != second[0]
+        assert first[1] == second[1]
+    assert losses_of(ids, (), 2)[1] != losses_of(other, (), 2)[1], "carried within a document"
+
+
+def test_a_border_within_a_chunk_is_two_passes() -> None:
+    """The loss is the mean over both documents, each from a fresh state."""
+    ids = ids_of(31)
+    trainer = trainer_over(ids, 1, 10, steps=1)
+    whole = torch.from_numpy(ids.astype(np.int64))[:, None]
+    logits = [trainer.model(part, trainer.model.start(1))[0] for part in (whole[:3], whole[3:10])]
+    expected = F.cross_entropy(torch.cat(logits).flatten(0, 1), whole[1:11].flatten())
+    assert losses_of(ids, (4,), 1) == [pytest.approx(expected.item(), rel=1e-12)]
+
+
+def test_an_epoch_begins_from_a_fresh_state() -> None:
+    """A text without room to move is the same chunks again, with the same losses."""
+    losses: list[float] = []
+    trainer = trainer_over(ids_of(21), 2, 10, steps=3, optimizer="sgd", learning_rate=1e-300)
+    assert trainer.lanes.chunks_per_epoch == 1
+    trainer.run([lambda e: losses.append(e.loss) if e.kind == "step" else None])
+    assert losses[0] == losses[1] == losses[2]
+    assert all(part.abs().max() > 0 for part in trainer.state), "there was something to carry"
+
+
 def test_the_carried_state_is_cut_from_its_history() -> None:
     trainer = trainer_over(ids_of(100), 2, 10, steps=3)
     trainer.run()
@@ -116,7 +162,12 @@ def run_kinds(corpus: Path, folder: Path, **settings: Any) -> list[Event]:
 
 
 def steps_of(events: list[Event], kind: str) -> list[int]:
-    return [e.step for e in events if e.kind == kind]
+    return [e.step for e in events if e.kind != "reading" and e.kind == kind]
+
+
+def of_the_run(events: list[Event]) -> list[Event]:
+    """All but what was told of reading the corpus."""
+    return [e for e in events if e.kind != "reading"]
 
 
 def test_evaluations_samples_and_checkpoints_come_when_they_are_due(
@@ -127,10 +178,21 @@ def test_evaluations_samples_and_checkpoints_come_when_they_are_due(
     assert steps_of(events, "evaluation") == [4, 8, 10]
     assert steps_of(events, "sample") == [3, 6, 9]
     assert set(steps_of(events, "checkpoint")) >= {5, 10}
-    assert events[0].kind == "start"
+    assert of_the_run(events)[0].kind == "start"
     assert events[-1].kind == "end"
     (run,) = charrnn.runs(tmp_path)
     assert [c.step for c in run.checkpoints][-1] == 10
+
+
+def test_the_corpus_is_told_of_before_the_run_begins(corpus: Path, tmp_path: Path) -> None:
+    """All of its bytes, as they are checked, and as they are encoded."""
+    events = run_kinds(corpus, tmp_path, steps=1)
+    told = list(itertools.takewhile(lambda e: e.kind == "reading", events))
+    assert [*told, *of_the_run(events)] == events
+    last = {e.what: (e.done, e.total) for e in told if e.kind == "reading"}
+    size = corpus.stat().st_size
+    assert last["checking"] == (size, size)
+    assert last.get("encoding", (size, size)) == (size, size)  # not if the cache has it
 
 
 def test_a_sample_comes_with_each_evaluation_unless_told_otherwise(
@@ -174,7 +236,7 @@ def test_a_model_whose_numbers_overflow_writes_no_sample_and_no_best() -> None:
 
 def test_the_first_limit_ends_the_run(corpus: Path, tmp_path: Path) -> None:
     events = run_kinds(corpus, tmp_path, steps=1000, epochs=1.5)
-    end, start = events[-1], events[0]
+    end, start = events[-1], of_the_run(events)[0]
     assert end.kind == "end"
     assert start.kind == "start"
     assert end.reason == "epochs"
@@ -255,7 +317,7 @@ def test_the_log_alone_redraws_the_curves(corpus: Path, tmp_path: Path) -> None:
     events = run_kinds(corpus, tmp_path, steps=12, eval_every=5)
     lines = (tmp_path / "river" / "log.jsonl").read_text().splitlines()
     logged = [json.loads(line) for line in lines]
-    assert [o["event"] for o in logged] == [e.kind for e in events]
+    assert [o["event"] for o in logged] == [e.kind for e in of_the_run(events)]
     curve = [
         (o["step"], o["loss"], o["grad_norm"], o["learning_rate"])
         for o in logged

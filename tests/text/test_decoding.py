@@ -1,0 +1,169 @@
+"""From bytes to text, block by block."""
+
+import codecs
+import io
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from charrnn.errors import CorpusError, SettingsError
+from charrnn.text import decoding
+from charrnn.text.config import CorpusConfig
+from charrnn.text.corpus import read_text
+from charrnn.text.decoding import decode, likely_encoding, transform, transformed
+
+# Text in which line ends of all kinds and characters of all widths meet.
+mixed = st.lists(st.sampled_from(["a", "é", "字", "😀", "\r", "\n", "\r\n", "\x00", "\u2028"])).map(
+    "".join
+)
+# Text in which normalization and lower case depend on what stands on the other side of a cut.
+delicate = st.lists(
+    st.sampled_from("aE .'\n\u0301\u0323\u1161\u1100\u11a8가ΣσΑﬁİ字ｶ\uff9e\u0345½\u00ad")
+).map("".join)
+
+
+def decoded(data: bytes, **settings: Any) -> str:
+    stream = io.BufferedReader(io.BytesIO(data))
+    return "".join(decode(stream, "t.txt", CorpusConfig(**settings), command="charrnn train t.txt"))
+
+
+@given(text=mixed, block=st.integers(1, 7), bom=st.booleans())
+def test_text_is_the_same_however_the_file_is_cut_into_blocks(
+    text: str, block: int, bom: bool
+) -> None:
+    """A character, a CRLF or a byte order mark across the border of two blocks is no different."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decoding, "BLOCK_BYTES", block)
+        assert decoded(text.encode("utf-8-sig" if bom else "utf-8")) == text
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "gb18030", "shift_jis", "utf-16-le", "utf-7"])
+@given(data=st.binary(max_size=40), block=st.integers(1, 7))
+@example(data=b"\xef\xbb\xbfabc\xff", block=100)
+@example(data=b"\xef\xbb\xbfabc\xff", block=2)
+def test_bytes_decode_or_the_error_names_the_byte(encoding: str, data: bytes, block: int) -> None:
+    """What Python's strict decoder says of the whole is what a streamed file says."""
+    if decoding.encoding_by_mark(data):
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decoding, "BLOCK_BYTES", block)
+        try:
+            expected = data.decode(encoding).removeprefix("\ufeff")
+        except UnicodeDecodeError as found:
+            shown = "UTF-8" if encoding == "utf-8" else encoding
+            # utf-7 does not say of what is left over at the end where it began
+            place = r"[\d,]+" if encoding == "utf-7" else f"{found.start:,}"
+            with pytest.raises(CorpusError, match=rf"not {shown} at byte {place} \("):
+                decoded(data, encoding=encoding)
+        else:
+            assert decoded(data, encoding=encoding) == expected
+
+
+@given(data=st.binary(max_size=60))
+def test_replace_and_ignore_take_any_bytes(data: bytes) -> None:
+    if decoding.encoding_by_mark(data):
+        return
+    for errors in ("replace", "ignore"):
+        expected = data.decode(errors=errors).removeprefix("\ufeff")
+        assert decoded(data, errors=errors) == expected
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-16-be", "utf-32-le"])
+def test_a_byte_order_mark_is_heeded_and_told(encoding: str) -> None:
+    mark = "" if encoding in ("utf-16", "utf-32") else "\ufeff"
+    data = (mark + "Grüße 字").encode(encoding)
+    told: list[str] = []
+    stream = io.BufferedReader(io.BytesIO(data))
+    text = "".join(decode(stream, "t.txt", CorpusConfig(), command="", notice=told.append))
+    assert text == "Grüße 字"
+    assert told == [f"t.txt: read as {encoding[:6].upper()}, which its byte order mark says"]
+    assert decoded(data, encoding=encoding) == "Grüße 字"
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("从前有一位年老的国王，他住在山上的一座城堡里。" * 3, "gb18030"),
+        ("從前有一位年老的國王，他住在山上的一座城堡裡。" * 3, "big5"),
+        ("むかしむかし、おじいさんとおばあさんが住んでいました。" * 3, "cp932"),
+        ("Жил-был старый король, и было у него три сына. " * 3, "cp1251"),
+        ("Il était une fois une reine très âgée, à l'étranger. " * 3, "cp1252"),
+        ("Es war einmal ein König, der hatte drei Söhne. " * 3, "cp1252"),
+    ],
+)
+def test_the_error_offers_the_likely_encoding_as_a_command(
+    tmp_path: Path, text: str, encoding: str
+) -> None:
+    path = tmp_path / "old text.txt"
+    path.write_bytes(b"Title\n" + text.encode(encoding))
+    with pytest.raises(CorpusError) as raised:
+        read_text(path, command=f"charrnn train '{path}'")
+    first, second = str(raised.value).split("\n")
+    at = 6 + next(i for i, byte in enumerate(text.encode(encoding)) if byte > 127)
+    assert f"not UTF-8 at byte {at:,} (" in first
+    assert f"it looks like {encoding}" in first
+    assert second == f"  charrnn train '{path}' --encoding {encoding}"
+    assert read_text(path, CorpusConfig(encoding=encoding)) == "Title\n" + text
+
+
+def test_no_encoding_is_offered_for_what_is_no_text() -> None:
+    assert likely_encoding(bytes(range(256)) * 8) is None
+    with pytest.raises(CorpusError, match="it may not be text"):
+        decoded(bytes(range(256)) * 8)
+
+
+def test_utf16_without_a_mark_is_offered() -> None:
+    assert likely_encoding("the old bridge\n".encode("utf-16-le") * 9) == "utf-16-le"
+
+
+@pytest.mark.parametrize("name", ["no-such", "base64", "rot13", "utf\0-8", "undefined", "hex"])
+def test_what_is_no_text_encoding_is_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match="not a text encoding of Python's"):
+        CorpusConfig(encoding=name)
+
+
+@given(text=mixed, cuts=st.lists(st.integers(1, 5)))
+def test_line_ends_become_line_feeds_however_the_text_is_cut(text: str, cuts: list[int]) -> None:
+    expected = text.replace("\r\n", "\n").replace("\r", "\n")
+    assert "".join(transform(pieces(text, cuts), CorpusConfig())) == expected
+    assert "".join(transform(pieces(text, cuts), CorpusConfig(keep_newlines=True))) == text
+
+
+@pytest.mark.parametrize("form", ["none", "nfc", "nfkc"])
+@pytest.mark.parametrize("lowercase", [False, True])
+@given(text=delicate, cuts=st.lists(st.integers(1, 5)))
+@example(text="α'Σ", cuts=[1])
+@example(text="ΑΣ.Α", cuts=[2])
+@example(text="a\u0301\u0323b", cuts=[1, 1])
+def test_form_and_case_are_those_of_the_whole_text(
+    form: Any, lowercase: bool, text: str, cuts: list[int]
+) -> None:
+    expected = text if form == "none" else unicodedata.normalize(form.upper(), text)
+    expected = expected.lower() if lowercase else expected
+    config = CorpusConfig(normalize=form, lowercase=lowercase)
+    assert "".join(transform(pieces(text, cuts), config)) == expected
+    assert transformed(text, config) == expected
+
+
+def test_a_long_text_is_not_held_back() -> None:
+    """Memory stays bounded: blocks come out as they go in."""
+    config = CorpusConfig(normalize="nfc", lowercase=True)
+    blocks = transform(("字" * 100 for _ in range(5)), config)
+    assert len(next(blocks)) == 99
+
+
+def pieces(text: str, cuts: list[int]) -> list[str]:
+    found, at = [], 0
+    for cut in cuts:
+        found.append(text[at : at + cut])
+        at += cut
+    return [*found, text[at:]]
+
+
+def test_marks_of_all_wide_encodings_are_known() -> None:
+    assert decoding.encoding_by_mark(codecs.BOM_UTF8) is None
+    assert decoding.encoding_by_mark(b"ab") is None
