@@ -1,7 +1,7 @@
 """How fast a corpus is encoded, end to end, in megabytes of UTF-8 a second and against numpy alone.
 
 The plain pass has the whole text in memory: UTF-32 by str.encode, one look-up in a table of ids,
-one conversion to the smallest type. It reads no file, counts nothing, hashes nothing, keeps nothing.
+one conversion to the smallest type. It reads no file, counts, hashes and keeps nothing.
 Both run in turn in one thread.
 
     python benchmarks/encoding.py

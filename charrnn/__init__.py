@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from charrnn.text.catalog import BUILT_IN as CORPORA
     from charrnn.text.catalog import PUBLIC as PUBLIC_CORPORA
     from charrnn.text.catalog import NamedCorpus, PublicCorpus
-    from charrnn.text.config import CorpusConfig
+    from charrnn.text.config import CORPORA_DIR, CorpusConfig
     from charrnn.text.corpus import read_text
     from charrnn.text.download import fetch
     from charrnn.text.statistics import CorpusStatistics
@@ -62,6 +62,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CHECKPOINT_DIR",
     "CORPORA",
+    "CORPORA_DIR",
     "PUBLIC_CORPORA",
     "CharrnnError",
     "Checkpoint",
@@ -123,6 +124,7 @@ _HOMES = {
     "ModelConfig": ("charrnn.model.config", "ModelConfig"),
     **{name: ("charrnn.corpora", name) for name in ("cached_corpora", "clear_cache", "survey")},
     "CORPORA": ("charrnn.text.catalog", "BUILT_IN"),
+    "CORPORA_DIR": ("charrnn.text.config", "CORPORA_DIR"),
     "PUBLIC_CORPORA": ("charrnn.text.catalog", "PUBLIC"),
     "PublicCorpus": ("charrnn.text.catalog", "PublicCorpus"),
     "fetch": ("charrnn.text.download", "fetch"),

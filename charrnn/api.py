@@ -14,8 +14,8 @@ from charrnn.corpora import path_or_none, sources
 from charrnn.errors import RunError, SettingsError
 from charrnn.model.config import ModelConfig
 from charrnn.settings import make
-from charrnn.text.config import CorpusConfig
-from charrnn.text.encoded import CORPORA_DIR, Progress, check_length, encode_corpus
+from charrnn.text.config import CORPORA_DIR, CorpusConfig
+from charrnn.text.encoded import Progress, check_length, encode_corpus
 from charrnn.text.vocabulary import Vocabulary
 from charrnn.trained import same_corpus
 from charrnn.training.config import TrainingConfig

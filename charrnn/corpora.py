@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from charrnn.text.cache import Cache
-from charrnn.text.config import CorpusConfig
-from charrnn.text.encoded import CORPORA_DIR, Progress, encode_corpus
+from charrnn.text.config import CORPORA_DIR, CorpusConfig
+from charrnn.text.encoded import Progress, encode_corpus
 from charrnn.text.statistics import CorpusStatistics, statistics
 from charrnn.text.store import Stored
 

@@ -19,19 +19,14 @@ from charrnn.errors import CharrnnError, CheckpointError, CorpusError, RunError
 from charrnn.generation.config import SamplingConfig
 from charrnn.generation.stepper import Stepper
 from charrnn.generation.text import Generation
+from charrnn.text.config import CORPORA_DIR
 from charrnn.text.decoding import transformed
-from charrnn.text.encoded import (
-    CORPORA_DIR,
-    EncodedCorpus,
-    Progress,
-    encode_corpus,
-    find_encoded,
-)
-from charrnn.text.store import Symbols
 from charrnn.text.vocabulary import Unknown, Vocabulary
 
 if TYPE_CHECKING:
     from charrnn.evaluation import Evaluation
+    from charrnn.text.encoded import EncodedCorpus, Progress
+    from charrnn.text.store import Symbols
 
 
 class Model:
@@ -124,14 +119,16 @@ class Model:
         except CheckpointError:
             return None
 
-    def _symbols(self, text: str, unknown: Unknown) -> Symbols:
+    def _symbols(self, text: str, unknown: Unknown) -> "Symbols":
+        from charrnn.text.store import Symbols
+
         text, end = transformed(text, self.text), self.text.document_end
         ids = self.vocabulary.encode(text, unknown)
         documents = text.split(end)[:-1] if end else []
         lengths = [len(self.vocabulary.encode(document + end, unknown)) for document in documents]
         return Symbols(ids, ends=np.cumsum(lengths, dtype=np.int64))
 
-    def _validation_part(self, cache_dir: str | Path | None) -> Symbols:
+    def _validation_part(self, cache_dir: str | Path | None) -> "Symbols":
         manifest = self.manifest
         if manifest is None:
             raise RunError(
@@ -224,13 +221,15 @@ def same_corpus(
     *,
     cache_dir: Path | None = None,
     corpora_dir: Path = Path(CORPORA_DIR),
-    on_progress: Progress = lambda _what, _done, _total: None,
-) -> EncodedCorpus:
+    on_progress: "Progress" = lambda _what, _done, _total: None,
+) -> "EncodedCorpus":
     """Read a run's corpus again, and make sure that it is the same.
 
     sources: where it is now; none for where it was. What came by a pipe, and what is no longer
     there, is taken from the cache where that has it.
     """
+    from charrnn.text.encoded import encode_corpus, find_encoded
+
     record = manifest.corpus
     try:
         corpus = encode_corpus(

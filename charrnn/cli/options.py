@@ -126,7 +126,7 @@ UnknownOption = Annotated[
 ]
 
 CHECKPOINT_DIR = Path(charrnn.CHECKPOINT_DIR)
-CORPORA_DIR = Path("corpora")
+CORPORA_DIR = Path(charrnn.CORPORA_DIR)
 
 _ESCAPES = {"\\n": "\n", "\\t": "\t", "\\\\": "\\"}
 

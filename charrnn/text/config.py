@@ -6,6 +6,8 @@ from typing import Literal
 from charrnn.errors import SettingsError
 from charrnn.settings import check, setting
 
+CORPORA_DIR = "corpora"  # where fetched corpora are
+
 
 @dataclass(frozen=True)
 class CorpusConfig:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from charrnn.errors import CorpusError, shown_character
 from charrnn.text.cache import Cache
-from charrnn.text.config import CorpusConfig
+from charrnn.text.config import CORPORA_DIR, CorpusConfig
 from charrnn.text.corpus import read_documents
 from charrnn.text.files import Found, SourceFile, find_files
 from charrnn.text.store import CODE_POINTS, Stored, Symbols, Writer, hold_out_documents
@@ -27,7 +27,6 @@ ENCODING_VERSION = 1  # raised when the same text and settings would be encoded 
 MIN_TRAIN = 10  # characters below which there is nothing to learn
 MIN_VAL = 2  # one character to read and one to predict
 SHOWN_RAREST = 20
-CORPORA_DIR = "corpora"
 _READ = 1 << 20  # bytes that are hashed at a time
 # What has no part in what is stored: it is applied when the stored ids are used.
 _APPLIED_LATER = ("min_count", "max_vocab", "max_corpus_bytes", "val_text")

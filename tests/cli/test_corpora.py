@@ -1,0 +1,161 @@
+"""Corpora on the command line: looked at, trained on, taken from the cache."""
+
+import json
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, TEXT, Command
+
+TINY = ["--hidden-size", "8", "--embedding-size", "4", "--steps", "3", "--eval-every", "0"]
+TINY += ["--batch-size", "4", "--seq-length", "16", "--threads", "1"]
+
+
+def test_show_says_what_a_corpus_is_like(command: Command, corpus: Path) -> None:
+    done = command("corpora", "show", corpus)
+    assert done.returncode == 0, done.stderr
+    assert "1,704 bytes of UTF-8" in done.stdout
+    assert "1,533 characters to train on, 171" in done.stdout
+    found = json.loads(command("corpora", "show", corpus, "--json").stdout)
+    assert (found["name"], found["characters"], found["vocabulary"]) == ("river", len(TEXT), len(set(TEXT)))
+    assert found["most_frequent"][0] == [" ", TEXT.count(" ")]
+    assert found["duplicate_lines"] == pytest.approx(11 / 12)
+    assert [round(h, 3) for h in found["entropy"]] == sorted(
+        [round(h, 3) for h in found["entropy"]], reverse=True
+    )
+
+
+def test_show_takes_the_settings_of_train(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("Anna\nBert\n\nCarla\nAnna\n")
+    text = command("corpora", "show", "names.txt", "--lines", "--lowercase", "--json")
+    found = json.loads(text.stdout)
+    assert (found["documents"], found["lines"], found["duplicate_lines"]) == (4, 4, 0.25)
+    assert found["most_frequent"][0] == ["a", 6]
+
+
+def test_notices_go_to_stderr_and_can_be_silenced(command: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "poems"
+    folder.mkdir()
+    (folder / "river.txt").write_text(TEXT)
+    (folder / ".hidden").write_text(TEXT)
+    (folder / "photo.png").write_bytes(b"\x89PNG\0")
+    done = command("corpora", "show", "poems", "--json")
+    assert json.loads(done.stdout)["documents"] == 1
+    assert "left out 1 hidden files and folders" in done.stderr
+    assert "left out 1 files that are not text" in done.stderr
+    assert command("corpora", "show", "poems", "--json", "--quiet").stderr == ""
+    trained = command("train", "poems", *TINY)
+    assert "notice: left out 1 hidden" in trained.stderr
+
+
+def test_the_command_of_an_encoding_error_can_be_run(command: Command, tmp_path: Path) -> None:
+    text = "Il était une fois une reine très âgée, à l'étranger.\n" * 20
+    (tmp_path / "old text.txt").write_bytes(text.encode("cp1252"))
+    done = command("train", "old text.txt", *TINY)
+    assert (done.returncode, done.stdout) == (1, "")
+    first, second = done.stderr.splitlines()
+    assert first.startswith("error: old text.txt: not UTF-8 at byte 3 (E9 74 61 69); it looks like")
+    offered = shlex.split(second)
+    assert offered[:2] == ["charrnn", "train"]
+    again = command(*offered[1:], *TINY)
+    assert again.returncode == 0, again.stderr
+    scored = command("eval", "old-text", "old text.txt")  # the run's encoding is its texts'
+    assert scored.returncode == 0, scored.stderr
+    other = command("eval", "old-text", "old text.txt", "--encoding", "utf-8")
+    assert other.returncode == 1
+    assert "charrnn eval old-text 'old text.txt' --encoding" in other.stderr
+
+
+def test_a_run_whose_text_came_by_a_pipe_goes_on(command: Command, tmp_path: Path) -> None:
+    cache = ("--cache-dir", "cache")
+    done = command("train", "-", *TINY, *cache, stdin=TEXT)
+    assert done.returncode == 0, done.stderr
+    more = command("resume", "--steps", "5", *cache)
+    assert more.returncode == 0, more.stderr
+    assert "step 5" in more.stderr
+    assert "its encoded copy in the cache is used" in more.stderr
+    assert command("corpora", "cache", "--clear", *cache).returncode == 0
+    gone = command("resume", "--steps", "7", *cache)
+    assert gone.returncode == 1
+    assert "what came by a pipe cannot be read again" in gone.stderr
+    assert "charrnn resume --corpus" in gone.stderr
+    again = command("resume", "--steps", "7", "--corpus", "-", *cache, stdin=TEXT)
+    assert again.returncode == 0, again.stderr
+
+
+def test_lines_are_sampled_one_at_a_time(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("Anna\nBert\nCarla\n" * 20)
+    done = command("train", "names.txt", "--lines", *TINY)
+    assert done.returncode == 0, done.stderr
+    assert "in 60 documents" in done.stderr
+    for seed in range(3):
+        result = json.loads(command("sample", "--json", "--seed", seed, "-n", "200").stdout)
+        assert "\n" not in result["text"]
+        assert result["stop_reason"] == ("end" if len(result["text"]) < 200 else "length")
+
+
+def test_prompts_are_read_as_the_corpus_was(command: Command, corpus: Path) -> None:
+    assert command("train", corpus, "--lowercase", "--normalize", "nfkc", *TINY).returncode == 0
+    done = command("sample", "-p", "ＴＨＥ RIVER", "-n", "0")
+    assert (done.returncode, done.stdout) == (0, "the river"), done.stderr
+
+
+def test_a_separator_may_be_written_with_escapes(command: Command, tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / f"{name}.txt").write_text(TEXT)
+    done = command("train", "a.txt", "b.txt", "--separator", r"\n\\\t", *TINY)
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(command("info", "--json").stdout)
+    assert facts["text"]["separator"] == "\n\\\t"
+
+
+def test_the_cache_is_listed(command: Command, corpus: Path) -> None:
+    cache = ("--cache-dir", "cache")
+    assert command("corpora", "show", corpus, *cache).returncode == 0
+    listed = json.loads(command("corpora", "cache", "--json", *cache).stdout)
+    assert [entry["name"] for entry in listed["corpora"]] == ["river"]
+    assert "river" in command("corpora", "cache", *cache).stdout
+    cleared = command("corpora", "cache", "--clear", *cache)
+    assert "free again" in cleared.stderr
+    assert json.loads(command("corpora", "cache", "--json", *cache).stdout)["corpora"] == []
+
+
+def test_the_books_of_the_repository_are_text_worth_training_on(command: Command) -> None:
+    done = command("corpora", "show", ROOT / "corpora", "--glob", "*.txt", "--json")
+    found = json.loads(done.stdout)
+    assert found["documents"] == 3
+    assert found["bytes"] > 100_000
+    assert found["duplicate_lines"] < 0.02
+    assert found["entropy"][0] > 5
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
+)
+def test_an_encoding_that_is_killed_leaves_nothing_that_harms(
+    command: Command, tmp_path: Path, number: int, code: int
+) -> None:
+    corpus = tmp_path / "long.txt"
+    corpus.write_text(TEXT * 30_000)  # about 50 MB: some seconds to pack and read
+    process = subprocess.Popen(
+        [sys.executable, "-m", "charrnn", "train", corpus, *TINY, "--cache-dir", "cache"],
+        cwd=tmp_path, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    store = tmp_path / "cache" / "corpora"
+    while process.poll() is None and not any(store.glob("tmp-*/entry/ids.bin")):
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, stderr = process.communicate()
+    assert process.returncode == code, stderr
+    assert b"Traceback" not in stderr
+    left = [path.name for path in store.iterdir()]
+    assert left == [] or number == signal.SIGKILL
+    done = command("corpora", "show", corpus, "--cache-dir", "cache", "--json")
+    assert json.loads(done.stdout)["characters"] == len(TEXT) * 30_000
+    assert len(list(store.iterdir())) == 1, "what was left is gone"
