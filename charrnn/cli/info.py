@@ -51,6 +51,8 @@ def info(
         console.print_json(facts)
     elif not quiet:
         hidden = () if verbose else ("training", "environment")
+        facts["text"] = _unusual(facts["text"]) or "read by default"
+        facts["vocabulary"] = facts["vocabulary"].replace("\n", "\N{SYMBOL FOR LINE FEED}")
         console.print_facts({k: _shown(v) for k, v in facts.items() if k not in hidden})
 
 
@@ -77,6 +79,12 @@ def _facts(model: "charrnn.Model") -> dict[str, Any]:
             "environment": manifest.environment,
         }
     return facts
+
+
+def _unusual(text: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that are not the default."""
+    usual = asdict(charrnn.CorpusConfig())
+    return {name: value for name, value in text.items() if value != usual[name]}
 
 
 def _shown(value: Any) -> str:

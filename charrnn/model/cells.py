@@ -13,12 +13,12 @@ To add a cell: a class here with `initialise` and `forward`, and its row in CELL
 shapes in model/config.py and its numpy step in generation/stepper.py, see CONTRIBUTING.md.
 """
 
+import itertools
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.rnn import PackedSequence
 
 from charrnn.model.config import LEAKY_SLOPE, NORM_EPS, ModelConfig
 
@@ -225,51 +225,23 @@ CELLS: dict[str, type[nn.Module]] = {
 def _fused(
     rnn: nn.LSTM | nn.GRU | nn.RNN, x: Tensor, state: State, resets: Tensor | None
 ) -> tuple[Tensor, State]:
-    """Run one of torch's own layers."""
-    if resets is not None:
-        (first,) = _fresh(x[:1], resets[:1])
-        state = _after_reset(state, first)
-        if resets[1:].any():
-            return _fused_in_parts(rnn, x, state, resets)
-    y, after = rnn(x, _for_torch(state))
-    return y, _from_torch(after)
+    """Run one of torch's own layers; its kernels cannot reset, so they are called anew there.
 
-
-def _fused_in_parts(
-    rnn: nn.LSTM | nn.GRU | nn.RNN, x: Tensor, state: State, resets: Tensor
-) -> tuple[Tensor, State]:
-    """Run one of torch's own layers where states begin anew between the first step and the last.
-
-    The kernels cannot do that, but they take sequences of different lengths, packed: so a lane is
-    cut at its resets, and its parts run side by side. The first part of a lane starts with the
-    lane's state, the last one ends with it.
+    Where documents are longer than a chunk that costs nothing, with one of ten symbols up to three
+    times the step; to cut the lanes into sequences and pack these costs three times in both cases.
     """
-    steps, lanes = resets.shape
-    begins = resets.clone()
-    begins[0] = True
-    lane, start = begins.T.nonzero(as_tuple=True)  # of each part, lane after lane
-    at = lane * steps + start
-    length = torch.diff(at, append=torch.tensor([steps * lanes]))
-    length, order = length.sort(descending=True, stable=True)
-    lane, start = lane[order], start[order]
-    # Step k of the parts that are long enough, for each k: where it is in x.
-    k = torch.arange(int(length[0])).unsqueeze(1)
-    running = k < length
-    source = ((start + k) * lanes + lane)[running].to(x.device)
-    packed = PackedSequence(x.flatten(0, 1)[source], running.sum(1))
-    is_first, is_last = (start == 0), (start + length == steps)
-    fresh = tuple(part.new_zeros(len(length), part.shape[1]) for part in state)
-    lane = lane.to(x.device)
-    opening = is_first.nonzero().squeeze(1).to(x.device)
-    initial = tuple(
-        zeros.index_copy(0, opening, part[lane[opening]])
-        for zeros, part in zip(fresh, state, strict=True)
-    )
-    outputs, after = rnn(packed, _for_torch(initial))
-    y = torch.empty_like(outputs.data).index_copy(0, source, outputs.data)
-    closing = is_last.nonzero().squeeze(1).to(x.device)
-    closing = closing[lane[closing].argsort()]  # in the order of the lanes
-    return y.unflatten(0, (steps, lanes)), tuple(part[closing] for part in _from_torch(after))
+    if resets is None:
+        y, after = rnn(x, _for_torch(state))
+        return y, _from_torch(after)
+    starts = resets.any(dim=1).nonzero().squeeze(1).tolist()
+    borders = sorted({0, len(x), *starts})
+    fresh = list(_fresh(x, resets))
+    outputs = []
+    for start, stop in itertools.pairwise(borders):
+        y, after = rnn(x[start:stop], _for_torch(_after_reset(state, fresh[start])))
+        state = _from_torch(after)
+        outputs.append(y)
+    return torch.cat(outputs), state
 
 
 def _for_torch(state: State) -> Tensor | tuple[Tensor, ...]:
