@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         CharrnnError,
         CorpusError,
         SettingsError,
+        UndecodableError,
         UnknownCharacterError,
         shown_character,
     )
@@ -81,6 +82,7 @@ __all__ = [
     "SettingsError",
     "TrainingConfig",
     "TrainingResult",
+    "UndecodableError",
     "UnknownCharacterError",
     "__version__",
     "blas_threads",
@@ -116,6 +118,7 @@ _HOMES = {
     "CorpusError": ("charrnn.errors", "CorpusError"),
     "CharrnnError": ("charrnn.errors", "CharrnnError"),
     "SettingsError": ("charrnn.errors", "SettingsError"),
+    "UndecodableError": ("charrnn.errors", "UndecodableError"),
     "UnknownCharacterError": ("charrnn.errors", "UnknownCharacterError"),
     "shown_character": ("charrnn.errors", "shown_character"),
     "Evaluation": ("charrnn.evaluation", "Evaluation"),

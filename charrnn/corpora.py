@@ -27,7 +27,6 @@ def survey(
         text or CorpusConfig(),
         cache_dir=path_or_none(cache_dir),
         corpora_dir=Path(corpora_dir),
-        command="charrnn corpora show",
         on_progress=on_progress,
     )
     return statistics(encoded), encoded.notices

@@ -20,6 +20,17 @@ class CorpusError(CharrnnError):
     """A text that cannot be found, read, decoded or learned from."""
 
 
+class UndecodableError(CorpusError):
+    """A text that is not in the encoding it should be in.
+
+    guess: the encoding that it looks like, None where it looks like none.
+    """
+
+    def __init__(self, message: str, guess: str | None) -> None:
+        self.guess = guess
+        super().__init__(message)
+
+
 class UnknownCharacterError(CharrnnError):
     """A text holds a character outside the vocabulary of the model."""
 

@@ -72,6 +72,7 @@ class Model:
         device: str = "auto",
         threads: int | None = None,
         cache_dir: str | Path | None = None,
+        corpora_dir: str | Path = CORPORA_DIR,
         on_progress: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> "Evaluation":
         """Return the nats, bits and perplexity per character of a text.
@@ -81,11 +82,16 @@ class Model:
         so many characters (bytes, for a model of bytes).
         unknown: what becomes of characters that the model does not know; see `sample`.
         cache_dir: where encoded corpora are kept; the user's cache folder where left out.
+        corpora_dir: where fetched corpora are.
         on_progress: called with the symbols predicted so far and in all.
         Raises UnknownCharacterError, CorpusError for a text of fewer than two characters, and
         RunError where the run's corpus is no longer there or no longer the same.
         """
-        symbols = self._validation_part(cache_dir) if text is None else self._symbols(text, unknown)
+        symbols = (
+            self._validation_part(cache_dir, corpora_dir)
+            if text is None
+            else self._symbols(text, unknown)
+        )
         if len(symbols) < 2:
             raise CorpusError("a text of at least 2 characters that the model knows is needed")
         from charrnn.evaluation import evaluation, total_nats
@@ -128,14 +134,17 @@ class Model:
         lengths = [len(self.vocabulary.encode(document + end, unknown)) for document in documents]
         return Symbols(ids, ends=np.cumsum(lengths, dtype=np.int64))
 
-    def _validation_part(self, cache_dir: str | Path | None) -> "Symbols":
+    def _validation_part(self, cache_dir: str | Path | None, corpora_dir: str | Path) -> "Symbols":
         manifest = self.manifest
         if manifest is None:
             raise RunError(
                 f"{self.path} is a model without its run, so there is no validation text; name one"
             )
         corpus = same_corpus(
-            manifest, self.vocabulary, cache_dir=None if cache_dir is None else Path(cache_dir)
+            manifest,
+            self.vocabulary,
+            cache_dir=None if cache_dir is None else Path(cache_dir),
+            corpora_dir=Path(corpora_dir),
         )
         if len(corpus.val) == 0:
             raise RunError("the run has no validation part (--val-fraction 0); name a text")
@@ -238,7 +247,7 @@ def same_corpus(
             vocabulary,
             cache_dir=cache_dir,
             corpora_dir=corpora_dir,
-            pipes=bool(sources),
+            again=not sources,
             on_progress=on_progress,
         )
     except CorpusError as error:

@@ -3,8 +3,11 @@
 import functools
 import io
 import os
+import shlex
+import signal
 import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -57,6 +60,9 @@ def with_exit_codes(command: Callable[..., None]) -> Callable[..., None]:
             sys.stdout.flush()
         except charrnn.CharrnnError as error:
             typer.echo(f"error: {harmless(str(error))}", err=True)
+            if isinstance(error, charrnn.UndecodableError) and error.guess:
+                again = shlex.join(["charrnn", *sys.argv[1:], "--encoding", error.guess])
+                typer.echo(f"  {harmless(again)}", err=True)
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
             raise typer.Exit(INTERRUPTED) from error
@@ -97,4 +103,11 @@ def main() -> None:
     encoding = None if sys.stdout.isatty() else "utf-8"
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace", newline="\n")
+    if hasattr(signal, "SIGTERM") and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _terminate)
     app(prog_name="charrnn")
+
+
+def _terminate(number: int, _frame: FrameType | None) -> None:
+    """Leave as after Ctrl-C, so that what is half made is cleaned up."""
+    raise SystemExit(128 + number)

@@ -1,7 +1,6 @@
 """`charrnn eval`."""
 
 import dataclasses
-import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,6 +36,7 @@ def evaluate(
     checkpoint: options.CheckpointOption = None,
     checkpoint_dir: options.CheckpointDirOption = options.CHECKPOINT_DIR,
     cache_dir: options.CacheDirOption = None,
+    corpora_dir: options.CorporaDirOption = options.CORPORA_DIR,
     device: options.DeviceOption = "auto",
     threads: options.ThreadsOption = None,
     quiet: options.QuietOption = False,
@@ -58,18 +58,18 @@ def evaluate(
     if verbose and not quiet:
         console.say(f"{loaded.path}, context {context}")
     encoded = dataclasses.replace(loaded.text, **given)
-    command = f"charrnn eval {model or loaded.path}"
     results: list[tuple[str, charrnn.Evaluation]] = []
     for path in texts or (None,):
         name = "validation" if path is None else str(path)
         try:
             score = loaded.evaluate(
-                None if path is None else _read(path, encoded, command),
+                None if path is None else charrnn.read_text(path, encoded),
                 context=block,
                 unknown=unknown,  # type: ignore[arg-type]
                 device=device,
                 threads=threads,
                 cache_dir=cache_dir,
+                corpora_dir=corpora_dir,
                 on_progress=console.Progress(name, quiet),
             )
             results.append((name, score))
@@ -80,10 +80,6 @@ def evaluate(
         console.print_json(objects[0] if len(objects) == 1 else objects)
     else:
         _print(results)
-
-
-def _read(path: Path, text: charrnn.CorpusConfig, command: str) -> str:
-    return charrnn.read_text(path, text, command=f"{command} {shlex.quote(str(path))}")
 
 
 def _context(context: str) -> int | None:

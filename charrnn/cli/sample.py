@@ -26,6 +26,9 @@ def sample(
             show_default=False,
         ),
     ] = None,
+    encoding: Annotated[
+        str, typer.Option(metavar="NAME", help="How the prompt file is encoded.")
+    ] = "utf-8",
     unknown: options.UnknownOption = "error",
     echo: Annotated[bool, typer.Option("--echo/--no-echo", help="Print the prompt first.")] = True,
     output: Annotated[
@@ -52,7 +55,7 @@ def sample(
     options.check_choice("--device", device, ("auto", "cpu"))
     options.check_choice("--unknown", unknown, options.UNKNOWN)
     config = options.resolve(charrnn.SamplingConfig, given, {})
-    text = _read_prompt(prompt, prompt_file)
+    text = _read_prompt(prompt, prompt_file, encoding)
     loaded = charrnn.load(model, checkpoint=checkpoint, checkpoint_dir=checkpoint_dir)
     with charrnn.blas_threads(threads):
         generation = loaded.sample(text, config, unknown=unknown)  # type: ignore[arg-type]
@@ -64,11 +67,12 @@ def sample(
             _stream(generation, generation.prompt if echo else "")
 
 
-def _read_prompt(prompt: str, file: Path | None) -> str:
+def _read_prompt(prompt: str, file: Path | None, encoding: str) -> str:
+    text = charrnn.CorpusConfig(encoding=encoding, keep_newlines=True)
     if file is not None and prompt:
         raise charrnn.SettingsError("give --prompt or --prompt-file, not both")
     if file is not None:
-        return charrnn.read_text(file, command="charrnn sample --prompt-file")
+        return charrnn.read_text(file, text)
     if prompt != "-":
         return prompt
     try:

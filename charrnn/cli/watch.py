@@ -40,7 +40,7 @@ class Interrupt:
         """Take a signal."""
         code = 128 + (signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
         if not self._training or self.exit_code is not None:
-            raise typer.Exit(code)
+            raise SystemExit(code)  # passes through whatever is going on
         self.exit_code = code
 
 

@@ -87,7 +87,7 @@ class Generation(Iterator[str]):
 
     def _remember(self, text: str) -> None:
         """Keep of what was read and written what may be the beginning of an end."""
-        self._before = text[len(text) - max(len(self._end) - 1, 0) :]
+        self._before = text[max(len(text) - max(len(self._end) - 1, 0), 0) :]
 
     def _may_be_end(self, text: str) -> int:
         """Return how many of the last characters may be the beginning of the end."""

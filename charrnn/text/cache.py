@@ -1,12 +1,13 @@
 """The cache folder: corpora that were encoded once, so that the next run starts at once.
 
-<folder>/corpora/<key>/    an encoded corpus, whole or absent; see encoded.py
-<folder>/corpora/tmp-*/    work in progress, locked by its process; left-overs go at the next start
+<folder>/encoded/<key>/    an encoded corpus, whole or absent; see encoded.py
+<folder>/encoded/tmp-*/    work in progress, locked by its process; left-overs go at the next start
 <folder>/lock              held for a moment while such a folder is made or removed
 """
 
 import errno
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -20,7 +21,9 @@ from filelock import FileLock, Timeout
 from charrnn.errors import CorpusError
 
 META_FILE = "meta.json"
-_WORKSPACE = "tmp-"
+_KEY = re.compile("[0-9a-f]{40}")
+_PREFIX = "tmp-"
+_WORKSPACE = re.compile(_PREFIX + ".*")
 _LOCK = "lock"
 
 
@@ -39,7 +42,7 @@ class Cache:
     def __init__(self, folder: Path | None = None) -> None:
         """Take the folder; the user's cache folder where left out."""
         self.folder = folder or Path(platformdirs.user_cache_dir("charrnn", appauthor=False))
-        self.corpora = self.folder / "corpora"
+        self.encoded = self.folder / "encoded"
 
     @contextmanager
     def workspace(self) -> Iterator[Path]:
@@ -47,11 +50,11 @@ class Cache:
 
         Raises OSError where the cache cannot be written.
         """
-        self.corpora.mkdir(parents=True, exist_ok=True)
+        self.encoded.mkdir(parents=True, exist_ok=True)
         # So that no one takes for a left-over what is just being made.
         with FileLock(self.folder / _LOCK):
             self._remove_left_overs()
-            path = Path(tempfile.mkdtemp(prefix=_WORKSPACE, dir=self.corpora))
+            path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self.encoded))
             own = FileLock(path / _LOCK)
             own.acquire()
         try:
@@ -62,7 +65,7 @@ class Cache:
 
     def find(self, key: str) -> Path | None:
         """Return the entry of a key, and note that it was used."""
-        path = self.corpora / key
+        path = self.encoded / key
         if not (path / META_FILE).is_file():
             return None
         with suppress(OSError):  # a cache that can be read alone
@@ -71,7 +74,9 @@ class Cache:
 
     def commit(self, built: Path, key: str) -> Path:
         """Make a folder the entry of a key, in one step; one that is there already stays."""
-        path = self.corpora / key
+        path = self.encoded / key
+        if path.is_dir() and not (path / META_FILE).is_file():
+            shutil.rmtree(path)  # was being removed
         try:
             built.rename(path)
         except OSError as error:
@@ -81,34 +86,41 @@ class Cache:
 
     def entries(self) -> list[Entry]:
         """Return the entries, the one used last first."""
-        found = [
-            Entry(path.parent, _size(path.parent), path.parent.stat().st_mtime)
-            for path in self.corpora.glob(f"*/{META_FILE}")
-        ]
+        found = []
+        for path in self._folders(_KEY):
+            with suppress(OSError):  # one that is being removed
+                found.append(Entry(path, _size(path), path.stat().st_mtime))
         return sorted(found, key=lambda entry: -entry.used)
 
     def clear(self) -> int:
         """Remove all entries and left-overs; returns the bytes that are free again."""
         freed = 0
-        for path in [p for p in self.corpora.glob("*/") if not p.name.startswith(_WORKSPACE)]:
+        for path in self._folders(_KEY):
             freed += _size(path)
             try:
+                (path / META_FILE).unlink(missing_ok=True)  # from now on no entry
                 shutil.rmtree(path)
             except OSError as error:
                 raise CorpusError(f"{path}: cannot be removed ({error.strerror})") from error
-        if not self.corpora.is_dir():
+        if not self.encoded.is_dir():
             return 0
         with FileLock(self.folder / _LOCK):
             return freed + self._remove_left_overs()
 
     def _remove_left_overs(self) -> int:
         freed = 0
-        for path in self.corpora.glob(f"{_WORKSPACE}*/"):
+        for path in self._folders(_WORKSPACE):
             # Its process holds the lock as long as it lives.
             with suppress(Timeout, OSError), FileLock(path / _LOCK, blocking=False):
                 freed += _size(path)
                 shutil.rmtree(path)
         return freed
+
+    def _folders(self, pattern: re.Pattern[str]) -> list[Path]:
+        """Return the folders of a kind; what else may be there is not charrnn's."""
+        if not self.encoded.is_dir():
+            return []
+        return [path for path in self.encoded.iterdir() if pattern.fullmatch(path.name)]
 
 
 def _size(folder: Path) -> int:

@@ -1,6 +1,7 @@
 """Settings of the text a model learns. Holds no numpy, so that help pages answer at once."""
 
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Literal
 
 from charrnn.errors import SettingsError
@@ -88,7 +89,8 @@ class CorpusConfig:
 
     def __post_init__(self) -> None:
         check(self)
-        ways = [f"--{name}" for name in ("lines", "column", "field") if getattr(self, name)]
+        given = {"lines": self.lines, "column": self.column, "field": self.field}
+        ways = [f"--{name}" for name, value in given.items() if value not in (None, False)]
         if len(ways) > 1:
             raise SettingsError(f"{ways[0]} and {ways[1]} both say what a document is; choose one")
         if self.lines and self.separator:
@@ -98,13 +100,13 @@ class CorpusConfig:
         if self.split_documents and self.val_fraction == 0:
             raise SettingsError("--split-documents needs a --val-fraction above 0")
         _check_encoding(self.encoding)
+        _check_glob(self.glob)
 
     @property
     def document_end(self) -> str:
         """What follows each document, and ends a sample; "" where nothing does."""
-        if self.lines or ((self.column or self.field) and not self.separator):
-            return "\n"
-        return self.separator
+        rows = self.lines or self.column is not None or self.field is not None
+        return "\n" if rows and not self.separator else self.separator
 
     def inherited(self) -> "CorpusConfig":
         """Return what a run takes over that starts from a model of this one: how text is read."""
@@ -113,9 +115,14 @@ class CorpusConfig:
             normalize=self.normalize,
             lowercase=self.lowercase,
             keep_newlines=self.keep_newlines,
-            lines=self.lines,
-            separator=self.separator,
         )
+
+
+def _check_glob(pattern: str | None) -> None:
+    try:
+        PurePosixPath("name").match("*" if pattern is None else pattern)
+    except ValueError as error:
+        raise SettingsError(f"--glob {pattern!r}: {error}; for instance '*.md'") from error
 
 
 def _check_encoding(name: str) -> None:

@@ -1,6 +1,7 @@
 """A corpus as a stream of documents: whole files, lines, or rows of tables."""
 
 import csv
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -12,13 +13,20 @@ import numpy.typing as npt
 
 from charrnn.errors import CorpusError
 from charrnn.text.config import CorpusConfig
-from charrnn.text.decoding import BLOCK_BYTES, Notice, decode, transform, transformed
-from charrnn.text.files import Budget, LeftOut, SourceFile, open_members
+from charrnn.text.decoding import (
+    BLOCK_BYTES,
+    Notice,
+    decode,
+    transform,
+    transformed,
+    with_line_feeds,
+)
+from charrnn.text.streams import Budget, LeftOut, SourceFile, open_members
 from charrnn.text.vocabulary import code_points
 
 _EMPTY_LINES = re.compile(r"\n{2,}")
 _DELIMITERS = ",\t;|"
-_LONGEST_FIELD = 2**31 - 1  # as long as a C long is everywhere
+_LONGEST_FIELD = 2**26  # characters; a quote that is not closed would take in the whole file
 Offsets = npt.NDArray[np.int64]
 _NONE: Offsets = np.zeros(0, dtype=np.int64)
 
@@ -38,24 +46,26 @@ def read_documents(
     files: Iterable[SourceFile],
     config: CorpusConfig,
     *,
+    budget: Budget | None = None,
     on_bytes: Callable[[int], None] = lambda _: None,
     notice: Notice = lambda _: None,
 ) -> Iterator[Block]:
     """Read the documents of files one after the other, each followed by config.document_end.
 
-    on_bytes: called with the bytes read from the disk. notice: called with what the user should
-    know. Raises CorpusError for what cannot be read or decoded.
+    budget: counts the bytes after decompression; one of its own where left out. on_bytes: called
+    with the bytes read from the disk. notice: called with what the user should know.
+    Raises CorpusError for what cannot be read, decoded or is larger than config.max_corpus_bytes.
     """
-    budget, left_out = Budget(config.max_corpus_bytes), LeftOut()
+    budget, left_out = budget or Budget(config.max_corpus_bytes), LeftOut()
     rows = _Rows(config, left_out)
     for file in files:
         for name, stream in open_members(
-            file, config, budget=budget, on_bytes=on_bytes, left_out=left_out
+            file, config, spend=budget.spend, on_bytes=on_bytes, left_out=left_out
         ):
-            text = decode(stream, name, config, command=file.command, notice=notice)
+            text = decode(stream, name, config, notice=notice)
             if config.lines:
                 yield from _lines(transform(text, config))
-            elif config.column or config.field:
+            elif config.column is not None or config.field is not None:
                 yield from rows.blocks(text, name)
             else:
                 yield from _whole(transform(text, config), config.document_end)
@@ -63,21 +73,14 @@ def read_documents(
         notice(message)
 
 
-def read_text(
-    path: str | Path, text: CorpusConfig | None = None, *, command: str = "charrnn eval"
-) -> str:
-    """Read a whole file, decompressed and decoded, but not transformed: the model does that.
+def read_text(path: str | Path, text: CorpusConfig | None = None) -> str:
+    """Read a whole file as training would: its documents one after the other.
 
-    text: how it is encoded; UTF-8 where left out. command: what the user can run again with other
-    options. Raises CorpusError.
+    text: how; as UTF-8, as it is, where left out. Raises CorpusError.
     """
-    config = text or CorpusConfig()
-    file = SourceFile(str(path), Path(path), command)
-    budget = Budget(config.max_corpus_bytes)
-    members = open_members(file, config, budget=budget, on_bytes=lambda _: None, left_out=LeftOut())
-    return "".join(
-        block for name, stream in members for block in decode(stream, name, config, command=command)
-    )
+    file = SourceFile(str(path), Path(path))
+    blocks = read_documents([file], text or CorpusConfig(keep_newlines=True))
+    return "".join(block.text for block in blocks)
 
 
 def line_ends(text: str) -> Offsets:
@@ -145,10 +148,10 @@ class _Rows:
         ]
 
     def _rows(self, text: Iterable[str], name: str) -> Iterator[tuple[str, str | None]]:
-        lines = _split_lines(text)
-        if self.config.column:
+        lines = _split_lines(text if self.config.keep_newlines else with_line_feeds(text))
+        if self.config.column is not None:
             return _csv_rows(lines, self.config.column, name)
-        assert self.config.field
+        assert self.config.field is not None
         return _json_rows(lines, self.config.field, name)
 
 
@@ -172,26 +175,37 @@ def _split_lines(blocks: Iterable[str]) -> Iterator[str]:
 
 def _csv_rows(lines: Iterator[str], column: str, name: str) -> Iterator[tuple[str, str | None]]:
     csv.field_size_limit(_LONGEST_FIELD)
-    header = next(lines, "")
-    headers = {mark: next(csv.reader([header], delimiter=mark), []) for mark in _DELIMITERS}
-    delimiter = next((mark for mark, names in headers.items() if column in names), None)
-    if delimiter is None:
-        names = max(headers.values(), key=len)
-        raise CorpusError(
-            f"{name}: no column is called {column!r}; its first line has: {', '.join(names)[:200]}"
-        )
-    index = headers[delimiter].index(column)
-    reader = csv.reader(lines, delimiter=delimiter)
+    first = next(lines, "")
+    place = f"{name}, line 1"
     try:
+        marks = [(column in _cells(first, mark), first.count(mark), mark) for mark in _DELIMITERS]
+        delimiter = max(marks)[-1]
+        reader = csv.reader(itertools.chain([first], lines), delimiter=delimiter, strict=True)
+        header = next(reader, [])
+        if column not in header:
+            raise CorpusError(
+                f"{name}: no column is called {column!r}; its first line has: "
+                f"{', '.join(header)[:200]}"
+            )
+        index = header.index(column)
+        place = f"{name}, line {reader.line_num + 1:,}"
         for row in reader:
             if row:
-                place = f"{name}, line {reader.line_num + 1:,}"
                 yield place, row[index] if index < len(row) else None
+            place = f"{name}, line {reader.line_num + 1:,}"
     except csv.Error as error:
-        raise CorpusError(f"{name}, line {reader.line_num + 1:,}: not csv ({error})") from error
+        raise CorpusError(
+            f"{place}: the row that begins here is not csv ({error}); look for a quote that is not "
+            "closed or not doubled"
+        ) from error
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    return next(csv.reader([line], delimiter=delimiter), [])
 
 
 def _json_rows(lines: Iterator[str], key: str, name: str) -> Iterator[tuple[str, str | None]]:
+    found = False
     for number, line in enumerate(lines, 1):
         place = f"{name}, line {number:,}"
         if not line.strip():
@@ -202,11 +216,12 @@ def _json_rows(lines: Iterator[str], key: str, name: str) -> Iterator[tuple[str,
             raise CorpusError(f"{place}: not JSON ({error})") from error
         if not isinstance(row, dict):
             raise CorpusError(f"{place}: not a JSON object, so it has no field {key!r}")
-        value = row.get(key)
-        if number == 1 and key not in row:
+        if not found and key not in row:
             raise CorpusError(
                 f"{place}: no field is called {key!r}; it has: {', '.join(row)[:200]}"
             )
+        found = True
+        value = row.get(key)
         if value is not None and not isinstance(value, str):
             raise CorpusError(f"{place}: field {key!r} is not a text")
         yield place, value

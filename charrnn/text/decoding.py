@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from charrnn.errors import CorpusError
+from charrnn.errors import UndecodableError
 from charrnn.text.config import CorpusConfig
 
 BLOCK_BYTES = 1 << 20
@@ -28,7 +28,9 @@ _LIKELY = (
 # search for a letter around a capital sigma, whose lower case depends on it, does not pass them
 # (as it does ' . : ^ and `). A text with a sigma is cut before white space, which ends a word.
 _BORDER = re.compile(
-    r"[\x00-\x21\x23-\x26\x28-\x2d\x2f-\x39\x3b-\x5d\x5f\x61-\x7f\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0002f7ff]"
+    r"[\x00-\x26\x28-\x2d\x2f-\x39\x3b-\x5d\x5f\x61-\x7f"  # ASCII
+    r"\u3041-\u3096\u30a1-\u30fa"  # kana
+    r"\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\U00020000-\U0002f7ff]"  # ideographs, hangul
 )
 _WORD_BORDER = re.compile(r"[ \t\n\r\f\v]")
 _SIGMA = "\N{GREEK CAPITAL LETTER SIGMA}"
@@ -41,13 +43,12 @@ def decode(
     name: str,
     config: CorpusConfig,
     *,
-    command: str,
     notice: Notice = lambda _: None,
 ) -> Iterator[str]:
     """Decode a file, block by block; which blocks is of no meaning.
 
-    name: what messages call it. command: what the user can run with another --encoding.
-    A byte order mark is dropped. Raises CorpusError that names the byte which cannot be decoded.
+    name: what messages call it. notice: called with what the user should know.
+    A byte order mark is dropped. Raises UndecodableError that names the byte.
     """
     marked = encoding_by_mark(stream.peek(4)[:4])
     if marked and codecs.lookup(config.encoding).name == "utf-8":
@@ -55,7 +56,7 @@ def decode(
         encoding = marked
     else:
         encoding = config.encoding
-    return _without_mark(_decoded(stream, name, encoding, config.errors, command))
+    return _without_mark(_decoded(stream, name, encoding, config.errors))
 
 
 def encoding_by_mark(head: bytes) -> str | None:
@@ -74,7 +75,6 @@ def looks_like_text(head: bytes, config: CorpusConfig) -> bool:
 
 def transform(blocks: Iterable[str], config: CorpusConfig) -> Iterator[str]:
     """Normalise line ends and form and case of a text, however it is cut into blocks."""
-    newlines = io.IncrementalNewlineDecoder(None, translate=True)
     form = None if config.normalize == "none" else config.normalize.upper()
 
     def finished(text: str) -> str:
@@ -83,10 +83,18 @@ def transform(blocks: Iterable[str], config: CorpusConfig) -> Iterator[str]:
         return text.lower() if config.lowercase else text
 
     if not config.keep_newlines:
-        blocks = _chain(blocks, newlines)
+        blocks = with_line_feeds(blocks)
     if form is not None or config.lowercase:
         blocks = map(finished, _cut_at_borders(blocks))
     return (text for text in blocks if text)
+
+
+def with_line_feeds(blocks: Iterable[str]) -> Iterator[str]:
+    """Turn CRLF and lone CR into LF."""
+    newlines = io.IncrementalNewlineDecoder(None, translate=True)
+    for text in blocks:
+        yield newlines.decode(text)
+    yield newlines.decode("", final=True)
 
 
 def transformed(text: str, config: CorpusConfig) -> str:
@@ -95,7 +103,7 @@ def transformed(text: str, config: CorpusConfig) -> str:
 
 
 def _decoded(
-    stream: "io.BufferedReader[Any]", name: str, encoding: str, errors: str, command: str
+    stream: "io.BufferedReader[Any]", name: str, encoding: str, errors: str
 ) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder(encoding)(errors)
     consumed = 0
@@ -104,9 +112,7 @@ def _decoded(
         try:
             text = decoder.decode(data, final=not data)
         except UnicodeError as error:
-            raise CorpusError(_not_decodable(name, encoding, error, consumed, data, command)) from (
-                error
-            )
+            raise _undecodable(name, encoding, error, consumed, data) from error
         yield text
         if not data:
             return
@@ -119,12 +125,6 @@ def _without_mark(blocks: Iterator[str]) -> Iterator[str]:
             yield text.removeprefix("\ufeff")
             break
     yield from blocks
-
-
-def _chain(blocks: Iterable[str], newlines: io.IncrementalNewlineDecoder) -> Iterator[str]:
-    for text in blocks:
-        yield newlines.decode(text)
-    yield newlines.decode("", final=True)
 
 
 def _cut_at_borders(blocks: Iterable[str]) -> Iterator[str]:
@@ -145,23 +145,25 @@ def _last(pattern: re.Pattern[str], text: str) -> int | None:
     return next((i for i in range(len(text) - 1, -1, -1) if pattern.match(text[i])), None)
 
 
-def _not_decodable(
-    name: str, encoding: str, error: UnicodeError, consumed: int, data: bytes, command: str
-) -> str:
+def _undecodable(
+    name: str, encoding: str, error: UnicodeError, consumed: int, data: bytes
+) -> UndecodableError:
     if not isinstance(error, UnicodeDecodeError):  # utf-16 and utf-32 without a byte order mark
-        return f"{name}: not {_shown(encoding)} ({error}); name its encoding with --encoding"
+        message = f"{name}: not {_shown(encoding)} ({error}); name its encoding with --encoding"
+        return UndecodableError(message, None)
     # The decoder was given what it had kept from before, and then `data`.
     offset = consumed + len(data) - len(error.object) + error.start
     raw = error.object[error.start : error.start + 4]
     sequence = " ".join(f"{byte:02X}" for byte in raw)
-    problem = f"{name}: not {_shown(encoding)} at byte {offset:,} ({sequence})"
-    if offset == 0 and raw[:2] == b"PK":
-        return f"{problem}; it is an archive that charrnn cannot read, unpack it first"
     line = error.object.rfind(b"\n", 0, error.start) + 1
     guess = likely_encoding(error.object[line : line + SNIFF_BYTES])
-    if guess is None:
-        return f"{problem}; it may not be text. If it is, name its encoding with --encoding"
-    return f"{problem}; it looks like {guess}. If so:\n  {command} --encoding {guess}"
+    advice = (
+        f"it looks like {guess}: --encoding {guess}"
+        if guess
+        else "it may not be text. If it is, name its encoding with --encoding"
+    )
+    problem = f"{name}: not {_shown(encoding)} at byte {offset:,} ({sequence})"
+    return UndecodableError(f"{problem}; {advice}", guess)
 
 
 def likely_encoding(sample: bytes) -> str | None:

@@ -2,7 +2,9 @@
 
 import hashlib
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from charrnn.text.catalog import PUBLIC, PublicCorpus
 
 TIMEOUT_SECONDS = 30
 _CHUNK_BYTES = 1 << 16
+_TEMPORARY = ".fetch-"
 
 
 class _Progress:
@@ -54,7 +57,8 @@ def fetch(
         if path.is_file() and not unverified and _is_right(path, corpus):
             return path
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as temporary:
+        _remove_left_overs(folder)
+        with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=folder) as temporary:
             found = _download(corpus, path, Path(temporary).absolute(), on_progress)
             if not unverified and not _is_right(found, corpus):
                 raise CorpusError(
@@ -66,6 +70,13 @@ def fetch(
     except OSError as error:
         raise CorpusError(f"{path}: cannot be written ({error.strerror or error})") from error
     return path
+
+
+def _remove_left_overs(folder: Path) -> None:
+    """Remove what downloads that were killed have left, a day after."""
+    for path in folder.glob(f"{_TEMPORARY}*"):
+        if time.time() - path.stat().st_mtime > 24 * 3600:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _is_right(path: Path, corpus: PublicCorpus) -> bool:

@@ -1,5 +1,6 @@
 """The encoded corpus: encoded once, kept in the cache by its content, split into two parts."""
 
+import functools
 import hashlib
 import json
 import shutil
@@ -19,8 +20,9 @@ from charrnn.errors import CorpusError, shown_character
 from charrnn.text.cache import Cache
 from charrnn.text.config import CORPORA_DIR, CorpusConfig
 from charrnn.text.corpus import read_documents
-from charrnn.text.files import Found, SourceFile, find_files
+from charrnn.text.files import Found, find_files
 from charrnn.text.store import CODE_POINTS, Stored, Symbols, Writer, hold_out_documents
+from charrnn.text.streams import Budget, SourceFile
 from charrnn.text.vocabulary import BYTES, Ids, Vocabulary, build_vocabulary, kept_characters
 
 ENCODING_VERSION = 1  # raised when the same text and settings would be encoded differently
@@ -28,7 +30,8 @@ MIN_TRAIN = 10  # characters below which there is nothing to learn
 MIN_VAL = 2  # one character to read and one to predict
 SHOWN_RAREST = 20
 _READ = 1 << 20  # bytes that are hashed at a time
-# What has no part in what is stored: it is applied when the stored ids are used.
+# What has no part in what is stored: applied when the ids are used, or, --val-text, in the key as
+# one more file.
 _APPLIED_LATER = ("min_count", "max_vocab", "max_corpus_bytes", "val_text")
 
 Progress = Callable[[str, int, int], None]
@@ -40,7 +43,7 @@ class EncodedCorpus:
     """A corpus as ids, split.
 
     train: the part that is learned. val: the part held out, empty where there is none.
-    counts: how often each code point occurs in both, (0x110000,), or each byte, (256,).
+    counts: how often each code point, or each byte, occurs in both, (0x110000,).
     characters: of the corpus, and of the validation text where there is one.
     sha256: of all that is learned and validated on: what a resumed run compares.
     notices: what the user should know.
@@ -65,32 +68,32 @@ def encode_corpus(
     *,
     cache_dir: Path | None = None,
     corpora_dir: Path = Path(CORPORA_DIR),
-    pipes: bool = True,
-    command: str = "charrnn train",
+    again: bool = False,
     on_progress: Progress = lambda _what, _done, _total: None,
 ) -> EncodedCorpus:
     """Encode a corpus in one streaming pass, or find it in the cache, and split it.
 
     base: a vocabulary to keep; characters new to it are added behind its own.
     cache_dir: where encoded corpora are kept; the user's cache folder where left out.
-    corpora_dir: where fetched corpora are. pipes: whether sources may be pipes.
-    command: what the user ran, for messages.
+    corpora_dir: where fetched corpora are. again: the sources are those that a run recorded.
     Raises CorpusError for a text that cannot be read, or has too many different characters.
     """
     cache, temporary = _writable(cache_dir)
     try:
         with cache.workspace() as workspace:
-            find = {
-                "workspace": workspace,
-                "corpora_dir": corpora_dir,
-                "pipes": pipes,
-                "command": command,
-            }
-            found = find_files(sources, config, **find)  # type: ignore[arg-type]
-            held_out = _validation_files(config, find)
+            find = functools.partial(
+                find_files, config=config, workspace=workspace, corpora_dir=corpora_dir, again=again
+            )
+            found = find(sources)
+            held_out = _validation_files(config.val_text, find)
             entry = _entry(cache, workspace, found, held_out, config, on_progress)
             corpus = _assembled(entry, config, base, found.name)
-    except OSError as error:
+    except BaseException as error:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+        if not isinstance(error, OSError):
+            raise
+        # What a source may raise is a CorpusError by now.
         raise CorpusError(
             f"{cache.folder}: cannot keep the encoded corpus there ({error.strerror or error}); "
             "free space, or choose another folder with --cache-dir"
@@ -98,10 +101,8 @@ def encode_corpus(
     notices = [*found.notices, *corpus.notices]
     if temporary is not None:
         notices.append(f"the cache folder cannot be written; {cache.folder} is used for this run")
-    corpus = replace(corpus, sources=found.sources, notices=tuple(notices))
-    if temporary is not None:
-        weakref.finalize(corpus, shutil.rmtree, temporary, ignore_errors=True)
-    return corpus
+        weakref.finalize(corpus.train, shutil.rmtree, temporary, ignore_errors=True)
+    return replace(corpus, sources=found.sources, notices=tuple(notices))
 
 
 def find_encoded(
@@ -166,12 +167,13 @@ def _writable(cache_dir: Path | None) -> tuple[Cache, Path | None]:
     return Cache(temporary), temporary
 
 
-def _validation_files(config: CorpusConfig, find: dict[str, Any]) -> Found | None:
-    if config.val_text is None:
+def _validation_files(path: str | None, find: Callable[..., Found]) -> Found | None:
+    if path is None:
         return None
-    if not Path(config.val_text).exists():
-        raise CorpusError(f"--val-text {config.val_text}: there is no such file")
-    return find_files((config.val_text,), config, **find)
+    try:
+        return find((path,))
+    except CorpusError as error:
+        raise CorpusError(f"--val-text: {error}") from error
 
 
 def _entry(
@@ -191,7 +193,7 @@ def _entry(
         try:
             Stored.load(entry)
         except (OSError, ValueError):
-            shutil.rmtree(entry)  # damaged: made anew
+            shutil.rmtree(entry, ignore_errors=True)  # damaged: made anew
         else:
             return entry
     built = workspace / "entry"
@@ -265,12 +267,15 @@ def _encode(
     notices: list[str] = []
     progress = _Bytes("encoding", [file for part in parts for file in part], on_progress)
     hashes, lengths = [], []
+    budget = Budget(config.max_corpus_bytes)
     with Writer(folder, config.unit) as writer:
         for part in parts:
             if not part:
                 continue
             digest = hashlib.sha256()
-            for block in read_documents(part, config, on_bytes=progress, notice=notices.append):
+            for block in read_documents(
+                part, config, budget=budget, on_bytes=progress, notice=notices.append
+            ):
                 digest.update(writer.add(block))
             hashes.append(digest.hexdigest())
             lengths.append(writer.length)
@@ -282,6 +287,7 @@ def _encode(
         symbols=writer.symbols,
         counts=writer.counts[: len(writer.symbols)].tolist(),
         length=writer.length,
+        bytes=budget.spent,
         documents=writer.documents,
         characters=writer.characters,
         val_start=lengths[0] if len(lengths) > 1 else None,
@@ -300,6 +306,7 @@ def _assembled(
 ) -> EncodedCorpus:
     """Make the corpus of an entry: its vocabulary, its two parts."""
     stored = Stored.load(folder)
+    Budget(config.max_corpus_bytes).spend(stored.bytes)
     counts = np.zeros(CODE_POINTS, dtype=np.int64)
     counts[stored.symbols] = stored.counts
     vocabulary = _vocabulary(counts, config, base)

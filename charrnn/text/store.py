@@ -14,7 +14,7 @@ import numpy.typing as npt
 from charrnn.errors import CorpusError
 from charrnn.text.cache import META_FILE
 from charrnn.text.corpus import Block, Offsets, surrogate_message
-from charrnn.text.vocabulary import Ids, code_points
+from charrnn.text.vocabulary import Ids, code_points, smallest_dtype
 
 CODE_POINTS = 0x110000
 _IDS_FILE, _ENDS_FILE = "ids.bin", "ends.bin"
@@ -79,18 +79,14 @@ class Symbols:
             found[self._ends[low[lane] : high[lane]] - first[lane], lane] = True
         return found
 
-    def document_starts(self) -> int:
-        """Return the number of documents that begin in this stretch, its own beginning included."""
-        low, high = np.searchsorted(self._ends, [self._start + 1, self._start + len(self)])
-        return int(high - low) + 1 if len(self) else 0
-
 
 @dataclass(frozen=True)
 class Stored:
     """A text on disk.
 
     symbols: code points, or bytes, in the order of their ids. counts: how often each occurs.
-    length: symbols in all. val_start: where the validation part begins, if it is fixed.
+    length: symbols in all. bytes: of the text, decompressed. val_start: where the validation part
+    begins, if it is fixed.
     sha256: of the text and the ends of its documents. settings: what it was encoded with.
     """
 
@@ -98,6 +94,7 @@ class Stored:
     symbols: list[int]
     counts: list[int]
     length: int
+    bytes: int
     documents: int
     characters: int
     val_start: int | None
@@ -114,8 +111,11 @@ class Stored:
         """Read what `save` wrote; raises ValueError, or OSError, where the folder is damaged."""
         try:
             stored = Stored(**json.loads((folder / META_FILE).read_text(encoding="utf-8")))
-        except TypeError as error:
+            symbols, counts = np.array(stored.symbols, np.int64), np.array(stored.counts, np.int64)
+        except (TypeError, OverflowError) as error:
             raise ValueError(f"{folder}: not of this version") from error
+        if symbols.shape != counts.shape or np.any((symbols < 0) | (symbols >= CODE_POINTS)):
+            raise ValueError(f"{folder}: its symbols are no characters")
         sizes = [(folder / name).stat().st_size for name in (_IDS_FILE, _ENDS_FILE)]
         if sizes != [stored.length * stored.type.itemsize, stored.documents * 8]:
             raise ValueError(f"{folder}: not as long as it should be")
@@ -124,7 +124,7 @@ class Stored:
     @property
     def type(self) -> np.dtype[Any]:
         """The type of the stored ids."""
-        return np.min_scalar_type(max(len(self.symbols) - 1, 0))
+        return np.dtype(smallest_dtype(len(self.symbols)))
 
     def ids(self, folder: Path) -> Ids:
         """Return the stored ids, (length,), mapped."""
@@ -145,7 +145,7 @@ class Writer:
         """Begin the files in a folder."""
         self._ids = (folder / _IDS_FILE).open("w+b")
         self._ends = (folder / _ENDS_FILE).open("w+b")
-        self._type = np.dtype(np.uint8)
+        self._type: np.dtype[Any] = np.dtype(np.uint8)
         self._table = np.full(CODE_POINTS, -1, dtype=np.int32)
         self._last_end = 0
         self._unit = unit
@@ -203,7 +203,7 @@ class Writer:
             grown = np.zeros(2 * len(self.symbols), dtype=np.int64)
             grown[: len(self.counts)] = self.counts
             self.counts = grown
-        needed = np.min_scalar_type(len(self.symbols) - 1)
+        needed = np.dtype(smallest_dtype(len(self.symbols)))
         if needed.itemsize > self._type.itemsize:
             _widen(self._ids, self._type, needed)
             self._type = needed
@@ -275,11 +275,15 @@ def _lengths(ends: Offsets, at: int) -> Offsets:
 
 
 def _chosen(lengths: Offsets, share: float) -> npt.NDArray[np.bool_]:
-    """Choose documents of a group at random, until the next would be more than the share."""
-    order = np.random.default_rng(0).permutation(len(lengths))
-    fits = np.cumsum(lengths[order]) <= share * lengths.sum()
+    """Choose documents of a group at random: each that fits into what is left of the share."""
     held = np.zeros(len(lengths), dtype=bool)
-    held[order[fits] if fits.any() else lengths.argmin()] = True
+    room = share * int(lengths.sum())
+    for i in np.random.default_rng(0).permutation(len(lengths)).tolist():
+        if lengths[i] <= room:
+            room -= int(lengths[i])
+            held[i] = True
+    if not held.any():
+        held[lengths.argmin()] = True
     return held
 
 

@@ -22,7 +22,11 @@ def test_show_says_what_a_corpus_is_like(command: Command, corpus: Path) -> None
     assert "1,704 bytes of UTF-8" in done.stdout
     assert "1,533 characters to train on, 171" in done.stdout
     found = json.loads(command("corpora", "show", corpus, "--json").stdout)
-    assert (found["name"], found["characters"], found["vocabulary"]) == ("river", len(TEXT), len(set(TEXT)))
+    assert (found["name"], found["characters"], found["vocabulary"]) == (
+        "river",
+        len(TEXT),
+        len(set(TEXT)),
+    )
     assert found["most_frequent"][0] == [" ", TEXT.count(" ")]
     assert found["duplicate_lines"] == pytest.approx(11 / 12)
     assert [round(h, 3) for h in found["entropy"]] == sorted(
@@ -61,14 +65,14 @@ def test_the_command_of_an_encoding_error_can_be_run(command: Command, tmp_path:
     first, second = done.stderr.splitlines()
     assert first.startswith("error: old text.txt: not UTF-8 at byte 3 (E9 74 61 69); it looks like")
     offered = shlex.split(second)
-    assert offered[:2] == ["charrnn", "train"]
-    again = command(*offered[1:], *TINY)
+    assert offered[:-1] == ["charrnn", "train", "old text.txt", *TINY, "--encoding"]
+    again = command(*offered[1:])
     assert again.returncode == 0, again.stderr
     scored = command("eval", "old-text", "old text.txt")  # the run's encoding is its texts'
     assert scored.returncode == 0, scored.stderr
     other = command("eval", "old-text", "old text.txt", "--encoding", "utf-8")
     assert other.returncode == 1
-    assert "charrnn eval old-text 'old text.txt' --encoding" in other.stderr
+    assert "charrnn eval old-text 'old text.txt' --encoding utf-8 --encoding" in other.stderr
 
 
 def test_a_run_whose_text_came_by_a_pipe_goes_on(command: Command, tmp_path: Path) -> None:
@@ -147,7 +151,7 @@ def test_an_encoding_that_is_killed_leaves_nothing_that_harms(
         [sys.executable, "-m", "charrnn", "train", corpus, *TINY, "--cache-dir", "cache"],
         cwd=tmp_path, stderr=subprocess.PIPE,
     )  # fmt: skip
-    store = tmp_path / "cache" / "corpora"
+    store = tmp_path / "cache" / "encoded"
     while process.poll() is None and not any(store.glob("tmp-*/entry/ids.bin")):
         time.sleep(0.01)
     process.send_signal(number)

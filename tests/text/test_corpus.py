@@ -12,13 +12,13 @@ from charrnn.errors import CorpusError, SettingsError
 from charrnn.text import catalog, corpus, decoding
 from charrnn.text.config import CorpusConfig
 from charrnn.text.corpus import read_documents, read_text
-from charrnn.text.files import SourceFile
+from charrnn.text.streams import SourceFile
 
 line = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_size=6)
 
 
 def documents(*paths: Path, told: list[str] | None = None, **settings: Any) -> list[str]:
-    files = [SourceFile(path.name, path, "charrnn train") for path in paths]
+    files = [SourceFile(path.name, path) for path in paths]
     notice = (told if told is not None else []).append
     found, rest = [], ""
     for block in read_documents(files, CorpusConfig(**settings), notice=notice):

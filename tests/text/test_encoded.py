@@ -160,7 +160,7 @@ def test_a_validation_text_too_short_says_so(tmp_path: Path, cache_dir: Path) ->
     corpus = encode_corpus(source, config, cache_dir=cache_dir)
     with pytest.raises(CorpusError, match=r"validation text has 1 .* at least 2"):
         check_length(corpus, config)
-    with pytest.raises(CorpusError, match=r"--val-text nowhere: there is no such file"):
+    with pytest.raises(CorpusError, match=r"--val-text: no file and no corpus is called 'nowhere'"):
         encode_corpus(source, CorpusConfig(val_text="nowhere"), cache_dir=cache_dir)
 
 
@@ -246,7 +246,7 @@ def test_an_encoding_that_is_broken_off_leaves_nothing(
         encode_corpus(source, CorpusConfig(), cache_dir=cache_dir, on_progress=stop)
     if isinstance(error, OSError):
         assert "No space left on device); free space, or choose another folder" in str(raised.value)
-    assert list((cache_dir / "corpora").iterdir()) == []
+    assert list((cache_dir / "encoded").iterdir()) == []
 
 
 def test_what_a_killed_encoding_left_goes_at_the_next_start(
@@ -255,7 +255,7 @@ def test_what_a_killed_encoding_left_goes_at_the_next_start(
     """And what a living one has begun does not."""
     cache = Cache(cache_dir)
     with cache.workspace() as living:
-        dead = cache.corpora / "tmp-dead"
+        dead = cache.encoded / "tmp-dead"
         dead.mkdir()
         (dead / "lock").touch()
         (dead / "ids.bin").write_bytes(b"123")
@@ -280,7 +280,7 @@ def test_two_processes_that_encode_the_same_do_not_disturb_each_other(
     assert all(process.returncode == 0 for process in running)
     assert len(outputs) == 1
     assert len(Cache(cache_dir).entries()) == 1
-    assert len(list((cache_dir / "corpora").iterdir())) == 1
+    assert len(list((cache_dir / "encoded").iterdir())) == 1
 
 
 def test_without_a_writable_cache_a_run_has_one_of_its_own(
@@ -316,7 +316,7 @@ def test_the_cache_is_listed_and_cleared(tmp_path: Path, cache_dir: Path) -> Non
     encode_corpus((str(tmp_path / "a.txt"),), CorpusConfig(), cache_dir=cache_dir)
     entries = Cache(cache_dir).entries()
     assert [Stored.load(entry.path).name for entry in entries] == ["a", "b"], "last used first"
-    living = cache_dir / "corpora" / "tmp-living"
+    living = cache_dir / "encoded" / "tmp-living"
     living.mkdir()
     with FileLock(living / "lock"):
         assert Cache(cache_dir).clear() == sum(entry.bytes for entry in entries)

@@ -82,7 +82,7 @@ def test_held_out_documents_stand_whole_behind_the_others(
     with Writer(folder, "char") as writer:
         writer.add(Block("".join(documents), ends))
     stored = store.Stored(
-        name="t", symbols=writer.symbols, counts=[], length=writer.length,
+        name="t", symbols=writer.symbols, counts=[], length=writer.length, bytes=0,
         documents=writer.documents, characters=writer.length, val_start=None, sha256="",
         settings={}, notices=[],
     )  # fmt: skip
@@ -109,7 +109,7 @@ def test_one_document_cannot_be_split(tmp_path: Path) -> None:
     with Writer(tmp_path, "char") as writer:
         writer.add(Block("abc", np.array([3])))
     stored = store.Stored(
-        name="t", symbols=writer.symbols, counts=[], length=3, documents=1, characters=3,
+        name="t", symbols=writer.symbols, counts=[], length=3, bytes=0, documents=1, characters=3,
         val_start=None, sha256="", settings={}, notices=[],
     )  # fmt: skip
     with pytest.raises(CorpusError, match="needs at least two documents"):
