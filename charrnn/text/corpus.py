@@ -126,7 +126,7 @@ class _Rows:
         for place, row in self._rows(text, name):
             document = transformed(row or "", self.config)
             if not document:
-                self.left_out.add("rows without a text", place)
+                self.left_out.add("a row without text", place)
                 continue
             _check_surrogates(document, place)
             self.documents += 1
@@ -178,8 +178,9 @@ def _csv_rows(lines: Iterator[str], column: str, name: str) -> Iterator[tuple[st
     first = next(lines, "")
     place = f"{name}, line 1"
     try:
-        marks = [(column in _cells(first, mark), first.count(mark), mark) for mark in _DELIMITERS]
-        delimiter = max(marks)[-1]
+        delimiter = max(
+            _DELIMITERS, key=lambda mark: (column in _cells(first, mark), first.count(mark))
+        )
         reader = csv.reader(itertools.chain([first], lines), delimiter=delimiter, strict=True)
         header = next(reader, [])
         if column not in header:

@@ -105,9 +105,9 @@ class _Finder:
         try:
             if sniff(path, self.config):
                 return [SourceFile(str(path), path)]
-            left_out.add("files that are not text", str(path))
+            left_out.add("not text", str(path))
         except CorpusError:
-            left_out.add("files that cannot be read", str(path))
+            left_out.add("not readable", str(path))
         return []
 
     def _named(self, name: str) -> None:
@@ -197,22 +197,22 @@ def _walk(folder: Path, left_out: LeftOut) -> Iterator[Path]:
     """Yield the files under a folder in the order of their paths; hidden ones are left out."""
 
     def unreadable(error: OSError) -> None:
-        left_out.add("unreadable folders", str(error.filename))
+        left_out.add("a folder that cannot be read", str(error.filename))
 
     found = []
     for root, folders, names in os.walk(folder, onerror=unreadable):
         for name in [n for n in (*folders, *names) if n.startswith(".")]:
-            left_out.add("hidden files and folders", str(Path(root, name)))
+            left_out.add("hidden", str(Path(root, name)))
         folders[:] = [name for name in folders if not name.startswith(".")]
         for path in [Path(root, name) for name in folders]:
             if path.is_symlink():
-                left_out.add("linked folders", str(path))
+                left_out.add("a link to a folder", str(path))
         found += [Path(root, name) for name in names if not name.startswith(".")]
     for path in sorted(found, key=lambda path: path.relative_to(folder).parts):
         if path.is_file():
             yield path
         else:
-            left_out.add("links without a target and devices", str(path))
+            left_out.add("a device, a pipe or a link to nothing", str(path))
 
 
 def _unknown(source: str) -> str:

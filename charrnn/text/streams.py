@@ -64,7 +64,7 @@ class LeftOut:
     def notices(self) -> list[str]:
         """Say how many of each kind were left out."""
         return [
-            f"left out {count:,} {reason} (first: {first})"
+            f"{count:,} left out as {reason} (first: {first})"
             for reason, (count, first) in self.reasons.items()
         ]
 
@@ -140,14 +140,14 @@ def open_members(
         for name, member in members:
             shown = f"{file.name}/{name}"
             if any(part.startswith(".") and part.strip(".") for part in PurePosixPath(name).parts):
-                left_out.add("hidden files", shown)
+                left_out.add("hidden", shown)
             elif file.glob is not None and not PurePosixPath(name).match(file.glob):
                 continue
             elif looks_like_text(member.peek(SNIFF_BYTES)[:SNIFF_BYTES], config):
                 found = True
                 yield shown, member
             else:
-                left_out.add("files that are not text", shown)
+                left_out.add("not text", shown)
     if not found:
         counts = "; ".join(left_out.notices()) or "it is empty, or nothing matches --glob"
         raise CorpusError(f"{file.name}: no text in this archive ({counts})")
@@ -164,15 +164,6 @@ def sniff(path: Path, config: CorpusConfig) -> bool:
             return True
         stream = _buffered(_unpacked(raw, str(path)), str(path), _ignore)
         return _is_tar(stream) or looks_like_text(stream.read(SNIFF_BYTES), config)
-
-
-def is_archive(path: Path) -> bool:
-    """Tell whether a file is a zip or tar archive. Raises CorpusError for one not readable."""
-    with _opened(path, str(path)) as opened:
-        raw = _buffered(opened, str(path), _ignore)
-        if raw.peek(4)[:4] in ZIP_MAGIC:
-            return True
-        return _is_tar(_buffered(_unpacked(raw, str(path)), str(path), _ignore))
 
 
 @contextmanager
@@ -231,7 +222,7 @@ def _tar_members(
     with _telling(name), tarfile.open(fileobj=stream, mode="r|") as archive:
         for member in archive:
             if member.issparse():  # its holes are no text, and are not in the tar
-                left_out.add("sparse files", f"{name}/{member.name}")
+                left_out.add("sparse", f"{name}/{member.name}")
             elif member.isreg() and (content := archive.extractfile(member)) is not None:
                 yield member.name, _buffered(content, f"{name}/{member.name}", _ignore)
 

@@ -50,11 +50,11 @@ def test_notices_go_to_stderr_and_can_be_silenced(command: Command, tmp_path: Pa
     (folder / "photo.png").write_bytes(b"\x89PNG\0")
     done = command("corpora", "show", "poems", "--json")
     assert json.loads(done.stdout)["documents"] == 1
-    assert "left out 1 hidden files and folders" in done.stderr
-    assert "left out 1 files that are not text" in done.stderr
+    assert "1 left out as hidden" in done.stderr
+    assert "1 left out as not text" in done.stderr
     assert command("corpora", "show", "poems", "--json", "--quiet").stderr == ""
     trained = command("train", "poems", *TINY)
-    assert "notice: left out 1 hidden" in trained.stderr
+    assert "notice: 1 left out as hidden" in trained.stderr
 
 
 def test_the_command_of_an_encoding_error_can_be_run(command: Command, tmp_path: Path) -> None:

@@ -230,6 +230,11 @@ def test_a_damaged_entry_is_made_anew(tmp_path: Path, cache_dir: Path) -> None:
         (entry,) = Cache(cache_dir).entries()
         (entry.path / name).write_bytes(data)
         assert both(encode_corpus(source, CorpusConfig(), cache_dir=cache_dir)) == first
+    (entry.path / "meta.json").unlink()  # as when a `cache --clear` was killed
+    assert both(encode_corpus(source, CorpusConfig(), cache_dir=cache_dir)) == first
+    small = CorpusConfig(max_corpus_bytes=100)
+    with pytest.raises(CorpusError, match="larger than 100 bytes"):  # and is held to the limit
+        encode_corpus(source, small, cache_dir=cache_dir)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
@@ -316,11 +321,15 @@ def test_the_cache_is_listed_and_cleared(tmp_path: Path, cache_dir: Path) -> Non
     encode_corpus((str(tmp_path / "a.txt"),), CorpusConfig(), cache_dir=cache_dir)
     entries = Cache(cache_dir).entries()
     assert [Stored.load(entry.path).name for entry in entries] == ["a", "b"], "last used first"
+    foreign = cache_dir / "encoded" / "mine"
+    foreign.mkdir()
+    (foreign / "precious").touch()
     living = cache_dir / "encoded" / "tmp-living"
     living.mkdir()
     with FileLock(living / "lock"):
         assert Cache(cache_dir).clear() == sum(entry.bytes for entry in entries)
         assert Cache(cache_dir).entries() == []
         assert living.is_dir()
+        assert (foreign / "precious").is_file()
     assert Cache(tmp_path / "nowhere").entries() == []
     assert Cache(tmp_path / "nowhere").clear() == 0

@@ -112,8 +112,12 @@ def test_a_folder_is_all_its_texts_in_the_order_of_their_paths(tmp_path: Path) -
     assert text_of(found) == "ay\nbee\ndee\ncee\n"
     assert found.name == "tree"
     assert found.sources == (str(tmp_path / "tree"),)
-    assert any("left out 2 files that are not text" in notice for notice in found.notices)
-    assert any("left out 2 hidden files and folders" in notice for notice in found.notices)
+    (tmp_path / "tree" / "cut.gz").write_bytes(gzip.compress(SMALL.encode())[:15])
+    again = find(tmp_path / "tree", folder=tmp_path)
+    assert text_of(again) == text_of(found)
+    assert any("1 left out as not readable" in notice for notice in again.notices)
+    assert any("2 left out as not text" in notice for notice in found.notices)
+    assert any("2 left out as hidden" in notice for notice in found.notices)
 
 
 def test_a_glob_chooses_the_files_of_a_folder(tmp_path: Path) -> None:
@@ -129,7 +133,7 @@ def test_a_folder_without_text_says_what_was_there(tmp_path: Path) -> None:
     folder = tree(tmp_path)
     with pytest.raises(CorpusError, match=r"no text in this folder .*--glob"):
         find(folder, folder=tmp_path, glob="*.rst")
-    with pytest.raises(CorpusError, match=r"left out 1 files that are not text .*old.*--encoding"):
+    with pytest.raises(CorpusError, match=r"1 left out as not text .*old.*--encoding"):
         find(folder, folder=tmp_path, glob="old.*")
     (tmp_path / "empty").mkdir()
     with pytest.raises(CorpusError, match="it is empty"):
@@ -144,7 +148,8 @@ def test_links_without_end_and_fifos_in_a_folder_do_no_harm(tmp_path: Path) -> N
     os.mkfifo(folder / "fifo")
     found = find(folder, folder=tmp_path)
     assert text_of(found) == "ay\nbee\ndee\ncee\n"
-    assert any("left out 2 links without a target and devices" in n for n in found.notices)
+    assert any("2 left out as a device, a pipe or a link" in n for n in found.notices)
+    assert any("1 left out as a link to a folder" in n for n in found.notices)
 
 
 def test_a_pattern_that_no_shell_has_expanded_is_expanded(
@@ -153,6 +158,7 @@ def test_a_pattern_that_no_shell_has_expanded_is_expanded(
     monkeypatch.chdir(tree(tmp_path))
     assert text_of(find("*.txt", folder=tmp_path, errors="ignore"), errors="ignore") == "ay\n"
     assert text_of(find("**/c.txt", folder=tmp_path)) == "cee\n"
+    assert text_of(find("**/*.md", "sub/**", folder=tmp_path)) == "bee\ncee\n", "each once"
     with pytest.raises(CorpusError, match=r"no file matches '\*\.rst'"):
         find("*.rst", folder=tmp_path)
     Path("a[1].txt").write_text("bracket")
@@ -165,12 +171,16 @@ def test_a_pipe_is_read_once_and_not_again_when_a_run_goes_on(tmp_path: Path) ->
     os.mkfifo(path)
     writer = threading.Thread(target=path.write_text, args=(SMALL,))
     writer.start()
-    found = find(path, folder=tmp_path)
+    (tmp_path / "stdin").write_text("what a terminal says")
+    with pytest.MonkeyPatch.context() as patch, (tmp_path / "stdin").open() as stdin:
+        patch.setattr(sys, "stdin", stdin)
+        found = find(path, "-", folder=tmp_path)
     writer.join()
-    assert text_of(found) == SMALL
-    assert found.sources == (str(path),)
-    with pytest.raises(CorpusError, match="stdin: what came by a pipe cannot be read again"):
-        find("-", folder=tmp_path, again=True)
+    assert text_of(found) == SMALL + "what a terminal says", "each has a file of its own"
+    assert found.sources == (str(path), "-")
+    for source in found.sources:
+        with pytest.raises(CorpusError, match="what came by a pipe cannot be read again"):
+            find(source, folder=tmp_path, again=True)
 
 
 def test_stdin_is_a_text_that_may_be_compressed(
@@ -213,7 +223,7 @@ def test_an_archive_is_its_texts_read_as_streams(tmp_path: Path, suffix: str) ->
     assert text_of(find(path, folder=tmp_path, glob="*.md")) == "bee\n"
     assert found.name == "books"
     assert sorted(notice.split(" (")[0] for notice in told) == [
-        "left out 1 files that are not text", "left out 1 hidden files",
+        "1 left out as hidden", "1 left out as not text",
     ]  # fmt: skip
     assert set(tmp_path.rglob("*")) == {*before, tmp_path / "workspace"}, "nothing is extracted"
 
@@ -228,6 +238,29 @@ def test_an_archive_that_is_damaged_or_locked_is_told(tmp_path: Path) -> None:
     tar.write_bytes(tar.read_bytes()[:9_000])
     with pytest.raises(CorpusError, match=r"b\.tar.* damaged"):
         text_of(find(tar, folder=tmp_path))
+    members = {"photo.png": b"\x89PNG\0", ".hidden": b"x"}
+    for suffix in (".zip", ".tar"):
+        path = archive(tmp_path / f"photos{suffix}", members)
+        with pytest.raises(CorpusError, match="no text in this archive .*1 left out as hidden"):
+            text_of(find(path, folder=tmp_path))
+    with pytest.raises(CorpusError, match="no text in this archive .it is empty"):
+        text_of(find(archive(tmp_path / "empty.zip", {}), folder=tmp_path))
+
+
+def test_the_holes_of_a_sparse_file_in_an_archive_are_no_text(tmp_path: Path) -> None:
+    holes = tarfile.TarInfo("holes.txt")
+    holes.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}
+    holes.pax_headers |= {"GNU.sparse.name": "holes.txt", "GNU.sparse.realsize": str(10**12)}
+    data = b"1\n1000000000000\n0\n".ljust(512, b"\0")
+    holes.size = len(data)
+    with tarfile.open(tmp_path / "t.tar", "w", format=tarfile.PAX_FORMAT) as file:
+        file.addfile(holes, io.BytesIO(data))
+        text = tarfile.TarInfo("a.txt")
+        text.size = 3
+        file.addfile(text, io.BytesIO(b"ay\n"))
+    told: list[str] = []
+    assert text_of(find(tmp_path / "t.tar", folder=tmp_path), told) == "ay\n"
+    assert told == [f"1 left out as sparse (first: {tmp_path / 't.tar'}/holes.txt)"]
 
 
 def test_a_bomb_in_an_archive_is_stopped(tmp_path: Path) -> None:
