@@ -275,6 +275,13 @@ def test_a_document_begins_behind_what_ends_another(unit: Literal["char", "byte"
 
 
 @units
+def test_an_end_may_begin_in_the_prompt(unit: Literal["char", "byte"]) -> None:
+    generation = reciting("\nb", "-\n", prompt="an-", unit=unit)
+    assert list(generation) == []
+    assert generation.stop_reason == "end"
+
+
+@units
 def test_without_an_end_nothing_is_held_back(unit: Literal["char", "byte"]) -> None:
     """And the prompt is read as it is."""
     generation = reciting("a\n\nb", "", prompt="n", length=4, unit=unit)
