@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from charrnn.checkpoint.format import Manifest, SavedModel, read_manifest, read_model, read_trainer
+from charrnn.checkpoint.format import Manifest, SavedModel, read_checkpoint, read_model
 from charrnn.checkpoint.layout import CHECKPOINT_DIR, MANIFEST_FILE, STEP_FOLDER
-from charrnn.checkpoint.store import Run, find_checkpoint, new_run
+from charrnn.checkpoint.store import Run, claimed, find_checkpoint, find_run, new_run
 from charrnn.corpora import path_or_none, sources
 from charrnn.errors import RunError, SettingsError
 from charrnn.model.config import ModelConfig
@@ -100,7 +100,8 @@ def train(
         device=plan_device,
         threads=threads or torch.get_num_threads(),
     )
-    end = execute(plan, weights=weights, notices=notices, observers=observers, stop=stop)
+    with claimed(plan.run):
+        end = execute(plan, weights=weights, notices=notices, observers=observers, stop=stop)
     return TrainingResult(plan.run.name, plan.run.path, end)
 
 
@@ -119,53 +120,64 @@ def resume(
     corpora_dir: str | Path = CORPORA_DIR,
     device: str = "auto",
     threads: int | None = None,
+    force: bool = False,
     observers: Sequence[Observer] = (),
     stop: Callable[[], bool] = lambda: False,
 ) -> TrainingResult:
     """Go on exactly where a run stopped.
 
-    model, checkpoint: which run, and which of its checkpoints (see `load`); the latest one.
+    model, checkpoint: which run, and which of its checkpoints (see `load`); left out, the latest
+    one that is sound.
     steps, epochs, minutes: limits in place of the run's own; counted from its beginning.
     corpus, val_text: where these are now, if they were moved.
     cache_dir, corpora_dir: see `train`. What can no longer be read is looked for in the cache.
     threads: as many as the run had where left out.
+    force: go on with a corpus that has changed, from its beginning.
     Raises CharrnnError, so where the run is finished or its corpus has changed.
     """
-    found = find_checkpoint(model, Path(checkpoint_dir), checkpoint, "latest")
-    if not (found.parent / MANIFEST_FILE).is_file():
-        raise RunError(
-            f"{found} is a model without its run; start a new run from it: "
-            f"charrnn train --init-from {found}"
-        )
-    manifest = read_manifest(found.parent)
-    run = _run_of(found.parent)
-    training = _raised(manifest, steps=steps, epochs=epochs, minutes=minutes, patience=patience)
-    saved, arrays = read_model(found), read_trainer(found.parent, manifest)
-    from charrnn.model.device import resolve_device
-    from charrnn.run import Plan, execute
-    from charrnn.training.trainer import TrainerState
+    run = find_run(model, Path(checkpoint_dir))
+    chosen = None
+    if run is None or checkpoint is not None:
+        chosen = find_checkpoint(model, Path(checkpoint_dir), checkpoint, "latest")
+        run = _run_of(chosen)
+    with claimed(run):
+        if chosen is None:
+            saved, findings = run.read_latest()
+        else:
+            saved, findings = read_checkpoint(chosen.parent), []
+        manifest = saved.manifest
+        training = _raised(manifest, steps=steps, epochs=epochs, minutes=minutes, patience=patience)
+        from charrnn.model.device import resolve_device
+        from charrnn.run import Plan, execute
 
-    if val_text is not None:
-        manifest = replace(manifest, text=_absolute(replace(manifest.text, val_text=str(val_text))))
-    encoded = same_corpus(
-        manifest,
-        saved.vocabulary,
-        sources(corpus),
-        cache_dir=path_or_none(cache_dir),
-        corpora_dir=Path(corpora_dir),
-        on_progress=_told_to(observers),
-    )
-    plan = Plan(
-        run=run,
-        corpus=encoded,
-        text=manifest.text,
-        model=manifest.model,
-        training=training,
-        device=resolve_device(device),
-        threads=threads or int(manifest.environment["threads"]),
-    )
-    state = TrainerState(arrays, manifest.trainer)
-    end = execute(plan, weights=saved.weights, saved=state, observers=observers, stop=stop)
+        text = manifest.text
+        if val_text is not None:
+            text = _absolute(replace(text, val_text=str(val_text)))
+        encoded = same_corpus(
+            replace(manifest, text=text),
+            saved.model.vocabulary,
+            sources(corpus),
+            cache_dir=path_or_none(cache_dir),
+            corpora_dir=Path(corpora_dir),
+            force=force,
+            on_progress=_told_to(observers),
+        )
+        plan = Plan(
+            run=run,
+            corpus=encoded,
+            text=text,
+            model=manifest.model,
+            training=training,
+            device=resolve_device(device),
+            threads=threads or int(manifest.environment["threads"]),
+        )
+        end = execute(
+            plan,
+            saved=saved,
+            notices=[f"{error}; going back to step {manifest.step:,}" for error in findings],
+            observers=observers,
+            stop=stop,
+        )
     return TrainingResult(run.name, run.path, end)
 
 
@@ -210,13 +222,13 @@ def _added_notice(base: Vocabulary, vocabulary: Vocabulary, parent: str) -> str:
     )
 
 
-def _run_of(checkpoint: Path) -> Run:
-    """Return the run that a checkpoint's folder is in."""
-    folder = checkpoint if checkpoint.parent.name else checkpoint.resolve()
-    if not STEP_FOLDER.fullmatch(folder.name):
+def _run_of(model: Path) -> Run:
+    """Return the run that a model.safetensors is in."""
+    folder = model.parent if model.parent.parent.name else model.parent.resolve()
+    if not STEP_FOLDER.fullmatch(folder.name) or not (folder / MANIFEST_FILE).is_file():
         raise RunError(
-            f"{checkpoint} is a checkpoint outside of its run; start a new run from it: "
-            f"charrnn train --init-from {checkpoint}"
+            f"{model} is a model outside of its run; start a new run from it: "
+            f"charrnn train --init-from {model}"
         )
     return Run(folder.parent)
 

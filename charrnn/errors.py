@@ -68,6 +68,10 @@ class TrainingError(CharrnnError):
     """Training that cannot go on: the loss is no longer a number."""
 
 
+class MemoryShortageError(CharrnnError):
+    """A model, or a chunk of it, that does not fit into memory."""
+
+
 def describe(character: str) -> str:
     """Show a character so that it can be read in a terminal whatever it is: 'é' (U+00E9)."""
     shown = character if character.isprintable() else ascii(character)[1:-1]

@@ -3,8 +3,8 @@
 import math
 import platform
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -13,9 +13,16 @@ import numpy as np
 import torch
 
 import charrnn
-from charrnn.checkpoint.format import FORMAT, CorpusRecord, Manifest, SavedModel, write_checkpoint
-from charrnn.checkpoint.store import Run, drop_after, retire
-from charrnn.errors import CheckpointError, CorpusError, RunError
+from charrnn.checkpoint.format import (
+    FORMAT,
+    CorpusRecord,
+    Manifest,
+    Saved,
+    SavedModel,
+    write_checkpoint,
+)
+from charrnn.checkpoint.store import Run, drop_after, read_good, retire
+from charrnn.errors import CheckpointError, CorpusError, MemoryShortageError, RunError
 from charrnn.evaluation import total_nats
 from charrnn.generation.config import SamplingConfig
 from charrnn.generation.stepper import Stepper
@@ -55,15 +62,15 @@ def execute(
     plan: Plan,
     *,
     weights: "Arrays | None" = None,
-    saved: TrainerState | None = None,
+    saved: Saved | None = None,
     notices: Sequence[str] = (),
     observers: Sequence[Observer] = (),
     stop: Callable[[], bool] = lambda: False,
 ) -> EndEvent:
-    """Train a run to its end, from its beginning or from where `saved` is.
+    """Train a run to its end, from its beginning or from a checkpoint of it.
 
-    weights: to start from; fresh ones where left out. notices: warnings to give at the start.
-    The number of torch's threads is set for the time of the run.
+    weights: to begin with; fresh ones where left out. notices: warnings to give at the start.
+    The number of torch's threads is set for the time of the run. The run must be `claimed`.
     Nothing on disk is touched before it is certain that the run can begin or go on.
     """
     if plan.corpus.vocabulary.symbols == ("",):
@@ -71,15 +78,16 @@ def execute(
             f"{plan.corpus.name}: every character is rarer than --min-count {plan.text.min_count}; "
             "nothing is left to learn. Give a lower one"
         )
-    with torch_threads(plan.threads):
-        trainer = _trainer(plan, weights, stop)
-        if saved is not None:
+    with torch_threads(plan.threads), _memory_told(plan):
+        trainer = _trainer(plan, weights if saved is None else saved.model.weights, stop)
+        told = [*plan.corpus.notices, *notices, *_notices(plan.training, trainer.lanes)]
+        if saved is None:
+            trainer.save_first()
+        else:
             _restore(plan, trainer, saved)
-        plan.run.path.mkdir(parents=True, exist_ok=True)
-        with closing(Log(plan.run.log, trainer.step)) as log:
-            dropped = drop_after(plan.run, trainer.step) if saved is not None else []
-            told = [*plan.corpus.notices, *notices]
-            told += _notices(plan.training, trainer.lanes, dropped)
+            _check_unfinished(plan, trainer)
+            told += [*_differences(plan, saved.manifest), *drop_after(plan.run, trainer.step)]
+        with closing(Log(plan.run.log, trainer.step, observers)) as log:
             return _tell_and_run(plan, trainer, told, (log, *observers))
 
 
@@ -96,15 +104,21 @@ def _trainer(plan: Plan, weights: "Arrays | None", stop: Callable[[], bool]) -> 
     return Trainer(model, lanes, config, _hooks(plan, model, stop), dropout_rng)
 
 
-def _restore(plan: Plan, trainer: Trainer, saved: TrainerState) -> None:
+def _restore(plan: Plan, trainer: Trainer, saved: Saved) -> None:
+    state = TrainerState(dict(saved.arrays), saved.manifest.trainer)
     try:
-        trainer.load_state_dict(saved)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        trainer.load_state_dict(
+            state, same_corpus=saved.manifest.corpus.sha256 == plan.corpus.sha256
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
         raise CheckpointError(
-            f"{plan.run.path}: the trainer's state in its checkpoint cannot be read ({error}); "
-            "resume from another: --checkpoint STEP"
+            f"{saved.folder}: the trainer's state in it cannot be used ({str(error)[:200]}); "
+            "resume from another checkpoint: --checkpoint STEP"
         ) from error
-    if (reason := trainer.limit_reached()) is not None:
+
+
+def _check_unfinished(plan: Plan, trainer: Trainer) -> None:
+    if (reason := trainer.limit_reached()) is not None and not trainer.lacks_evaluation():
         flag = "--patience" if reason == "patience" else "--steps, --epochs or --minutes"
         raise RunError(
             f"run {plan.run.name} is finished ({reason}) after {trainer.step:,} steps; raise "
@@ -125,12 +139,23 @@ def _tell_and_run(
     return trainer.run(observers)
 
 
+class _StoppedError(Exception):
+    """A wish to stop, on its way out of an evaluation."""
+
+
 def _hooks(plan: Plan, model: LanguageModel, stop: Callable[[], bool]) -> Hooks:
     corpus, end = plan.corpus, plan.text.document_end
     held_out = corpus.val.cut(0, plan.training.eval_length + 1)
 
-    def validate() -> float:
-        nats = total_nats(model, held_out, lanes=VALIDATION_LANES)
+    def ask(_predicted: int) -> None:
+        if stop():
+            raise _StoppedError
+
+    def validate() -> float | None:
+        try:
+            nats = total_nats(model, held_out, lanes=VALIDATION_LANES, on_progress=ask)
+        except _StoppedError:
+            return None
         return nats / (len(held_out) - 1)
 
     def write_sample(step: int) -> str:
@@ -151,7 +176,24 @@ def _hooks(plan: Plan, model: LanguageModel, stop: Callable[[], bool]) -> Hooks:
         retire(plan.run, plan.training.keep)
         return str(folder)
 
-    return Hooks(validate if len(held_out) else None, write_sample, save, stop, time.perf_counter)
+    def go_back(trainer: Trainer) -> bool:
+        # Of a model that has come to predict far worse than a guess, the weights are lost as well.
+        found = read_good(plan.run, 2 * math.log(len(corpus.vocabulary) + 1))
+        if found is None:
+            return False
+        load_weights(model, found.model.weights)
+        _restore(plan, trainer, found)
+        drop_after(plan.run, trainer.step)
+        return True
+
+    return Hooks(
+        validate=validate if len(held_out) else None,
+        write_sample=write_sample,
+        save=save,
+        go_back=go_back,
+        stop=stop,
+        clock=time.perf_counter,
+    )
 
 
 def _manifest(plan: Plan, trainer: Trainer, state: TrainerState) -> Manifest:
@@ -172,13 +214,7 @@ def _manifest(plan: Plan, trainer: Trainer, state: TrainerState) -> Manifest:
         model=plan.model,
         training=asdict(plan.training),
         trainer=state.values,
-        environment={
-            "charrnn": charrnn.__version__,
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-            "device": str(plan.device),
-            "threads": plan.threads,
-        },
+        environment=_environment(plan),
     )
 
 
@@ -215,17 +251,62 @@ def _start_event(plan: Plan, trainer: Trainer) -> StartEvent:
     )
 
 
-def _notices(config: TrainingConfig, lanes: Lanes, dropped: Sequence[int]) -> list[str]:
+def _differences(plan: Plan, before: Manifest) -> list[str]:
+    """Say what keeps a run from going on bit for bit as it would have."""
     notices = []
-    if dropped:
-        listed = ", ".join(f"{step:,}" for step in dropped)
-        notices.append(f"dropped the checkpoints after this one, of steps {listed}")
-    if (lanes.batch_size, lanes.seq_length) != (config.batch_size, config.seq_length):
+    if before.corpus.sha256 != plan.corpus.sha256:
         notices.append(
-            f"the corpus is short: {lanes.batch_size} lanes x {lanes.seq_length} steps instead of "
-            f"{config.batch_size} x {config.seq_length}"
+            f"the corpus {plan.corpus.name} has changed; training goes on from its beginning"
+        )
+    now = _environment(plan)
+    differ = [
+        f"{key} {now[key]} instead of {str(before.environment.get(key))[:40]}"
+        for key in ("charrnn", "torch", "device", "threads")
+        if now[key] != before.environment.get(key)
+    ]
+    if differ:
+        notices.append(
+            f"{', '.join(differ)}: the run goes on, but not bit for bit as it would have"
         )
     return notices
+
+
+def _environment(plan: Plan) -> dict[str, str | int]:
+    return {
+        "charrnn": charrnn.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "device": str(plan.device),
+        "threads": plan.threads,
+    }
+
+
+def _notices(config: TrainingConfig, lanes: Lanes) -> list[str]:
+    if (lanes.batch_size, lanes.seq_length) == (config.batch_size, config.seq_length):
+        return []
+    return [
+        f"the corpus is short: {lanes.batch_size} lanes x {lanes.seq_length} steps instead of "
+        f"{config.batch_size} x {config.seq_length}"
+    ]
+
+
+@contextmanager
+def _memory_told(plan: Plan) -> Iterator[None]:
+    """Turn what torch and Python raise when memory runs out into a MemoryShortageError."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:  # torch's own error is a RuntimeError
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and not any(
+            words in str(error) for words in ("can't allocate memory", "not enough memory")
+        ):
+            raise
+        model, training = plan.model, plan.training
+        raise MemoryShortageError(
+            f"out of memory on {plan.device} with --batch-size {training.batch_size} x "
+            f"--seq-length {training.seq_length}, {model.num_layers} x {model.hidden_size} units "
+            f"and {len(plan.corpus.vocabulary):,} symbols; make one of the first two smaller, or "
+            "--hidden-size"
+        ) from error
 
 
 def _generator(device: torch.device | str, seed: np.random.SeedSequence) -> torch.Generator:

@@ -6,8 +6,8 @@ longer than typer.
 """
 
 import dataclasses
-import math
 import operator
+import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -23,6 +23,7 @@ _BOUNDS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
     "le": ("at most", operator.le),
     "lt": ("below", operator.lt),
 }
+_LARGEST = sys.float_info.max  # a whole number may be larger, and none of Python's floats
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 
 
@@ -84,7 +85,7 @@ def _problem(value: Any, field: "dataclasses.Field[Any]") -> str | None:
     accepted = (int, float) if kind is float else kind
     if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
         return _WORDS[kind]
-    if kind is float and not math.isfinite(value):
+    if kind is float and not -_LARGEST <= value <= _LARGEST:  # NaN is neither
         return "a finite number"
     for name, (words, holds) in _BOUNDS.items():
         bound = field.metadata.get(name)

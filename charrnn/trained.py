@@ -12,8 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from charrnn.checkpoint.format import Manifest, SavedModel, read_manifest, read_model, read_trainer
-from charrnn.checkpoint.layout import CHECKPOINT_DIR, MODEL_FILE
+from charrnn.checkpoint.format import (
+    Manifest,
+    SavedModel,
+    read_checkpoint,
+    read_manifest,
+    read_model,
+)
+from charrnn.checkpoint.layout import CHECKPOINT_DIR
 from charrnn.checkpoint.store import Run, find_checkpoint, find_checkpoints, list_runs
 from charrnn.errors import CharrnnError, CheckpointError, CorpusError, RunError
 from charrnn.generation.config import SamplingConfig
@@ -215,8 +221,7 @@ def verify(
             if path.is_file():
                 read_model(path)
             else:
-                read_model(path / MODEL_FILE)
-                read_trainer(path, read_manifest(path))
+                read_checkpoint(path)
             findings[path] = None
         except CharrnnError as error:
             findings[path] = str(error)
@@ -230,12 +235,14 @@ def same_corpus(
     *,
     cache_dir: Path | None = None,
     corpora_dir: Path = Path(CORPORA_DIR),
+    force: bool = False,
     on_progress: "Progress" = lambda _what, _done, _total: None,
 ) -> "EncodedCorpus":
     """Read a run's corpus again, and make sure that it is the same.
 
     sources: where it is now; none for where it was. What came by a pipe, and what is no longer
-    there, is taken from the cache where that has it.
+    there, is taken from the cache where that has it. force: take one that has changed, as long as
+    the vocabulary covers it.
     """
     from charrnn.text.encoded import encode_corpus, find_encoded
 
@@ -265,10 +272,16 @@ def same_corpus(
             "  If it was moved, say where: charrnn resume --corpus, --val-text; or name the text: "
             "charrnn eval MODEL TEXT"
         ) from error
-    if corpus.sha256 != record.sha256:
+    if len(corpus.vocabulary) > len(vocabulary) and force:
+        raise RunError(
+            f"the corpus {record.name} has characters that are new to the run; start a new one "
+            "from its weights: charrnn train --init-from"
+        )
+    if corpus.sha256 != record.sha256 and not force:
         raise RunError(
             f"the corpus {record.name} is not the one the run learned (its hash differs); bring "
-            "the old text back, or start from the run's weights: charrnn train --init-from"
+            "the old text back, insist with charrnn resume --force, or start a new run from its "
+            "weights: charrnn train --init-from"
         )
     return replace(corpus, sources=corpus.sources if sources else record.sources)
 

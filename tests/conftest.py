@@ -1,6 +1,8 @@
 """What the tests share: a small text, a small trained run, and the way to run a command."""
 
 import atexit
+import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -8,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,6 +39,12 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rebuild-docs", action="store_true", help="write docs/cli.md anew")
+
+
+def sealed(content: dict[str, Any]) -> bytes:
+    """A manifest with the hash that it should have."""
+    body = json.dumps({**content, "sha256": ""}, indent=1).removesuffix('"\n}')
+    return f'{body}{hashlib.sha256(body.encode()).hexdigest()}"\n}}\n'.encode()
 
 
 @pytest.fixture

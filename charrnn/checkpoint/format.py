@@ -2,17 +2,24 @@
 
 model.safetensors    the weights; in its header the configuration and the vocabulary, so that this
                      file alone is a model
-trainer.safetensors  optimizer moments, carried state, random generators
-manifest.json        everything else, and size and SHA-256 of the two; written last
+trainer.safetensors  state/0, ...: the carried state, (L, B, H); optimizer/WEIGHT/KEY: a number, or
+                     an array of the weight's shape; random generators
+manifest.json        everything else, size and SHA-256 of the two, and its own SHA-256; written last
+
+What is read may be damaged or hostile: sizes are held against what they should be before anything
+is allocated, hashes are verified before anything is believed, and no name in a file is opened.
 """
 
 import hashlib
 import json
+import math
 import os
-import shutil
-from collections.abc import Mapping
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from dataclasses import field as dataclass_field
+from io import BufferedReader
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_origin
@@ -24,14 +31,20 @@ from safetensors.numpy import load as parse_safetensors
 from safetensors.numpy import save as serialise_safetensors
 
 from charrnn.checkpoint.layout import MANIFEST_FILE, MODEL_FILE, TRAINER_FILE
+from charrnn.checkpoint.writer import commit
 from charrnn.errors import CheckpointError
 from charrnn.model.config import ModelConfig, parameter_shapes
 from charrnn.settings import make
 from charrnn.text.config import CorpusConfig
 from charrnn.text.vocabulary import Vocabulary
 
-FORMAT = 1
+FORMAT = 2
 HEADER_KEY = "charrnn"
+# JSON takes up to fifty times its bytes in memory; the largest vocabulary needs less than this.
+MAX_JSON = 3 * 2**20
+_SEAL_END = b'"\n}\n'  # what stands behind a manifest's own hash
+# What reading a file's JSON may raise where it is not what it should be.
+_WRONG = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -87,13 +100,25 @@ class SavedModel:
     step: int
 
 
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint that was read and verified."""
+
+    folder: Path
+    manifest: Manifest
+    model: SavedModel
+    arrays: Arrays
+
+
 def write_checkpoint(
     folder: Path, model: SavedModel, trainer_arrays: Arrays, manifest: Manifest
 ) -> None:
-    """Commit a checkpoint: written and synced under a temporary name beside it, then renamed.
+    """Commit a checkpoint; one of that name is replaced. The folder above must be there.
 
-    A checkpoint of that name is replaced. Raises CheckpointError with the system's reason.
+    Raises CheckpointError with the system's reason, and for weights that are not finite numbers.
     """
+    if (wrong := _not_finite(model.weights)) is not None:
+        raise CheckpointError(f"{folder}: not saved, weight {wrong} holds what is no finite number")
     header = {
         "format": FORMAT,
         "step": model.step,
@@ -101,41 +126,45 @@ def write_checkpoint(
         "text": asdict(model.text) | {"val_text": None},
         "vocabulary": model.vocabulary.to_json(),
     }
+    described = json.dumps(header, ensure_ascii=False)
     files = {
-        MODEL_FILE: _serialise(model.weights, {HEADER_KEY: json.dumps(header)}),
+        MODEL_FILE: _serialise(model.weights, {HEADER_KEY: described}),
         TRAINER_FILE: _serialise(trainer_arrays, {}),
     }
     records = {
         name: FileRecord(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
         for name, data in files.items()
     }
-    complete = asdict(replace(manifest, files=records))
-    files[MANIFEST_FILE] = (json.dumps(complete, indent=1) + "\n").encode()
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    files[MANIFEST_FILE] = _sealed(asdict(replace(manifest, files=records)))
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        for name, data in files.items():
-            _write_synced(temporary / name, data)
-        _sync_folder(temporary)
-        replaced = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-        if folder.exists():
-            folder.rename(replaced)
-        temporary.rename(folder)
-        _sync_folder(folder.parent)
-        shutil.rmtree(replaced, ignore_errors=True)
+        commit(folder, files)
     except OSError as error:
-        shutil.rmtree(temporary, ignore_errors=True)
+        raise CheckpointError(f"{folder}: cannot be saved ({error.strerror or error})") from error
+
+
+def read_checkpoint(folder: Path) -> Saved:
+    """Read and verify a whole checkpoint.
+
+    Raises CheckpointError with the file and the finding where anything in it is not sound.
+    """
+    manifest = read_manifest(folder)
+    model = read_model(folder / MODEL_FILE)
+    said = (manifest.step, manifest.model, replace(manifest.text, val_text=None))
+    if said != (model.step, model.config, model.text):
         raise CheckpointError(
-            f"{folder}: cannot be saved ({error.strerror or error}); free space there, or train "
-            "with another --checkpoint-dir"
-        ) from error
+            f"{folder / MANIFEST_FILE}: its step, model or text is not that of {MODEL_FILE}"
+        )
+    arrays = _read_trainer(folder / TRAINER_FILE, manifest, model.weights)
+    return Saved(folder, manifest, model, arrays)
 
 
 def read_manifest(folder: Path) -> Manifest:
     """Read a checkpoint's manifest. Raises CheckpointError where it is missing or wrong."""
     path = folder / MANIFEST_FILE
-    return _manifest(path, _read_bytes(path))
+    with _opened(path) as (file, size):
+        if size > MAX_JSON:
+            raise CheckpointError(f"{path}: {size:,} bytes are too many for a manifest")
+        return _manifest(path, file.read())
 
 
 def read_model(path: Path) -> SavedModel:
@@ -143,28 +172,54 @@ def read_model(path: Path) -> SavedModel:
 
     Its hash is verified where the manifest of its checkpoint is beside it.
     """
-    data = _read_bytes(path)
-    if path.name == MODEL_FILE and (path.parent / MANIFEST_FILE).is_file():
-        _verify(path, data, read_manifest(path.parent))
-    weights = _parse(path, data)
-    length = int.from_bytes(data[:8], "little")  # of the JSON header, by the safetensors format
-    return _model(path, json.loads(data[8 : 8 + length]).get("__metadata__", {}), weights)
+    beside = path.name == MODEL_FILE and os.path.lexists(path.parent / MANIFEST_FILE)
+    manifest = read_manifest(path.parent) if beside else None
+    with _opened(path) as (file, size):
+        if manifest is not None:
+            _verify(path, file, size, manifest)
+        length = int.from_bytes(file.read(8), "little")  # by the safetensors format
+        if not 2 <= length <= min(MAX_JSON, size - 8):
+            raise CheckpointError(f"{path}: not a safetensors file of charrnn, or cut short")
+        header = _header(path, file.read(length))
+        shapes = parameter_shapes(header.config, len(header.vocabulary))
+        expected = 8 + length + sum(4 * math.prod(shape) for shape in shapes.values())
+        if size != expected:
+            raise CheckpointError(
+                f"{path}: {size:,} bytes, but its configuration asks for {expected:,}"
+            )
+        file.seek(0)
+        weights = _parse(path, file.read())
+    _check_shapes(path, weights, shapes)
+    return replace(header, weights=weights)
 
 
-def read_trainer(folder: Path, manifest: Manifest) -> dict[str, NDArray[Any]]:
-    """Read a checkpoint's trainer.safetensors. Raises CheckpointError where it is damaged."""
-    path = folder / TRAINER_FILE
-    data = _read_bytes(path)
-    _verify(path, data, manifest)
-    return _parse(path, data)
+def _read_trainer(path: Path, manifest: Manifest, weights: Arrays) -> dict[str, NDArray[Any]]:
+    with _opened(path) as (file, size):
+        _verify(path, file, size, manifest)
+        if int.from_bytes(file.read(8), "little") > MAX_JSON:
+            raise CheckpointError(f"{path}: not a safetensors file of charrnn")
+        file.seek(0)
+        arrays = _parse(path, file.read())
+    layers, hidden = manifest.model.num_layers, manifest.model.hidden_size
+    for name, array in arrays.items():
+        kind, _, rest = name.partition("/")
+        shape = array.shape
+        if kind == "state" and not (len(shape) == 3 and (shape[0], shape[2]) == (layers, hidden)):
+            raise CheckpointError(f"{path}: {name} is {shape}, but of {layers} x {hidden} units")
+        weight = weights.get(rest.rpartition("/")[0])
+        wanted = () if weight is None else weight.shape
+        if kind == "optimizer" and shape not in ((1,), wanted):
+            raise CheckpointError(f"{path}: {name} is {shape}, which is not its weight's shape")
+    return arrays
 
 
-def _model(path: Path, metadata: Mapping[str, str], weights: Arrays) -> SavedModel:
+def _header(path: Path, data: bytes) -> SavedModel:
+    """Return what the header of a model.safetensors says, without the weights."""
     try:
-        header = json.loads(metadata[HEADER_KEY])
+        header = json.loads(json.loads(data)["__metadata__"][HEADER_KEY])
         _check_format(path, header["format"])
-        model = SavedModel(
-            weights=weights,
+        return SavedModel(
+            weights={},
             config=make(ModelConfig, header["model"]),
             vocabulary=Vocabulary.from_json(header["vocabulary"]),
             text=make(CorpusConfig, header["text"]),
@@ -172,25 +227,48 @@ def _model(path: Path, metadata: Mapping[str, str], weights: Arrays) -> SavedMod
         )
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"{path}: not a model of charrnn (its header lacks {error})"
-        ) from error
-    shapes = parameter_shapes(model.config, len(model.vocabulary))
+    except _WRONG as error:
+        raise CheckpointError(f"{path}: not a model of charrnn ({_shortly(error)})") from error
+
+
+def _check_shapes(path: Path, weights: Arrays, shapes: Mapping[str, tuple[int, ...]]) -> None:
     found = {name: array.shape for name, array in weights.items()}
     if found != shapes:
-        wrong = sorted(set(found.items()) ^ set(shapes.items()))[0][0]
+        wrong = min(set(found.items()) ^ set(shapes.items()))[0]
         raise CheckpointError(
-            f"{path}: weight {wrong} is {found.get(wrong, 'missing')}, "
+            f"{path}: weight {wrong[:80]} is {found.get(wrong, 'missing')}, "
             f"the configuration says {shapes.get(wrong, 'none')}"
         )
-    return model
+    if any(array.dtype != np.float32 for array in weights.values()):
+        raise CheckpointError(f"{path}: its weights are not 32-bit floating-point numbers")
+    if (wrong_one := _not_finite(weights)) is not None:
+        raise CheckpointError(f"{path}: weight {wrong_one} holds what is no finite number")
+
+
+def _not_finite(arrays: Arrays) -> str | None:
+    """Return the name of the first array with NaN or infinity in it."""
+    return next((name for name, a in arrays.items() if not np.isfinite(a).all()), None)
+
+
+def _sealed(content: Mapping[str, Any]) -> bytes:
+    """Write a manifest with the hash of all that stands before the hash."""
+    body = (json.dumps({**content, "sha256": ""}, indent=1) + "\n").encode()
+    body = body.removesuffix(_SEAL_END)
+    return body + hashlib.sha256(body).hexdigest().encode() + _SEAL_END
+
+
+def _check_seal(path: Path, data: bytes, digest: str) -> None:
+    body = data[: -len(digest) - len(_SEAL_END)]
+    found = hashlib.sha256(body).hexdigest()
+    if data != body + digest.encode() + _SEAL_END or found != digest:
+        raise CheckpointError(f"{path}: damaged (its hash is wrong)")
 
 
 def _manifest(path: Path, data: bytes) -> Manifest:
     try:
         content = json.loads(data)
         _check_format(path, content["format"])
+        _check_seal(path, data, content.pop("sha256"))
         corpus = CorpusRecord(**content["corpus"])
         manifest = Manifest(
             **content
@@ -204,8 +282,8 @@ def _manifest(path: Path, data: bytes) -> Manifest:
         _check_types(manifest, manifest.corpus, *manifest.files.values())
     except CheckpointError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{path}: not a manifest of charrnn ({error})") from error
+    except _WRONG as error:
+        raise CheckpointError(f"{path}: not a manifest of charrnn ({_shortly(error)})") from error
     return manifest
 
 
@@ -222,27 +300,33 @@ def _check_types(*records: Any) -> None:
 def _check_format(path: Path, found: Any) -> None:
     if found != FORMAT:
         raise CheckpointError(
-            f"{path}: format {found!r}, and this charrnn reads format {FORMAT}; "
+            f"{path}: format {str(found)[:40]}, and this charrnn reads format {FORMAT}; "
             "use the version of charrnn that wrote it"
         )
 
 
-def _read_bytes(path: Path) -> bytes:
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[BufferedReader, int]]:
+    """Open a file, and tell its size. Raises CheckpointError for one that cannot be read."""
     try:
-        return path.read_bytes()
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe might wait for ever
+            raise CheckpointError(f"{path}: not a file")
+        with path.open("rb") as file:
+            yield file, os.fstat(file.fileno()).st_size
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def _verify(path: Path, data: bytes, manifest: Manifest) -> None:
+def _verify(path: Path, file: BufferedReader, size: int, manifest: Manifest) -> None:
+    """Hold a file against its manifest; goes back to the file's beginning."""
     record = manifest.files.get(path.name)
     if record is None:
         raise CheckpointError(f"{path}: the manifest beside it does not list it")
-    if len(data) != record.bytes or hashlib.sha256(data).hexdigest() != record.sha256:
-        raise CheckpointError(
-            f"{path}: damaged ({len(data):,} of {record.bytes:,} bytes, or their hash is wrong); "
-            "use another checkpoint of the run: --checkpoint STEP"
-        )
+    if size != record.bytes:
+        raise CheckpointError(f"{path}: damaged ({size:,} bytes instead of {record.bytes:,})")
+    if hashlib.file_digest(file, "sha256").hexdigest() != record.sha256:
+        raise CheckpointError(f"{path}: damaged (its hash is wrong)")
+    file.seek(0)
 
 
 def _parse(path: Path, data: bytes) -> dict[str, NDArray[Any]]:
@@ -259,18 +343,7 @@ def _serialise(arrays: Arrays, metadata: dict[str, str]) -> bytes:
     return data
 
 
-def _write_synced(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":
-        return  # Windows cannot open a folder; its rename is durable by itself
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _shortly(error: Exception) -> str:
+    """Say what was wrong in few words, whatever a file made the error say."""
+    lacks = "lacks " if isinstance(error, KeyError) else ""
+    return f"{lacks}{error}"[:120]

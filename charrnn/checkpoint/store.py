@@ -5,12 +5,15 @@ the latest and which the best is read from the manifests, not from a pointer tha
 """
 
 import re
-import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from charrnn.checkpoint.format import Manifest, read_manifest
+from filelock import FileLock, Timeout
+
+from charrnn.checkpoint.format import Manifest, Saved, read_checkpoint, read_manifest
 from charrnn.checkpoint.layout import (
     LOG_FILE,
     MANIFEST_FILE,
@@ -18,7 +21,10 @@ from charrnn.checkpoint.layout import (
     STEP_FOLDER,
     run_names,
 )
+from charrnn.checkpoint.writer import clear_left_overs, delete
 from charrnn.errors import CheckpointError, RunError
+
+_LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -58,14 +64,37 @@ class Run:
     def checkpoints(self) -> tuple[Checkpoint, ...]:
         """The readable checkpoints, oldest first; what has no sound manifest is passed over."""
         found = []
-        for folder in self.path.iterdir() if self.path.is_dir() else ():
-            if STEP_FOLDER.fullmatch(folder.name) and (folder / MANIFEST_FILE).is_file():
-                checkpoint = Checkpoint(folder)
-                try:
-                    found.append((checkpoint.step, checkpoint))
-                except CheckpointError:
-                    continue
+        for folder in self.folders:
+            checkpoint = Checkpoint(folder)
+            with suppress(CheckpointError):
+                found.append((checkpoint.step, checkpoint))
         return tuple(checkpoint for _, checkpoint in sorted(found, key=lambda pair: pair[0]))
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folders of checkpoints, damaged ones included, oldest first."""
+        if not self.path.is_dir():
+            return []
+        names = [entry.name for entry in self.path.iterdir() if STEP_FOLDER.fullmatch(entry.name)]
+        return [self.path / name for name in sorted(names, key=_step_in)]
+
+    def read_latest(self) -> tuple[Saved, list[CheckpointError]]:
+        """Read the newest checkpoint that verifies; returns it and what was wrong with newer ones.
+
+        Raises RunError where there is no checkpoint, CheckpointError where none verifies.
+        """
+        findings: list[CheckpointError] = []
+        for folder in reversed(self.folders):
+            try:
+                return read_checkpoint(folder), findings
+            except CheckpointError as error:
+                findings.append(error)
+        if not findings:
+            raise RunError(f"{self.path}: no checkpoint in it; train again, or name another run")
+        raise CheckpointError(
+            f"no checkpoint of {self.path} is sound; {len(findings)} are there, the newest: "
+            f"{findings[0]}"
+        )
 
     @property
     def latest(self) -> Checkpoint:
@@ -131,6 +160,21 @@ def new_run(checkpoint_dir: Path, name: str | None, corpus_name: str) -> Run:
     return Run(checkpoint_dir / name)
 
 
+def find_run(model: str | Path | None, checkpoint_dir: Path) -> Run | None:
+    """Return the run called or at `model`, the newest for None, or None where it is no run.
+
+    Raises RunError where none is named and there is none.
+    """
+    if model is None:
+        runs = list_runs(checkpoint_dir)
+        if not runs:
+            raise RunError(
+                f"no run with a checkpoint in {checkpoint_dir}; start one: charrnn train"
+            )
+        return runs[0]
+    return next((Run(p) for p in (checkpoint_dir / model, Path(model)) if _is_run(p)), None)
+
+
 def find_checkpoint(
     model: str | Path | None, checkpoint_dir: Path, which: str | None, default: str
 ) -> Path:
@@ -140,7 +184,7 @@ def find_checkpoint(
     newest run. which: latest, best or a step, of a run; None is `default`.
     Raises RunError where there is no such thing.
     """
-    run = _find_run(model, checkpoint_dir)
+    run = find_run(model, checkpoint_dir)
     if run is not None:
         return run.at(which or default).path / MODEL_FILE
     try:
@@ -162,19 +206,80 @@ def find_checkpoints(model: str | Path | None, checkpoint_dir: Path) -> list[Pat
     For a MODEL that is one checkpoint already, its folder, or the file where it has no manifest.
     Raises RunError.
     """
-    run = _find_run(model, checkpoint_dir)
+    run = find_run(model, checkpoint_dir)
     if run is not None:
-        return sorted(folder for folder in run.path.iterdir() if STEP_FOLDER.fullmatch(folder.name))
+        return run.folders
     file = find_checkpoint(model, checkpoint_dir, None, "best")
     return [file.parent if (file.parent / MANIFEST_FILE).is_file() else file]
 
 
-def drop_after(run: Run, step: int) -> list[int]:
-    """Delete the checkpoints behind a step, which a run that goes on from there makes anew."""
-    later = [c for c in Run(run.path).checkpoints if c.step > step]
-    for checkpoint in later:
-        shutil.rmtree(checkpoint.path)
-    return [c.step for c in later]
+@contextmanager
+def claimed(run: Run) -> Iterator[None]:
+    """Keep other trainers out of a run, and put in order what one that died has left.
+
+    Makes the run's folder, and removes it again where nothing was saved. Raises RunError where
+    another process trains the run, CheckpointError where the folder cannot be written.
+    """
+    lock = FileLock(run.path / _LOCK, blocking=False)
+    try:
+        run.path.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+        clear_left_overs(run.path)
+    except Timeout as error:
+        raise RunError(
+            f"run {run.name} is being trained by another process; stop that first"
+        ) from error
+    except OSError as error:
+        raise CheckpointError(
+            f"{run.path}: cannot be written ({error.strerror or error}); make it writable, or "
+            "choose another --checkpoint-dir"
+        ) from error
+    try:
+        yield
+    finally:
+        if not run.folders:
+            for name in (LOG_FILE, _LOCK):
+                with suppress(OSError):
+                    (run.path / name).unlink()
+        lock.release()
+        with suppress(OSError):  # it is not empty
+            run.path.rmdir()
+
+
+def drop_after(run: Run, step: int) -> list[str]:
+    """Make way for a run that goes on from a step: later checkpoints are deleted.
+
+    Those whose manifest cannot be read are renamed. Returns what was done, in words.
+    """
+    sound = {c.path: c.step for c in Run(run.path).checkpoints}
+    dropped, aside = [], []
+    for folder in run.folders:
+        if sound.get(folder, _step_in(folder.name)) <= step:
+            continue
+        if folder in sound:
+            delete(folder)
+            dropped.append(f"{sound[folder]:,}")
+        else:
+            aside.append(_set_aside(folder))
+    told = []
+    if dropped:
+        told.append(f"dropped the checkpoints after this one, of steps {', '.join(dropped)}")
+    if aside:
+        told.append(f"kept what cannot be read as {', '.join(aside)}")
+    return told
+
+
+def read_good(run: Run, loss_limit: float) -> Saved | None:
+    """Read the newest checkpoint from which training can go on soundly, None where there is none.
+
+    Its last step was applied, at a loss (nats per symbol) below the limit, and it verifies.
+    """
+    for checkpoint in reversed(Run(run.path).checkpoints):
+        loss, bad_steps = checkpoint.manifest.train_loss, checkpoint.manifest.trainer["bad_steps"]
+        if bad_steps == 0 and (loss is None or loss < loss_limit):
+            with suppress(CheckpointError):
+                return read_checkpoint(checkpoint.path)
+    return None
 
 
 def retire(run: Run, keep: int) -> None:
@@ -183,19 +288,22 @@ def retire(run: Run, keep: int) -> None:
     kept = {c.path for c in fresh.checkpoints[-keep:]} | {fresh.best.path}
     for checkpoint in fresh.checkpoints:
         if checkpoint.path not in kept:
-            shutil.rmtree(checkpoint.path, ignore_errors=True)
+            delete(checkpoint.path)
 
 
-def _find_run(model: str | Path | None, checkpoint_dir: Path) -> Run | None:
-    """Return the run called or at `model`, the newest for None, or None where it is no run."""
-    if model is None:
-        runs = list_runs(checkpoint_dir)
-        if not runs:
-            raise RunError(
-                f"no run with a checkpoint in {checkpoint_dir}; start one: charrnn train"
-            )
-        return runs[0]
-    return next((Run(p) for p in (checkpoint_dir / model, Path(model)) if _is_run(p)), None)
+def _set_aside(folder: Path) -> str:
+    number = 1
+    while (aside := folder.with_name(f"damaged-{number}-{folder.name}")).exists():
+        number += 1
+    with suppress(OSError):
+        folder.rename(aside)
+    return aside.name
+
+
+def _step_in(name: str) -> int:
+    match = STEP_FOLDER.fullmatch(name)
+    assert match is not None
+    return int(match[1])
 
 
 def _is_run(folder: Path) -> bool:
@@ -209,9 +317,19 @@ def _is_run(folder: Path) -> bool:
 
 def _is_free(path: Path) -> bool:
     """Whether a new run may take this place: what a run left that never saved does not hold it."""
-    return not path.exists() or (
-        path.is_dir() and all(entry.name == LOG_FILE for entry in path.iterdir())
-    )
+    if not path.exists():
+        return True
+    if not path.is_dir() or any(not _is_left(entry.name) for entry in path.iterdir()):
+        return False
+    try:
+        with FileLock(path / _LOCK, blocking=False):
+            return True
+    except (Timeout, OSError):  # one is about to begin there
+        return False
+
+
+def _is_left(name: str) -> bool:
+    return name in (LOG_FILE, _LOCK) or (name.startswith(".") and name.endswith(".tmp"))
 
 
 def _no_model(model: str, checkpoint_dir: Path) -> RunError:

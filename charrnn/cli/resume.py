@@ -43,6 +43,10 @@ def resume(
     corpora_dir: options.CorporaDirOption = options.CORPORA_DIR,
     device: options.DeviceOption = "auto",
     threads: options.ThreadsOption = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Go on although the corpus has changed, from its beginning."),
+    ] = False,
     quiet: options.QuietOption = False,
     verbose: options.VerboseOption = False,
     *,
@@ -68,6 +72,7 @@ def resume(
             corpora_dir=corpora_dir,
             device=device,
             threads=threads,
+            force=force,
             **given,
             **watching,
         )

@@ -26,7 +26,10 @@ class CorpusConfig:
         "which is never generated.",
     )
     max_vocab: int = setting(
-        20_000, ge=1, help="Stop where the text has more different characters than this."
+        20_000,
+        ge=1,
+        le=500_000,
+        help="Stop where the text has more different characters than this.",
     )
     encoding: str = setting(
         "utf-8",

@@ -15,7 +15,7 @@ Unknown = Literal["error", "skip", "replace"]
 
 # What stands in for a character that a model without an unknown symbol does not know.
 REPLACEMENTS = ("\N{REPLACEMENT CHARACTER}", "?", " ")
-MAX_SYMBOLS = 0x110000 + 1
+MAX_SYMBOLS = 500_001
 
 
 def code_points(text: str) -> npt.NDArray[np.uint32]:
@@ -125,24 +125,30 @@ class Vocabulary:
         return replace(self, symbols=self.symbols + tuple(c for c in characters if c not in known))
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `from_json` takes."""
-        return {"unit": self.unit, "symbols": list(self.symbols)}
+        """Return what `from_json` takes: the symbols as one text, and where the unknown one is."""
+        return {"unit": self.unit, "symbols": "".join(self.symbols), "unknown": self.unknown}
 
     @staticmethod
     def from_json(data: Any) -> "Vocabulary":
         """Read what `to_json` returned; raises CheckpointError for anything else."""
         match data:
-            case {"unit": "char" | "byte" as unit, "symbols": list(symbols)}:
-                pass
+            case {
+                "unit": "char" | "byte" as unit, "symbols": str(text), "unknown": int() | None as at
+            }:  # fmt: skip
+                symbols = tuple(text)
             case _:
                 raise CheckpointError("the vocabulary lacks its unit or its symbols")
-        if not 0 < len(symbols) <= MAX_SYMBOLS or len(set(map(str, symbols))) != len(symbols):
-            raise CheckpointError("the vocabulary is empty or holds a symbol twice")
-        if not all(isinstance(s, str) and (len(s) == 1 or s == "") for s in symbols):
-            raise CheckpointError("the vocabulary holds something that is not one character")
-        if unit == "byte" and symbols != list(BYTES.symbols):
+        if at is not None:
+            if not 0 <= at <= len(symbols):
+                raise CheckpointError("the vocabulary's unknown symbol is not in it")
+            symbols = (*symbols[:at], "", *symbols[at:])
+        if not 0 < len(symbols) <= MAX_SYMBOLS or len(set(symbols)) != len(symbols):
+            raise CheckpointError("the vocabulary is empty, too large or holds a symbol twice")
+        if any("\ud800" <= symbol <= "\udfff" for symbol in symbols):
+            raise CheckpointError("the vocabulary holds half of a surrogate pair")
+        if unit == "byte" and symbols != BYTES.symbols:
             raise CheckpointError("the vocabulary is not that of the 256 bytes")
-        return Vocabulary(unit, tuple(symbols))
+        return Vocabulary(unit, symbols)
 
     def _stand_in(self) -> int | None:
         if self.unknown is not None:

@@ -6,10 +6,12 @@ are the fields below. It alone suffices to redraw every curve of a run. Losses a
 
 import json
 import math
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TextIO
+from typing import IO, Any, ClassVar, Literal
 
 
 @dataclass(frozen=True)
@@ -150,45 +152,95 @@ Observer = Callable[[Event], None]
 
 
 class Log:
-    """An observer that writes log.jsonl; each line is flushed as it is written."""
+    """An observer that writes log.jsonl; each line is written at once.
 
-    def __init__(self, path: Path, step: int = 0) -> None:
-        """Open a run's log behind the events of its first `step` steps; later ones are dropped.
+    Where that fails, the line is kept and written before the next one; the other observers are told
+    once. A run does not end for want of its log.
+    """
+
+    def __init__(self, path: Path, step: int = 0, others: Sequence[Observer] = ()) -> None:
+        """Take a run's log behind the events of its first `step` steps; later ones are dropped.
 
         They were written after the checkpoint that the run goes on from, and will come again.
         """
-        self._file = _open_behind(path, step)
+        self._path = path
+        self._step = step
+        self._others = others
+        self._pending = b""
+        self._failed = False
+        self._file: IO[bytes] | None = None
+        self._size: int | None = None  # of what stays of the file; read when first needed
 
     def __call__(self, event: Event) -> None:
         """Write one event."""
         fields = {key: _finite(value) for key, value in asdict(event).items()}
         line = json.dumps({"event": event.kind, **fields})
-        self._file.write(line + "\n")
-        self._file.flush()
+        self._pending += line.encode() + b"\n"
+        try:
+            self._write(sync=isinstance(event, CheckpointEvent))
+            self._failed = False
+        except OSError as error:
+            self._tell(getattr(event, "step", 0), error)
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.close()
+            self._file = None
+
+    def _write(self, *, sync: bool) -> None:
+        if self._size is None:
+            self._size = _size_of(self._path, self._step)
+        if self._file is None:
+            flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
+            self._file = os.fdopen(os.open(self._path, flags, 0o666), "r+b", buffering=0)
+            self._file.truncate(self._size)
+        # What an attempt before this one left half written is written over.
+        self._file.seek(self._size)
+        left = memoryview(self._pending)
+        while left:
+            left = left[self._file.write(left) :]
+        self._size += len(self._pending)
+        self._pending = b""
+        if sync:
+            os.fsync(self._file.fileno())
+
+    def _tell(self, step: int, error: OSError) -> None:
+        self.close()  # what may be a file of a folder that is gone is opened anew the next time
+        if not self._failed:
+            self._failed = True
+            reason = error.strerror or str(error)
+            message = f"{self._path}: cannot be written ({reason}); it is tried again at each step"
+            for observer in self._others:
+                observer(WarningEvent(step, message))
 
 
-def _open_behind(path: Path, step: int) -> TextIO:
-    kept = 0
-    with path.open("a+b") as file:
-        file.seek(0)
-        for line in file if step > 0 else ():
-            if not line.endswith(b"\n") or _step_of(line) > step:
+def _size_of(path: Path, step: int) -> int:
+    """Return the size of a log up to the last line of the first `step` steps.
+
+    The last, because a run that went back has steps twice. What is damaged ends the log.
+    """
+    if step == 0 or not path.exists():
+        return 0
+    size = kept = 0
+    with path.open("rb") as file:
+        for line in file:
+            size += len(line)
+            found = _step_of(line)
+            if found is None:
                 break
-            kept += len(line)
-        file.truncate(kept)
-    return path.open("a", encoding="utf-8", newline="\n")
+            if found <= step:
+                kept = size
+    return kept
 
 
-def _step_of(line: bytes) -> float:
-    """Return the step of a line of the log; infinity for what was not written whole."""
+def _step_of(line: bytes) -> int | None:
+    """Return the step of a line of the log; None for what was not written whole."""
     try:
-        return int(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return math.inf
+        return int(json.loads(line)["step"]) if line.endswith(b"\n") else None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def _finite(value: Any) -> Any:

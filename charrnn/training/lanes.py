@@ -1,5 +1,6 @@
 """Truncated BPTT: the corpus as B contiguous lanes, cut into chunks of T steps."""
 
+import operator
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +53,7 @@ class Lanes:
         self.seq_length = seq_length
         # With T symbols to spare the offset is always free to move, by a chunk at least.
         self.chunks_per_epoch = max(1, (targets - seq_length) // (batch_size * seq_length))
+        self._offsets = len(text) - self.chunks_per_epoch * batch_size * seq_length
         self.generator = generator
         self.epoch = 0
         self.chunk = 0
@@ -90,12 +92,15 @@ class Lanes:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to a position that `state_dict` returned for the same text, B and T."""
-        self.epoch = state["epoch"]
-        self.chunk = state["chunk"]
-        self.offset = state["offset"]
+        """Go to a position that `state_dict` returned for the same text, B and T.
+
+        Raises KeyError, TypeError or ValueError for what is no such position.
+        """
+        epoch, chunk, offset = (operator.index(state[key]) for key in ("epoch", "chunk", "offset"))
+        if epoch < 0 or not 0 <= chunk <= self.chunks_per_epoch or not 0 <= offset < self._offsets:
+            raise ValueError(f"chunk {chunk} at offset {offset} is not in the corpus")
+        self.epoch, self.chunk, self.offset = epoch, chunk, offset
         self.generator.bit_generator.state = state["generator"]
 
     def _draw_offset(self) -> int:
-        used = self.chunks_per_epoch * self.batch_size * self.seq_length
-        return int(self.generator.integers(len(self.text) - used))
+        return int(self.generator.integers(self._offsets))

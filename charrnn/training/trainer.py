@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from charrnn.errors import GenerationError, TrainingError
+from charrnn.errors import CheckpointError, GenerationError, TrainingError
 from charrnn.model.cells import State
 from charrnn.model.language_model import LanguageModel
 from charrnn.training.config import TrainingConfig
@@ -26,8 +26,11 @@ from charrnn.training.events import (
 from charrnn.training.lanes import Lanes
 from charrnn.training.optimization import Optimizer, ValidationRecord, learning_rate
 
-# Steps in a row without a finite gradient before a run gives up.
+# Steps in a row without a finite gradient before a run goes back to its last good checkpoint, and
+# how often it does so before it gives up.
 MAX_BAD_STEPS = 20
+MAX_RETURNS = 5
+RETURN_FACTOR = 0.5  # of the learning rate, at each return
 
 
 @dataclass(frozen=True)
@@ -42,16 +45,21 @@ class TrainerState:
 class Hooks:
     """What a trainer calls on for what is not training.
 
-    validate: nats per symbol of the validation part; None where there is none.
+    validate: nats per symbol of the validation part, None where a stop broke that off; None itself
+    where there is no such part.
     write_sample: a text by the model as it is at a step.
-    save: commit a checkpoint with train_loss and val_loss; returns its path.
+    save: commit a checkpoint with train_loss and val_loss; returns its path. Raises
+    CheckpointError.
+    go_back: bring weights and trainer back to the last good checkpoint; returns whether there is
+    one.
     stop: asked after each step, whether the run shall end here for now.
     clock: seconds, from anywhere.
     """
 
-    validate: Callable[[], float] | None
+    validate: Callable[[], float | None] | None
     write_sample: Callable[[int], str]
     save: Callable[["Trainer"], str]
+    go_back: Callable[["Trainer"], bool]
     stop: Callable[[], bool]
     clock: Callable[[], float]
 
@@ -85,7 +93,9 @@ class Trainer:
         self.loss_sum = 0.0  # of the steps since the last evaluation
         self.loss_count = 0
         self.bad_steps = 0
-        self.evaluated_at = self.saved_at = -1
+        self.returns = 0
+        self.rate_scale = 1.0
+        self.evaluated_at = self.sampled_at = self.saved_at = -1
 
     def run(self, observers: Sequence[Observer] = ()) -> EndEvent:
         """Train until a limit or a stop; evaluates and saves on the way and at the end.
@@ -93,20 +103,33 @@ class Trainer:
         observers: called with each event.
 
         Raises TrainingError where the loss is no longer a number, CheckpointError where the run
-        cannot be saved.
+        cannot be saved at its end.
         """
         self.observers = observers
+        self._look_up()  # a stop may have broken off what was due at this step
         while (reason := self._finished()) is None:
-            began = self.hooks.clock()
-            self._take_step(began)
-            if self._due(self.config.eval_every):
-                self._evaluate()
-            if self._sample_due():
-                self._write_sample()
-            # The last step's checkpoint waits for the last evaluation, which belongs into it.
-            if self._is_best() or (self._due(self.config.save_every) and not self.limit_reached()):
-                self._save()
+            self._take_step(self.hooks.clock())
+            self._look_up()
         return self._finish(reason)
+
+    def save_first(self) -> None:
+        """Save the run as it begins, so that it can go on from the beginning, and untold.
+
+        Raises CheckpointError: what cannot be saved now had better not begin.
+        """
+        self.hooks.save(self)
+        self.saved_at = self.step
+
+    def _look_up(self) -> None:
+        """Evaluate, sample and save where that is due at this step and was not done yet."""
+        if self._due(self.config.eval_every):
+            self._evaluate()
+        if self._sample_due():
+            self._write_sample()
+        # The last step's checkpoint waits for the last evaluation, which belongs into it.
+        due = self._due(self.config.save_every) and not self.bad_steps and not self.limit_reached()
+        if self._is_best() or due:
+            self._try_to_save()
 
     def progress(self) -> float:
         """Return the share of the run that is over, 0 to 1, by the limit that binds first."""
@@ -122,9 +145,11 @@ class Trainer:
 
     def _take_step(self, began: float) -> None:
         rate = learning_rate(self.config, self.step, self.progress(), self.record.factor)
+        rate *= self.rate_scale
         loss, norm = self._learn(rate)
         self.step += 1
-        if math.isfinite(norm):
+        good = math.isfinite(norm)
+        if good:
             self.bad_steps = 0
             self.train_loss = loss
             self.loss_sum += loss
@@ -143,7 +168,7 @@ class Trainer:
                 progress=self.progress(),
             )
         )
-        if not math.isfinite(norm):
+        if not good:
             self._count_bad_step()
 
     def _learn(self, rate: float) -> tuple[float, float]:
@@ -165,17 +190,34 @@ class Trainer:
             message = "the gradient is not a finite number; the step was not applied"
             self._emit(WarningEvent(self.step, message))
         if self.bad_steps == MAX_BAD_STEPS:
-            raise TrainingError(
-                f"step {self.step:,}: no finite gradient in {MAX_BAD_STEPS} steps, the run cannot "
-                "go on; train again with a smaller --learning-rate or with --grad-clip 1"
-            )
+            self._go_back()
+
+    def _go_back(self) -> None:
+        """Go on from the last good checkpoint with a smaller learning rate; time goes on."""
+        step, seconds, returns, scale = self.step, self.seconds, self.returns, self.rate_scale
+        failure = f"step {step:,}: no finite gradient in {MAX_BAD_STEPS} steps"
+        advice = "train again with a smaller --learning-rate or with --grad-clip 1"
+        if returns == MAX_RETURNS:
+            raise TrainingError(f"{failure}, after {returns} returns; {advice}")
+        if not self.hooks.go_back(self):
+            raise TrainingError(f"{failure}, and no good checkpoint to go back to; {advice}")
+        self.seconds = seconds
+        self.returns, self.rate_scale = returns + 1, scale * RETURN_FACTOR
+        message = (
+            f"{failure}; back to step {self.step:,} with {self.rate_scale:g} of the learning rate"
+        )
+        self._emit(WarningEvent(step, message))
 
     def _evaluate(self) -> bool:
         """Validate, unless that has been done at this step; returns whether it was done now."""
         if self.hooks.validate is None or self.evaluated_at == self.step:
             return False
-        self.val_loss = self.hooks.validate()
+        loss = self.hooks.validate()
+        if loss is None:
+            return False
+        self.val_loss = loss
         self.evaluated_at = self.step
+        self.saved_at = -1  # what is saved of this step lacks it
         best = self.record.update(self.val_loss, self.step)
         mean = self.loss_sum / self.loss_count if self.loss_count else math.nan
         self.loss_sum, self.loss_count = 0.0, 0
@@ -192,10 +234,18 @@ class Trainer:
         return True
 
     def _write_sample(self) -> None:
+        self.sampled_at = self.step
         try:
             self._emit(SampleEvent(self.step, self.hooks.write_sample(self.step)))
         except GenerationError as error:
             self._emit(WarningEvent(self.step, f"no sample: {error}"))
+
+    def _try_to_save(self) -> None:
+        """Save; where that fails, the run goes on and tries again the next time."""
+        try:
+            self._save()
+        except CheckpointError as error:
+            self._emit(WarningEvent(self.step, f"{error}; the run goes on, and tries again later"))
 
     def _save(self) -> None:
         if self.saved_at == self.step:
@@ -205,8 +255,11 @@ class Trainer:
         self._emit(CheckpointEvent(self.step, path))
 
     def _finish(self, reason: str) -> EndEvent:
-        if reason != "interrupted" and self._evaluate() and self.config.sample_every is None:
-            self._write_sample()
+        if reason != "interrupted":
+            if self._evaluate() and self.config.sample_every is None:
+                self._write_sample()
+            if self.lacks_evaluation():
+                reason = "interrupted"
         self._save()
         end = EndEvent(
             step=self.step,
@@ -232,14 +285,20 @@ class Trainer:
             return "patience"
         return None
 
+    def lacks_evaluation(self) -> bool:
+        """Whether the last evaluation of a run that came to its limit is still to be made."""
+        return self.hooks.validate is not None and self.evaluated_at != self.step
+
     def _finished(self) -> str | None:
         """Return why the run ends here, None where it goes on."""
         return self.limit_reached() or ("interrupted" if self.hooks.stop() else None)
 
     def _due(self, every: int) -> bool:
-        return every > 0 and self.step % every == 0
+        return every > 0 and self.step > 0 and self.step % every == 0
 
     def _sample_due(self) -> bool:
+        if self.sampled_at == self.step:
+            return False
         if self.config.sample_every is None:
             return self.evaluated_at == self.step
         return self._due(self.config.sample_every)
@@ -263,23 +322,38 @@ class Trainer:
             "loss_sum": self.loss_sum,
             "loss_count": self.loss_count,
             "bad_steps": self.bad_steps,
+            "returns": self.returns,
+            "rate_scale": self.rate_scale,
             "evaluated_at": self.evaluated_at,
+            "sampled_at": self.sampled_at,
             "record": asdict(self.record),
             "lanes": self.lanes.state_dict(),
         }
         return TrainerState(optimizer | carried | rng, values)
 
-    def load_state_dict(self, saved: TrainerState) -> None:
-        """Restore what `state_dict` returned; the weights must be those of the same moment."""
+    def load_state_dict(self, saved: TrainerState, *, same_corpus: bool = True) -> None:
+        """Restore what `state_dict` returned; the weights must be those of the same moment.
+
+        same_corpus: whether the lanes are of the same text; of another, they stay at their
+        beginning, and what was validated does not count. A random state of another kind of device
+        does not fit and is left out.
+        Raises KeyError, TypeError, ValueError or RuntimeError for what is no such state.
+        """
         values = saved.values
         for name in (
-            "step", "seconds", "train_loss", "loss_sum", "loss_count", "bad_steps", "evaluated_at",
+            "step", "seconds", "train_loss", "loss_sum", "loss_count", "bad_steps", "returns",
+            "rate_scale", "evaluated_at", "sampled_at",
         ):  # fmt: skip
             setattr(self, name, values[name])
         self.saved_at = self.step
-        self.record = ValidationRecord(**values["record"])
-        self.lanes.load_state_dict(values["lanes"])
         arrays = saved.arrays
+        if same_corpus:
+            self.record = ValidationRecord(**values["record"])
+            self.lanes.load_state_dict(values["lanes"])
+            parts = [torch.tensor(arrays[f"state/{i}"]) for i in range(len(self.state))]
+            if any(part.shape != own.shape for part, own in zip(parts, self.state, strict=True)):
+                raise ValueError("its carried state has another number of lanes")
+            self.state = tuple(part.to(self.device) for part in parts)
         self.optimizer.load_state_arrays(
             {
                 k.removeprefix("optimizer/"): v
@@ -287,9 +361,9 @@ class Trainer:
                 if k.startswith("optimizer/")
             }
         )
-        parts = [torch.tensor(arrays[f"state/{i}"]) for i in range(len(self.state))]
-        self.state = tuple(part.to(self.device) for part in parts)
-        self.dropout_rng.set_state(torch.tensor(arrays["dropout_rng"]))
+        random = torch.tensor(arrays["dropout_rng"])
+        if random.shape == self.dropout_rng.get_state().shape:
+            self.dropout_rng.set_state(random)
 
 
 def memory_estimate(model: LanguageModel, batch_size: int, seq_length: int) -> int:

@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +15,25 @@ from charrnn.checkpoint.format import (
     CorpusRecord,
     Manifest,
     SavedModel,
+    read_checkpoint,
     read_manifest,
     read_model,
-    read_trainer,
     write_checkpoint,
 )
 from charrnn.errors import CheckpointError
 from charrnn.model.config import ModelConfig, parameter_shapes
 from charrnn.text.config import CorpusConfig
 from charrnn.text.vocabulary import Vocabulary
+from tests.conftest import sealed
 
 VOCABULARY = Vocabulary("char", ("", "\n", "a", "\x1b", "字", "😀"))
 CONFIG = ModelConfig(hidden_size=3, embedding_size=2)
-TRAINER = {"state/0": np.arange(6.0).reshape(2, 3), "rng": np.arange(5, dtype=np.uint8)}
+TRAINER = {
+    "state/0": np.arange(6.0).reshape(1, 2, 3),
+    "optimizer/output.bias/exp_avg": np.arange(6.0),
+    "optimizer/output.bias/step": np.array([7.0]),
+    "rng": np.arange(5, dtype=np.uint8),
+}
 MANIFEST = Manifest(
     format=FORMAT,
     step=7,
@@ -64,7 +70,7 @@ def test_what_is_written_is_read_back(folder: Path) -> None:
     assert all(np.array_equal(saved.weights[n], expected.weights[n]) for n in expected.weights)
     manifest = read_manifest(folder)
     assert replace(manifest, files={}) == MANIFEST
-    arrays = read_trainer(folder, manifest)
+    arrays = read_checkpoint(folder).arrays
     assert all(np.array_equal(arrays[n], TRAINER[n]) for n in TRAINER)
 
 
@@ -123,7 +129,7 @@ def test_damage_is_found_and_the_file_named(folder: Path, name: str, damage: str
     if damage != "remove":
         path.write_bytes(bytes({"flip": data, "truncate": data[:-1], "empty": b""}[damage]))
     with pytest.raises(CheckpointError, match=name):
-        (read_model(folder / "model.safetensors"), read_trainer(folder, read_manifest(folder)))
+        read_checkpoint(folder)
 
 
 @pytest.mark.parametrize(
@@ -138,13 +144,17 @@ def test_damage_is_found_and_the_file_named(folder: Path, name: str, damage: str
         ("corpus", {}),
         ("trainer", None),
         ("surprise", 1),
+        ("step", 8),
+        ("model", asdict(replace(CONFIG, dropout=0.5))),
+        ("text", asdict(CorpusConfig(lowercase=True))),
     ],
 )
 def test_a_manifest_that_is_wrong_is_refused(folder: Path, key: str, value: Any) -> None:
+    """Even where its own hash is right."""
     path = folder / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    path.write_bytes(sealed(json.loads(path.read_text()) | {key: value}))
     with pytest.raises(CheckpointError, match=r"manifest|format 99"):
-        read_model(folder / "model.safetensors")
+        read_checkpoint(folder)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff", b"null"])
@@ -157,8 +167,52 @@ def test_a_manifest_that_is_none_is_refused(folder: Path, content: bytes) -> Non
 def test_weights_that_disagree_with_the_configuration_are_refused(tmp_path: Path) -> None:
     wrong = replace(model(), config=replace(CONFIG, hidden_size=4))
     write_checkpoint(tmp_path / "step-00000007", wrong, TRAINER, MANIFEST)
-    with pytest.raises(CheckpointError, match=r"weight .* is .*, the configuration says"):
+    with pytest.raises(CheckpointError, match=r"bytes, but its configuration asks for"):
         read_model(tmp_path / "step-00000007" / "model.safetensors")
+    turned = model()
+    weights = {n: w.T if n == "output.weight" else w for n, w in turned.weights.items()}
+    write_checkpoint(
+        tmp_path / "step-00000007", replace(turned, weights=weights), TRAINER, MANIFEST
+    )
+    with pytest.raises(CheckpointError, match=r"weight output.weight is \(3, 6\), .* \(6, 3\)"):
+        read_model(tmp_path / "step-00000007" / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("state/0", np.zeros((1, 2, 4))),
+        ("state/0", np.zeros((2, 2, 3))),
+        ("state/0", np.zeros(3)),
+        ("optimizer/output.bias/exp_avg", np.zeros(5)),
+        ("optimizer/nothing/exp_avg", np.zeros(5)),
+    ],
+)
+def test_a_trainer_that_disagrees_with_the_configuration_is_refused(
+    folder: Path, name: str, array: Any
+) -> None:
+    write_checkpoint(folder, model(), TRAINER | {name: array}, MANIFEST)
+    with pytest.raises(CheckpointError, match=rf"trainer\.safetensors: {name} is"):
+        read_checkpoint(folder)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_no_numbers_are_neither_saved_nor_loaded(
+    folder: Path, value: float
+) -> None:
+    wrong = model()
+    weights = {n: w.copy() for n, w in wrong.weights.items()}
+    weights["output.bias"][3] = value
+    with pytest.raises(CheckpointError, match=r"not saved, weight output.bias holds"):
+        write_checkpoint(folder, replace(wrong, weights=weights), TRAINER, MANIFEST)
+    read_checkpoint(folder)
+    path = folder / "model.safetensors"
+    data = path.read_bytes()
+    bias = model().weights["output.bias"].tobytes()
+    path.write_bytes(data.replace(bias, weights["output.bias"].tobytes()))
+    (folder / "manifest.json").unlink()
+    with pytest.raises(CheckpointError, match=r"weight output.bias holds what is no finite"):
+        read_model(path)
 
 
 def test_another_program_s_safetensors_is_no_model(tmp_path: Path) -> None:
@@ -169,11 +223,16 @@ def test_another_program_s_safetensors_is_no_model(tmp_path: Path) -> None:
         read_model(tmp_path / "x.safetensors")
 
 
-def test_a_safetensors_of_a_type_that_numpy_lacks_is_refused(tmp_path: Path) -> None:
-    header = json.dumps({"x": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 2]}}).encode()
-    (tmp_path / "x.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + b"00")
-    with pytest.raises(CheckpointError, match="not a readable safetensors file"):
-        read_model(tmp_path / "x.safetensors")
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [(b'"I32"', "not 32-bit floating-point"), (b'"Q32"', "not a readable safetensors file")],
+)
+def test_weights_of_another_type_are_refused(folder: Path, found: bytes, message: str) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes().replace(b'"F32"', found))
+    (folder / "manifest.json").unlink()
+    with pytest.raises(CheckpointError, match=message):
+        read_model(path)
 
 
 def test_a_folder_that_cannot_be_written_says_why(tmp_path: Path) -> None:

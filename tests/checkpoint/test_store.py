@@ -10,6 +10,7 @@ from charrnn.checkpoint.store import find_checkpoint, new_run, retire
 from charrnn.errors import RunError
 from charrnn.model.config import ModelConfig
 from charrnn.training.config import TrainingConfig
+from tests.conftest import sealed
 
 
 def step_of(path: Path) -> int:
@@ -82,9 +83,9 @@ def test_the_latest_and_the_best_are_kept(corpus: Path, tmp_path: Path, keep: in
         checkpoint_dir=tmp_path,
     )
     (run,) = charrnn.runs(tmp_path)
-    assert [c.step for c in run.checkpoints] == [5, 10, 15, 20, 25, 30]
+    assert [c.step for c in run.checkpoints] == [0, 5, 10, 15, 20, 25, 30]
     manifest = run.checkpoint_folder(10) / "manifest.json"
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"val_loss": 0.1}))
+    manifest.write_bytes(sealed(json.loads(manifest.read_text()) | {"val_loss": 0.1}))
     retire(run, keep)
     (run,) = charrnn.runs(tmp_path)
     assert [c.step for c in run.checkpoints] == [10, *[25, 30][-keep:]]
@@ -114,7 +115,7 @@ def test_a_damaged_checkpoint_does_not_hide_the_others(corpus: Path, tmp_path: P
     (run,) = charrnn.runs(tmp_path)
     (run.checkpoint_folder(4) / "manifest.json").write_text("{")
     (run,) = charrnn.runs(tmp_path)
-    assert [c.step for c in run.checkpoints] == [2]
+    assert [c.step for c in run.checkpoints] == [0, 2]
     findings = charrnn.verify(run.path)
     assert findings[run.checkpoint_folder(2)] is None
     assert "not a manifest" in str(findings[run.checkpoint_folder(4)])

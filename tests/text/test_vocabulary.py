@@ -101,14 +101,16 @@ def test_ids_take_the_smallest_type() -> None:
     [
         None,
         {},
-        {"unit": "word", "symbols": ["a"]},
-        {"unit": "char", "symbols": []},
+        {"unit": "word", "symbols": "a", "unknown": None},
+        {"unit": "char", "symbols": "", "unknown": None},
         {"unit": "char", "symbols": "ab"},
-        {"unit": "char", "symbols": ["a", "a"]},
-        {"unit": "char", "symbols": ["ab"]},
-        {"unit": "char", "symbols": [1]},
-        {"unit": "char", "symbols": [["a"], {}]},
-        {"unit": "byte", "symbols": ["a", "b"]},
+        {"unit": "char", "symbols": ["a", "b"], "unknown": None},
+        {"unit": "char", "symbols": "aa", "unknown": None},
+        {"unit": "char", "symbols": "ab", "unknown": 3},
+        {"unit": "char", "symbols": "ab", "unknown": -1},
+        {"unit": "char", "symbols": "a\ud800", "unknown": None},
+        {"unit": "char", "symbols": 1, "unknown": None},
+        {"unit": "byte", "symbols": "ab", "unknown": None},
     ],
 )
 def test_what_is_no_vocabulary_is_refused(data: Any) -> None:

@@ -29,11 +29,21 @@ class StopAfter:
     """Ask a run to stop after a step, as Ctrl-C does."""
 
     def __init__(self, step: int) -> None:
-        self.left = step + 1  # it is asked before the first step, too
+        self.step = step
+        self.now = 0
+
+    def observe(self, event: charrnn.events.Event) -> None:
+        if event.kind in ("start", "step"):
+            self.now = event.step
 
     def __call__(self) -> bool:
-        self.left -= 1
-        return self.left == 0
+        return self.now >= self.step
+
+
+def stopping(step: int) -> dict[str, Any]:
+    """Arguments for a run that stops after a step; in the evaluation there, where one is due."""
+    stop = StopAfter(step)
+    return {"stop": stop, "observers": [stop.observe]}
 
 
 def weights_of(folder: Path) -> dict[str, Any]:
@@ -60,17 +70,15 @@ def assert_resume_is_exact(
 ) -> None:
     options: dict[str, Any] = {"model": model, "training": training}
     straight = charrnn.train(corpus, checkpoint_dir=folder / "straight", **options)
-    run = charrnn.train(
-        corpus, checkpoint_dir=folder / "broken", stop=StopAfter(stops[0]), **options
-    )
+    run = charrnn.train(corpus, checkpoint_dir=folder / "broken", **stopping(stops[0]), **options)
     assert run.end.reason == "interrupted"
-    for before, stop in zip(stops, [*stops[1:], 10**9], strict=True):
-        end = charrnn.resume(run.folder, stop=StopAfter(stop - before)).end
+    for stop in [*stops[1:], 10**9]:
+        end = charrnn.resume(run.folder, **stopping(stop)).end
     assert end.reason == "steps"
     assert_same_run(straight.folder, run.folder)
 
 
-@pytest.mark.parametrize("stops", [[1], [6], [9], [10], [11], [22], [3, 10, 17], [0, 20]])
+@pytest.mark.parametrize("stops", [[1], [6], [9], [10], [11], [22], [3, 10, 17], [0, 20], [12, 23]])
 def test_resume_is_bitwise_identical(corpus: Path, tmp_path: Path, stops: list[int]) -> None:
     """In the middle of an epoch, at its end, across it, at an evaluation, and again and again."""
     assert_resume_is_exact(corpus, tmp_path, stops, MODEL, TRAINING)
@@ -82,7 +90,7 @@ def test_resume_is_bitwise_identical_with_two_threads(corpus: Path, tmp_path: Pa
     training = replace(TRAINING, batch_size=16, seq_length=25)
     options: dict[str, Any] = {"model": model, "training": training, "threads": 2}
     straight = charrnn.train(corpus, checkpoint_dir=tmp_path / "straight", **options)
-    run = charrnn.train(corpus, checkpoint_dir=tmp_path / "broken", stop=StopAfter(9), **options)
+    run = charrnn.train(corpus, checkpoint_dir=tmp_path / "broken", **stopping(9), **options)
     charrnn.resume(run.folder)
     (found,) = charrnn.runs(tmp_path / "broken")
     assert found.latest.manifest.environment["threads"] == 2
@@ -111,7 +119,7 @@ def test_resume_is_bitwise_identical_for_every_optimizer_and_schedule(
     training = replace(TRAINING, **settings)
     options: dict[str, Any] = {"model": MODEL, "training": training}
     straight = charrnn.train(corpus, checkpoint_dir=tmp_path / "straight", **options)
-    run = charrnn.train(corpus, checkpoint_dir=tmp_path / "broken", stop=StopAfter(8), **options)
+    run = charrnn.train(corpus, checkpoint_dir=tmp_path / "broken", **stopping(8), **options)
     charrnn.resume(run.folder)
     assert_same_run(straight.folder, run.folder)
 
@@ -126,7 +134,7 @@ def test_every_part_of_the_saved_state_matters(corpus: Path, tmp_path: Path) -> 
     options: dict[str, Any] = {"model": MODEL, "training": TRAINING}
     straight = charrnn.train(corpus, checkpoint_dir=tmp_path / "straight", **options)
     expected = losses_of(straight.folder)
-    run = charrnn.train(corpus, checkpoint_dir=tmp_path / "x", stop=StopAfter(8), **options)
+    run = charrnn.train(corpus, checkpoint_dir=tmp_path / "x", **stopping(8), **options)
     saved = TrainerState.__init__
     lost = ("state/0", "state/1", "dropout_rng", "optimizer/output.bias/exp_avg", "lanes")
 
@@ -180,14 +188,14 @@ def test_a_checkpoint_outside_of_its_run_is_not_resumed(
         charrnn.resume(copy, steps=100)
     alone = tmp_path / "alone.safetensors"
     shutil.copy(copy / "model.safetensors", alone)
-    with pytest.raises(RunError, match=r"a model without its run; .*--init-from"):
+    with pytest.raises(RunError, match=r"a model outside of its run; .*--init-from"):
         charrnn.resume(alone, steps=100)
     assert {p.name for p in tmp_path.iterdir()} == {"mine", "alone.safetensors"}
 
 
 def test_a_damaged_line_of_the_log_ends_it(corpus: Path, tmp_path: Path) -> None:
     run = charrnn.train(
-        corpus, model=MODEL, training=TRAINING, checkpoint_dir=tmp_path, stop=StopAfter(6)
+        corpus, model=MODEL, training=TRAINING, checkpoint_dir=tmp_path, **stopping(6)
     )
     log = run.folder / "log.jsonl"
     lines = log.read_bytes().splitlines(keepends=True)
@@ -245,7 +253,7 @@ def test_an_earlier_checkpoint_can_be_gone_on_from(corpus: Path, tmp_path: Path)
 
 def test_a_changed_corpus_is_not_gone_on_with(corpus: Path, tmp_path: Path) -> None:
     run = charrnn.train(
-        corpus, model=MODEL, training=TRAINING, checkpoint_dir=tmp_path, stop=StopAfter(3)
+        corpus, model=MODEL, training=TRAINING, checkpoint_dir=tmp_path, **stopping(3)
     )
     text = corpus.read_text()
     corpus.write_text(text.replace("river", "RIVER"))
@@ -262,7 +270,7 @@ def test_a_changed_corpus_is_not_gone_on_with(corpus: Path, tmp_path: Path) -> N
 
 def test_a_moved_run_goes_on(corpus: Path, tmp_path: Path) -> None:
     run = charrnn.train(
-        corpus, model=MODEL, training=TRAINING, checkpoint_dir=tmp_path / "a", stop=StopAfter(3)
+        corpus, model=MODEL, training=TRAINING, checkpoint_dir=tmp_path / "a", **stopping(3)
     )
     moved = tmp_path / "b c" / "дом"
     moved.parent.mkdir()

@@ -46,7 +46,14 @@ def trainer_over(
         saved.append(trainer.step)
         return str(trainer.step)
 
-    hooks = Hooks(validate, lambda _: "", save, lambda: False, lambda: 0.0)
+    hooks = Hooks(
+        validate=validate,
+        write_sample=lambda _: "",
+        save=save,
+        go_back=lambda _: False,
+        stop=lambda: False,
+        clock=lambda: 0.0,
+    )
     training = TrainingConfig(**({"warmup": 0, "grad_clip": 0.0} | settings))
     return Trainer(model, lanes, training, hooks, torch.Generator())
 

@@ -1,0 +1,91 @@
+"""How a folder of files comes to the disk: whole or not at all, whenever it is broken off.
+
+.NAME.new.tmp    a folder that is being written
+.NAME.old.tmp    the one it replaces, for a moment
+.NAME.gone.tmp   one that is being deleted
+What a dead process left of these is put in order by `clear_left_overs`.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+_NEW, _OLD, _GONE = ".new.tmp", ".old.tmp", ".gone.tmp"
+
+
+def commit(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Make a folder with these files, in one step; one of that name is replaced.
+
+    The files are written under a temporary name beside it, in their order, and synced, as is their
+    folder; it is then renamed, and the folder above synced, which must exist already.
+    Raises OSError; what was there before is then there still, or the new one is.
+    """
+    new, old = _beside(folder, _NEW), _beside(folder, _OLD)
+    shutil.rmtree(new, ignore_errors=True)
+    try:
+        new.mkdir()  # without parents: where they are gone, so is the run
+        for name, data in files.items():
+            _write(new / name, data)
+        _sync(new)
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+        _sync(folder.parent)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+        _settle(folder, old)
+
+
+def delete(folder: Path) -> None:
+    """Delete a folder so that at no time a part of it stands under its name."""
+    gone = _beside(folder, _GONE)
+    shutil.rmtree(gone, ignore_errors=True)
+    with suppress(OSError):  # it stays where it cannot be deleted
+        folder.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+
+def clear_left_overs(parent: Path) -> None:
+    """Remove what a process that died has left half made, and put back what it was replacing."""
+    for path in parent.glob(".*.tmp"):
+        if path.name.endswith(_OLD):
+            _settle(parent / path.name.removeprefix(".").removesuffix(_OLD), path)
+        elif path.name.endswith((_NEW, _GONE)):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _settle(folder: Path, old: Path) -> None:
+    """Put back what was to be replaced where nothing replaced it, else remove it."""
+    if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
+    elif old.exists():
+        old.rename(folder)
+
+
+def _beside(folder: Path, suffix: str) -> Path:
+    return folder.with_name(f".{folder.name}{suffix}")
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write and sync a file. Its mode is what the umask allows."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags, 0o666)
+    try:
+        left = memoryview(data)
+        while left:
+            left = left[os.write(descriptor, left) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync(folder: Path) -> None:
+    if os.name == "nt":
+        return  # Windows cannot open a folder; its rename is durable by itself
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
