@@ -3,6 +3,7 @@
 torch is imported where a function needs it, so that `import charrnn` answers at once.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -191,7 +192,7 @@ def _told_to(observers: Sequence[Observer]) -> Progress:
 
 def _absolute(text: CorpusConfig) -> CorpusConfig:
     """Store the path of a validation text so that it is found from another folder."""
-    if text.val_text is None:
+    if text.val_text is None or not os.path.lexists(text.val_text):  # it may be a corpus's name
         return text
     return replace(text, val_text=str(Path(text.val_text).absolute()))
 

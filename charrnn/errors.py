@@ -23,11 +23,11 @@ class CorpusError(CharrnnError):
 class UndecodableError(CorpusError):
     """A text that is not in the encoding it should be in.
 
-    guess: the encoding that it looks like, None where it looks like none.
+    flags: what to add to the command so that it reads the text; empty where nothing is likely.
     """
 
-    def __init__(self, message: str, guess: str | None) -> None:
-        self.guess = guess
+    def __init__(self, message: str, flags: tuple[str, ...] = ()) -> None:
+        self.flags = flags
         super().__init__(message)
 
 

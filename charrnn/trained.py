@@ -269,8 +269,8 @@ def same_corpus(
             )
         raise RunError(
             f"the run's corpus {record.name} cannot be read: {error}\n"
-            "  If it was moved, say where: charrnn resume --corpus, --val-text; or name the text: "
-            "charrnn eval MODEL TEXT"
+            "  If it was moved, say where: charrnn resume RUN --corpus PATH (or --val-text PATH); "
+            "charrnn eval RUN PATH"
         ) from error
     if len(corpus.vocabulary) > len(vocabulary) and force:
         raise RunError(

@@ -60,9 +60,8 @@ def with_exit_codes(command: Callable[..., None]) -> Callable[..., None]:
             sys.stdout.flush()
         except charrnn.CharrnnError as error:
             typer.echo(f"error: {harmless(str(error))}", err=True)
-            if isinstance(error, charrnn.UndecodableError) and error.guess:
-                again = shlex.join(["charrnn", *sys.argv[1:], "--encoding", error.guess])
-                typer.echo(f"  {harmless(again)}", err=True)
+            if isinstance(error, charrnn.UndecodableError) and error.flags:
+                typer.echo(f"  {harmless(_with_flags(error.flags))}", err=True)
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
             raise typer.Exit(INTERRUPTED) from error
@@ -98,6 +97,7 @@ app.add_typer(_named, name="corpora")
 
 def main() -> None:
     """Run the command line."""
+    _open_standard_streams()
     # A terminal knows its encoding; a pipe or a file gets UTF-8 everywhere. What has no encoding,
     # such as part of a file name that is not text, is shown escaped.
     encoding = None if sys.stdout.isatty() else "utf-8"
@@ -106,6 +106,20 @@ def main() -> None:
     if hasattr(signal, "SIGTERM") and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _terminate)
     app(prog_name="charrnn")
+
+
+def _with_flags(flags: tuple[str, ...]) -> str:
+    """Return the command that was given with more flags, before a -- that ends them."""
+    words = sys.argv[1:]
+    at = words.index("--") if "--" in words else len(words)
+    return shlex.join(["charrnn", *words[:at], *flags, *words[at:]])
+
+
+def _open_standard_streams() -> None:
+    """Open what was closed before the start: no other file must take its place."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
 
 
 def _terminate(number: int, _frame: FrameType | None) -> None:

@@ -39,7 +39,10 @@ def say(message: str) -> None:
 
 def print_json(data: Any) -> None:
     """Write JSON to stdout."""
-    sys.stdout.write(json.dumps(data, ensure_ascii=False, indent=2, default=str) + "\n")
+    text = json.dumps(data, ensure_ascii=False, indent=2, default=str)
+    # What JSON leaves as it is and a terminal obeys, escaped; ESC and its like are already.
+    escapes = {code: f"\\u{code:04x}" for code in (0x7F, *range(0x80, 0xA0))}
+    sys.stdout.write(text.translate(escapes) + "\n")
 
 
 def print_lines(lines: Iterable[str]) -> None:

@@ -10,6 +10,7 @@ import typer
 import charrnn
 from charrnn.cli import options
 
+_DETAILS = ("bytes", "licence", "source", "url", "sha256", "file")
 _SHOWN = tuple(
     name
     for name in charrnn.CorpusConfig.__dataclass_fields__
@@ -37,11 +38,12 @@ def corpora(
     elif quiet:
         console.print_lines(fact["name"] for fact in facts)
     else:
-        columns = ["name", "where", "description"]
-        if verbose:
-            columns += ["bytes", "licence", "url"]
-        rows = [[_cell(fact[column]) for column in columns] for fact in facts]
-        console.print_table(columns, rows, right=("bytes",))
+        shown = ("name", "where", "description")
+        if not verbose:
+            console.print_table(shown, [[fact[column] for column in shown] for fact in facts])
+        for fact in facts if verbose else ():
+            console.print_facts({key: _cell(fact[key]) for key in (*shown, *_DETAILS)})
+            console.print_lines([""])
 
 
 @options.with_settings(charrnn.CorpusConfig, only=_SHOWN)
@@ -121,10 +123,13 @@ def cache(
     """List encoded corpora, or clear them.
 
     A corpus is encoded once; a second run on the same text, whatever its name, starts at once. The
-    cache may be cleared at any time.
+    cache may be cleared at any time; a run whose text came by a pipe, or is gone, can then no
+    longer be resumed.
     """
     from charrnn.cli import console
 
+    if cache_dir is not None and cache_dir.exists() and not cache_dir.is_dir():
+        raise charrnn.SettingsError(f"--cache-dir {cache_dir}: is no folder")
     if clear:
         freed = charrnn.clear_cache(cache_dir)
         if not quiet:
@@ -141,7 +146,8 @@ def cache(
         ]
         if rows:
             console.print_table(("corpus", "size", "last used"), rows, right=("size",))
-        console.say(f"{len(found):,} encoded corpora in {folder}")
+        total = console.size(sum(size for _, size, _ in found), "B")
+        console.say(f"encoded corpora in {folder}: {len(found):,}, {total} in all")
 
 
 def _named(folder: Path) -> list[dict[str, Any]]:

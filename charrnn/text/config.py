@@ -98,6 +98,8 @@ class CorpusConfig:
             raise SettingsError(f"{ways[0]} and {ways[1]} both say what a document is; choose one")
         if self.lines and self.separator:
             raise SettingsError("--lines and --separator: a line ends with a line end; choose one")
+        if self.unit == "byte" and self.min_count > 1:
+            raise SettingsError("--unit byte and --min-count: all bytes are kept; choose one")
         if self.split_documents and self.val_text is not None:
             raise SettingsError("--split-documents and --val-text: choose one to validate on")
         if self.split_documents and self.val_fraction == 0:

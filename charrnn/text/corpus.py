@@ -4,14 +4,14 @@ import csv
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.errors import CorpusError
+from charrnn.errors import CorpusError, UndecodableError
 from charrnn.text.config import CorpusConfig
 from charrnn.text.decoding import (
     BLOCK_BYTES,
@@ -43,7 +43,7 @@ class Block:
 
 
 def read_documents(
-    files: Iterable[SourceFile],
+    files: Sequence[SourceFile],
     config: CorpusConfig,
     *,
     budget: Budget | None = None,
@@ -64,11 +64,19 @@ def read_documents(
         ):
             text = decode(stream, name, config, notice=notice)
             if config.lines:
-                yield from _lines(transform(text, config))
+                blocks = _lines(transform(text, config))
             elif config.column is not None or config.field is not None:
-                yield from rows.blocks(text, name)
+                blocks = rows.blocks(text, name)
             else:
-                yield from _whole(transform(text, config), config.document_end)
+                blocks = _whole(transform(text, config), config.document_end)
+            try:
+                yield from blocks
+            except UndecodableError as error:
+                if len(files) == 1 and name == file.name:
+                    raise
+                raise UndecodableError(
+                    f"{error}, if the other files need that too; else mend this one"
+                ) from error
     for message in (*left_out.notices(), *rows.notices()):
         notice(message)
 
@@ -144,7 +152,7 @@ class _Rows:
             return []
         return [
             f"{self.cut_short:,} of {self.documents:,} rows hold {self.config.document_end!r}, "
-            "which is also what ends a row; choose another --separator to tell them apart"
+            r"where a sample ends; to have it end with a row, give --separator '\n===\n'"
         ]
 
     def _rows(self, text: Iterable[str], name: str) -> Iterator[tuple[str, str | None]]:
@@ -186,7 +194,7 @@ def _csv_rows(lines: Iterator[str], column: str, name: str) -> Iterator[tuple[st
         if column not in header:
             raise CorpusError(
                 f"{name}: no column is called {column!r}; its first line has: "
-                f"{', '.join(header)[:200]}"
+                f"{', '.join(map(repr, header))[:200]}"
             )
         index = header.index(column)
         place = f"{name}, line {reader.line_num + 1:,}"
@@ -213,13 +221,16 @@ def _json_rows(lines: Iterator[str], key: str, name: str) -> Iterator[tuple[str,
             continue
         try:
             row = json.loads(line)
+        except json.JSONDecodeError as error:
+            reason = f"not JSON ({error.msg}); --field reads one JSON object a line"
+            raise CorpusError(f"{place}: {reason}, --column reads csv") from error
         except (ValueError, RecursionError) as error:
-            raise CorpusError(f"{place}: not JSON ({error})") from error
+            raise CorpusError(f"{place}: too long a number, or nested too deeply") from error
         if not isinstance(row, dict):
-            raise CorpusError(f"{place}: not a JSON object, so it has no field {key!r}")
+            raise CorpusError(f"{place}: not a JSON object; one is needed on each line")
         if not found and key not in row:
             raise CorpusError(
-                f"{place}: no field is called {key!r}; it has: {', '.join(row)[:200]}"
+                f"{place}: no field is called {key!r}; it has: {', '.join(map(repr, row))[:200]}"
             )
         found = True
         value = row.get(key)

@@ -5,6 +5,7 @@ import io
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from charrnn.errors import UndecodableError
@@ -12,7 +13,9 @@ from charrnn.text.config import CorpusConfig
 
 BLOCK_BYTES = 1 << 20
 SNIFF_BYTES = 1 << 16
+_GUESS_BYTES = 1 << 13
 _MARKS = (  # UTF-32 first: its little-endian mark begins with that of UTF-16
+    (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
@@ -48,29 +51,32 @@ def decode(
     """Decode a file, block by block; which blocks is of no meaning.
 
     name: what messages call it. notice: called with what the user should know.
-    A byte order mark is dropped. Raises UndecodableError that names the byte.
+    A byte order mark is heeded and dropped. Raises UndecodableError that names the byte.
     """
     marked = encoding_by_mark(stream.peek(4)[:4])
-    if marked and codecs.lookup(config.encoding).name == "utf-8":
+    if marked and not codecs.lookup(config.encoding).name.startswith(marked):
         notice(f"{name}: read as {marked.upper()}, which its byte order mark says")
-        encoding = marked
-    else:
-        encoding = config.encoding
-    return _without_mark(_decoded(stream, name, encoding, config.errors))
+    blocks = _decoded(stream, name, marked or config.encoding, config.errors)
+    blocks = _doubted(blocks, name, notice)
+    if config.errors == "replace":
+        blocks = _counted(blocks, name, notice)
+    return _without_mark(blocks)
 
 
 def encoding_by_mark(head: bytes) -> str | None:
-    """Return the encoding that a byte order mark stands for, UTF-8 aside."""
+    """Return the encoding that a byte order mark stands for."""
     return next((encoding for mark, encoding in _MARKS if head.startswith(mark)), None)
 
 
-def looks_like_text(head: bytes, config: CorpusConfig) -> bool:
-    """Tell whether the first bytes of a file decode, and hold no NUL."""
-    decoder = codecs.getincrementaldecoder(encoding_by_mark(head) or config.encoding)
+def why_no_text(head: bytes, config: CorpusConfig) -> str | None:
+    """Say why a file is not read as text, judged by its first bytes; None where it is."""
+    encoding = encoding_by_mark(head) or config.encoding
     try:
-        return "\0" not in decoder(config.errors).decode(head)
+        text = codecs.getincrementaldecoder(encoding)(config.errors).decode(head)
     except UnicodeError:
-        return False
+        guess = None if 0 in head else likely_encoding(head[:_GUESS_BYTES])
+        return f"not {_shown(encoding)}, but {guess} by its look" if guess else "not text"
+    return "not text" if "\0" in text else None
 
 
 def transform(blocks: Iterable[str], config: CorpusConfig) -> Iterator[str]:
@@ -107,16 +113,41 @@ def _decoded(
 ) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder(encoding)(errors)
     consumed = 0
+    before = data = b""
     while True:
-        data = stream.read(BLOCK_BYTES)
+        before, data = data, stream.read(BLOCK_BYTES)
         try:
             text = decoder.decode(data, final=not data)
         except UnicodeError as error:
-            raise _undecodable(name, encoding, error, consumed, data) from error
+            raise _undecodable(name, encoding, error, consumed, before, data) from error
         yield text
         if not data:
             return
         consumed += len(data)
+
+
+def _doubted(blocks: Iterator[str], name: str, notice: Notice) -> Iterator[str]:
+    for text in blocks:
+        if text.count("\0") > len(text) // 4:
+            notice(
+                f"{name}: much of it is NUL characters; if it is UTF-16, name --encoding utf-16-le "
+                "or utf-16-be"
+            )
+            notice = _ignored
+        yield text
+
+
+def _ignored(_message: str) -> None:
+    """Tell nothing more."""
+
+
+def _counted(blocks: Iterator[str], name: str, notice: Notice) -> Iterator[str]:
+    found = 0
+    for text in blocks:
+        found += text.count("\ufffd")
+        yield text
+    if found:
+        notice(f"{name}: {found:,} times U+FFFD stands for what could not be decoded")
 
 
 def _without_mark(blocks: Iterator[str]) -> Iterator[str]:
@@ -146,28 +177,67 @@ def _last(pattern: re.Pattern[str], text: str) -> int | None:
 
 
 def _undecodable(
-    name: str, encoding: str, error: UnicodeError, consumed: int, data: bytes
+    name: str, encoding: str, error: UnicodeError, consumed: int, before: bytes, data: bytes
 ) -> UndecodableError:
+    """Say what is wrong, and what may help.
+
+    consumed: bytes of the file before `data`, in which the error is, or in what the decoder had
+    kept of the block `before` that.
+    """
     if not isinstance(error, UnicodeDecodeError):  # utf-16 and utf-32 without a byte order mark
-        message = f"{name}: not {_shown(encoding)} ({error}); name its encoding with --encoding"
-        return UndecodableError(message, None)
+        return UndecodableError(
+            f"{name}: no byte order mark at its beginning; name the order: --encoding "
+            f"{encoding}-le or --encoding {encoding}-be"
+        )
     # The decoder was given what it had kept from before, and then `data`.
     offset = consumed + len(data) - len(error.object) + error.start
-    raw = error.object[error.start : error.start + 4]
+    context = before + data
+    at = offset - (consumed - len(before))
+    raw = context[at : at + 4]
     sequence = " ".join(f"{byte:02X}" for byte in raw)
-    line = error.object.rfind(b"\n", 0, error.start) + 1
-    guess = likely_encoding(error.object[line : line + SNIFF_BYTES])
-    advice = (
-        f"it looks like {guess}: --encoding {guess}"
-        if guess
-        else "it may not be text. If it is, name its encoding with --encoding"
-    )
     problem = f"{name}: not {_shown(encoding)} at byte {offset:,} ({sequence})"
-    return UndecodableError(f"{problem}; {advice}", guess)
+    if raw[:1] == b"\xed":
+        return UndecodableError(
+            f"{problem}, but half of a surrogate pair, which is no character; the program that "
+            "wrote it should be mended, or: --errors replace",
+            ("--errors", "replace"),
+        )
+    if _mostly_right(context, at, encoding):
+        return UndecodableError(
+            f"{problem}, though right elsewhere: damaged or cut short; what cannot be read becomes "
+            "U+FFFD with --errors replace",
+            ("--errors", "replace"),
+        )
+    line = context.rfind(b"\n", max(at - SNIFF_BYTES // 2, 0), at) + 1
+    sample = context[line : line + SNIFF_BYTES]
+    guess = likely_encoding(sample)
+    if guess is None:
+        message = f"{problem}; it may not be text. If it is, name its encoding with --encoding"
+        return UndecodableError(message)
+    parts = context[line:at], context[at : at + 40]
+    left, right = (part.decode(guess, "ignore") for part in parts)
+    read = (left[-10:] + right[:12]).strip()
+    return UndecodableError(
+        f"{problem}; it looks like {guess}, in which it reads {read!r}: --encoding {guess}",
+        ("--encoding", guess),
+    )
+
+
+def _mostly_right(context: bytes, at: int, encoding: str) -> bool:
+    """Whether most of what is not ASCII around an error is right in the encoding nevertheless."""
+    if encoding in ("utf-16", "utf-32"):  # has shown its mark
+        return True
+    around = context[max(at - SNIFF_BYTES, 0) : at + SNIFF_BYTES]
+    text = around.decode(encoding, "replace")
+    wrong = text.count("\ufffd")
+    return sum(not character.isascii() for character in text) >= 5 * wrong
 
 
 def likely_encoding(sample: bytes) -> str | None:
     """Guess the encoding of a text, for a message; None where nothing is likely."""
+    with suppress(UnicodeDecodeError):
+        if codecs.getincrementaldecoder("utf-8")().decode(sample) and not sample.isascii():
+            return "utf-8"
     import logging
 
     from charset_normalizer import from_bytes
@@ -177,14 +247,14 @@ def likely_encoding(sample: bytes) -> str | None:
         candidates = [name for name in _LIKELY if name.startswith("utf")]
     else:
         candidates = [name for name in _LIKELY if not name.startswith("utf")]
-    best = from_bytes(sample, cp_isolation=candidates).best()
-    if best is None or best.encoding in ("ascii", "utf_8"):
+    matches = list(from_bytes(sample, cp_isolation=candidates))
+    if not matches or matches[0].encoding in ("ascii", "utf_8"):
         return None
-    # Where the most common one gives the same text, it is that.
-    for name in candidates:
-        if sample.decode(name, "ignore") == str(best):
-            return name.replace("_", "-")
-    return best.encoding.replace("_", "-")
+    # Of those that are as good, or give the same text, it is the most common one.
+    best = matches[0]
+    equal = [m for m in matches if (m.chaos, m.coherence) == (best.chaos, best.coherence)]
+    names = {name for match in equal for name in match.could_be_from_charset}
+    return min(names, key=candidates.index).replace("_", "-")
 
 
 def _shown(encoding: str) -> str:

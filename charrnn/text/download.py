@@ -1,5 +1,6 @@
 """Public corpora, downloaded into a folder."""
 
+import difflib
 import hashlib
 import os
 import shutil
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from charrnn.errors import CorpusError
-from charrnn.text.catalog import PUBLIC, PublicCorpus
+from charrnn.text.catalog import BUILT_IN, PUBLIC, PublicCorpus
 
 TIMEOUT_SECONDS = 30
 _CHUNK_BYTES = 1 << 16
@@ -50,7 +51,11 @@ def fetch(
     out where the download fails.
     """
     if name not in PUBLIC:
-        raise CorpusError(f"no public corpus is called {name!r}; charrnn corpora lists them")
+        if name in BUILT_IN:
+            raise CorpusError(f"{name} is built in: charrnn train {name}")
+        close = difflib.get_close_matches(name, PUBLIC, n=1)
+        hint = f"did you mean {close[0]}?" if close else "charrnn corpora lists them"
+        raise CorpusError(f"no public corpus is called {name!r}; {hint}")
     corpus = PUBLIC[name]
     path = folder / corpus.file
     try:

@@ -25,7 +25,7 @@ from charrnn.text.store import CODE_POINTS, Stored, Symbols, Writer, hold_out_do
 from charrnn.text.streams import Budget, SourceFile
 from charrnn.text.vocabulary import BYTES, Ids, Vocabulary, build_vocabulary, kept_characters
 
-ENCODING_VERSION = 1  # raised when the same text and settings would be encoded differently
+ENCODING_VERSION = 2  # raised when the same text and settings would be encoded differently
 MIN_TRAIN = 10  # characters below which there is nothing to learn
 MIN_VAL = 2  # one character to read and one to predict
 SHOWN_RAREST = 20
@@ -86,7 +86,7 @@ def encode_corpus(
             )
             found = find(sources)
             held_out = _validation_files(config.val_text, find)
-            entry = _entry(cache, workspace, found, held_out, config, on_progress)
+            entry, told = _entry(cache, workspace, found, held_out, config, on_progress)
             corpus = _assembled(entry, config, base, found.name)
     except BaseException as error:
         if temporary is not None:
@@ -98,7 +98,7 @@ def encode_corpus(
             f"{cache.folder}: cannot keep the encoded corpus there ({error.strerror or error}); "
             "free space, or choose another folder with --cache-dir"
         ) from error
-    notices = [*found.notices, *corpus.notices]
+    notices = [*found.notices, *told, *corpus.notices]
     if temporary is not None:
         notices.append(f"the cache folder cannot be written; {cache.folder} is used for this run")
         weakref.finalize(corpus.train, shutil.rmtree, temporary, ignore_errors=True)
@@ -183,19 +183,22 @@ def _entry(
     held_out: Found | None,
     config: CorpusConfig,
     on_progress: Progress,
-) -> Path:
-    """Return the folder of the encoded corpus; encodes it where the cache does not have it."""
+) -> tuple[Path, list[str]]:
+    """Return the folder of the encoded corpus, and what the user should know of its files.
+
+    It is encoded where the cache does not have it.
+    """
     parts = [found.files, held_out.files if held_out else ()]
     files = [file for part in parts for file in part]
     before = [_stamp(file.path) for file in files]
-    key = _key(parts, config, on_progress)
+    key, told = _key(parts, config, on_progress)
     if (entry := cache.find(key)) is not None:
         try:
-            Stored.load(entry)
+            stored = Stored.load(entry)
         except (OSError, ValueError):
             shutil.rmtree(entry, ignore_errors=True)  # damaged: made anew
         else:
-            return entry
+            return entry, told + _renamed(stored, files)
     built = workspace / "entry"
     built.mkdir()
     _encode(built, parts, config, found.name, on_progress)
@@ -203,7 +206,16 @@ def _entry(
         raise CorpusError(
             "the corpus changed while it was read; wait until it is written, try again"
         )
-    return cache.commit(built, key)
+    entry = cache.commit(built, key)
+    return entry, told + _renamed(Stored.load(entry), files)
+
+
+def _renamed(stored: Stored, files: list[SourceFile]) -> list[str]:
+    """Return the notices of an entry, with the names that its files have now."""
+    notices = stored.notices
+    for old, file in zip(stored.files, files, strict=True):
+        notices = [notice.replace(old, file.name) for notice in notices]
+    return notices
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -218,14 +230,20 @@ def _stored_settings(config: CorpusConfig) -> dict[str, Any]:
     return settings
 
 
-def _key(parts: list[tuple[SourceFile, ...]], config: CorpusConfig, on_progress: Progress) -> str:
-    """Hash the bytes of all files, and everything else that decides how they are encoded."""
+def _key(
+    parts: list[tuple[SourceFile, ...]], config: CorpusConfig, on_progress: Progress
+) -> tuple[str, list[str]]:
+    """Hash the bytes of all files, and everything else that decides how they are encoded.
+
+    Returns the key, and notices of files that are not what they are expected to be.
+    """
     decides = {
         "version": ENCODING_VERSION,
         "settings": _stored_settings(config),
         "files": [[file.glob for file in part] for part in parts],
         "codecs": [unicodedata.unidata_version, *sys.version_info[:2]],
     }
+    told = []
     digest = hashlib.sha256(json.dumps(decides).encode())
     progress = _Bytes("checking", [file for part in parts for file in part], on_progress)
     for part in parts:
@@ -240,7 +258,9 @@ def _key(parts: list[tuple[SourceFile, ...]], config: CorpusConfig, on_progress:
                 reason = error.strerror or error
                 raise CorpusError(f"{file.name}: cannot be read ({reason})") from error
             digest.update(own.digest())
-    return digest.hexdigest()[:40]
+            if file.sha256 not in (None, own.hexdigest()):
+                told.append(f"{file.path} is not the {file.name} that charrnn knows (its hash)")
+    return digest.hexdigest()[:40], told
 
 
 class _Bytes:
@@ -293,6 +313,7 @@ def _encode(
         val_start=lengths[0] if len(lengths) > 1 else None,
         sha256=hashlib.sha256("".join(hashes).encode()).hexdigest(),
         settings=_stored_settings(config),
+        files=[file.name for part in parts for file in part],
         notices=notices,
     )
     if config.split_documents:
@@ -310,6 +331,7 @@ def _assembled(
     counts = np.zeros(CODE_POINTS, dtype=np.int64)
     counts[stored.symbols] = stored.counts
     vocabulary = _vocabulary(counts, config, base)
+    notices = [] if vocabulary.unit == "byte" else _folded(counts, config.min_count)
     ids = stored.ids(folder)
     whole = Symbols(ids, _table(stored, vocabulary), stored.ends(folder))
     cut = stored.val_start
@@ -325,8 +347,18 @@ def _assembled(
         characters=stored.characters,
         documents=stored.documents,
         sha256=stored.sha256,
-        notices=tuple(stored.notices),
+        notices=tuple(notices),
     )
+
+
+def _folded(counts: npt.NDArray[np.int64], min_count: int) -> list[str]:
+    rare = counts[(counts > 0) & (counts < min_count)]
+    if not len(rare):
+        return []
+    return [
+        f"folded {len(rare):,} characters that occur less than {min_count} times, "
+        f"{rare.sum() / counts.sum():.3%} of the text, into one unknown symbol"
+    ]
 
 
 def _table(stored: Stored, vocabulary: Vocabulary) -> npt.NDArray[np.int64] | None:

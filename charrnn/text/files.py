@@ -7,16 +7,16 @@ import stat
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from charrnn.errors import CorpusError
+from charrnn.errors import CorpusError, SettingsError
 from charrnn.text import catalog
 from charrnn.text.config import CorpusConfig
 from charrnn.text.decoding import BLOCK_BYTES
-from charrnn.text.streams import Budget, LeftOut, SourceFile, sniff
+from charrnn.text.streams import Budget, LeftOut, SourceFile, matches, why_left_out
 
 STDIN = "-"
 _PACKED_SUFFIXES = {".gz", ".bz2", ".xz", ".zst", ".tar", ".tgz", ".zip"}
@@ -51,6 +51,8 @@ class _Finder:
 
     def add(self, source: str) -> None:
         """Add what a path, a pattern or a name stands for."""
+        if not source:
+            raise SettingsError("an empty name stands for no corpus; leave it out for the default")
         named = source in catalog.BUILT_IN or source in catalog.PUBLIC
         if source == STDIN:
             self._spool(source, sys.stdin.buffer)
@@ -89,10 +91,9 @@ class _Finder:
         left_out = LeftOut()
         texts = [found for path in _walk(folder, left_out) for found in self._text(path, left_out)]
         if not texts:
-            counts = "; ".join(left_out.notices()) or "it is empty, or nothing matches --glob"
             raise CorpusError(
-                f"{source}: no text in this folder ({counts}); if there should be, name the "
-                "files' --encoding or another --glob"
+                f"{source}: no text in this folder ({left_out.why(self.config.glob)}); if there "
+                "should be, name its --encoding or another --glob"
             )
         self.files += texts
         self.sources.append(str(folder.absolute()))
@@ -100,14 +101,15 @@ class _Finder:
 
     def _text(self, path: Path, left_out: LeftOut) -> list[SourceFile]:
         """Return a file of a folder where it is wanted and is text; in an archive, all is."""
-        if self.config.glob is not None and not path.match(self.config.glob):
+        if self.config.glob is not None and not matches(path.as_posix(), self.config.glob):
             return []
         try:
-            if sniff(path, self.config):
-                return [SourceFile(str(path), path)]
-            left_out.add("not text", str(path))
+            why = why_left_out(path, self.config)
         except CorpusError:
-            left_out.add("not readable", str(path))
+            why = "not readable"
+        if why is None:
+            return [SourceFile(str(path), path)]
+        left_out.add(why, str(path))
         return []
 
     def _named(self, name: str) -> None:
@@ -122,10 +124,10 @@ class _Finder:
         path = self.corpora_dir / corpus.file
         if not path.is_file():
             raise CorpusError(
-                f"{name} is not in {self.corpora_dir} yet; get it with: "
-                f"charrnn corpora fetch {name}"
+                f"{name} is not in {self.corpora_dir} yet; get it with: charrnn corpora fetch "
+                f"{name}, or save {corpus.url} as {path}"
             )
-        self.files.append(SourceFile(name, path, self.config.glob or corpus.glob))
+        self.files.append(SourceFile(name, path, self.config.glob or corpus.glob, corpus.sha256))
 
     def _spool(self, source: str, stream: IO[bytes] | None) -> None:
         """Keep what can be read only once, for the time of encoding."""
@@ -216,6 +218,15 @@ def _walk(folder: Path, left_out: LeftOut) -> Iterator[Path]:
 
 
 def _unknown(source: str) -> str:
+    path = Path(source)
+    with suppress(OSError, ValueError):  # a name that no file can have
+        beside = sorted(entry.name for entry in path.parent.iterdir())
+        if close := difflib.get_close_matches(path.name, beside, n=1, cutoff=0.75):
+            return f"no file is called {source!r}; did you mean {path.with_name(close[0])}?"
+        if same := [name for name in beside if Path(name).stem == path.name]:
+            return f"no file is called {source!r}; did you mean {path.with_name(same[0])}?"
+    if path.name != source:
+        return f"no file is called {source!r}"
     names = (*catalog.BUILT_IN, *catalog.PUBLIC)
     close = difflib.get_close_matches(source, names, n=1)
     hint = f"did you mean {close[0]}?" if close else "charrnn corpora lists those that have a name"

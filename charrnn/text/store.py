@@ -88,6 +88,7 @@ class Stored:
     length: symbols in all. bytes: of the text, decompressed. val_start: where the validation part
     begins, if it is fixed.
     sha256: of the text and the ends of its documents. settings: what it was encoded with.
+    files: what they were called. notices: what the user should know of them.
     """
 
     name: str
@@ -100,6 +101,7 @@ class Stored:
     val_start: int | None
     sha256: str
     settings: dict[str, Any]
+    files: list[str]
     notices: list[str]
 
     def save(self, folder: Path) -> None:

@@ -1,8 +1,10 @@
 """Files as streams of bytes: decompressed, archives member by member, damage told."""
 
 import bz2
+import fnmatch
 import gzip
 import io
+import stat
 import sys
 import tarfile
 import zipfile
@@ -15,7 +17,7 @@ from typing import IO, Any
 
 from charrnn.errors import CorpusError
 from charrnn.text.config import CorpusConfig
-from charrnn.text.decoding import BLOCK_BYTES, SNIFF_BYTES, looks_like_text
+from charrnn.text.decoding import BLOCK_BYTES, SNIFF_BYTES, why_no_text
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -28,7 +30,21 @@ except ModuleNotFoundError:  # some builds of Python have none
     lzma = None  # type: ignore[assignment]
 
 ZIP_MAGIC = (b"PK\3\4", b"PK\5\6")  # the second is that of an empty archive
+_NAMED = 3  # files of each kind that was left out
 _TAR_MAGIC, _TAR_MAGIC_AT = b"ustar", 257
+_EMPTY_TAR = 1024  # NULs, at least, are a tar with nothing in it
+_FOREIGN = {  # what is met in place of text, by its first bytes
+    b"\x1f\x8b": "a compressed file within a compressed one; unpack it once",
+    b"\x28\xb5\x2f\xfd": "a compressed file within a compressed one; unpack it once",
+    b"\xfd7zXZ\0": "a compressed file within a compressed one; unpack it once",
+    b"PK\3\4": "a zip archive within a compressed file; unpack it once",
+    b"\x1f\x9d": "compressed in a way that is not read; unpack it first",
+    b"\x5d\0\0": "compressed in a way that is not read; unpack it first",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive, which is not read; unpack it first",
+    b"Rar!\x1a": "a rar archive, which is not read; unpack it first",
+    b"%PDF-": "a PDF; save its text as a plain text file first",
+}
+_OFFICE_MEMBER = "[Content_Types].xml"
 # What the libraries raise for data that is not what it should be.
 _DAMAGE: tuple[type[Exception], ...] = (
     zlib.error, zstd.ZstdError, zipfile.BadZipFile, tarfile.TarError, EOFError, ValueError,
@@ -42,29 +58,36 @@ class SourceFile:
     """A file to read.
 
     name: what messages call it. path: where its bytes are. glob: which members to read where it is
-    an archive; None for all that are text.
+    an archive; None for all that are text. sha256: what it is expected to be, where that is known.
     """
 
     name: str
     path: Path
     glob: str | None = None
+    sha256: str | None = None
 
 
 @dataclass
 class LeftOut:
-    """What was not read, and the first of each kind: told in a notice."""
+    """What was not read, and the first ones of each kind: told in a notice."""
 
-    reasons: dict[str, tuple[int, str]] = field(default_factory=dict)
+    reasons: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
 
     def add(self, reason: str, name: str) -> None:
         """Count one."""
-        count, first = self.reasons.get(reason, (0, name))
-        self.reasons[reason] = (count + 1, first)
+        count, first = self.reasons.get(reason, (0, []))
+        self.reasons[reason] = (count + 1, [*first, name][:_NAMED])
+
+    def why(self, glob: str | None) -> str:
+        """Say why nothing was found."""
+        return "; ".join(self.notices()) or (
+            "it is empty" if glob is None else f"nothing in it matches --glob {glob!r}"
+        )
 
     def notices(self) -> list[str]:
         """Say how many of each kind were left out."""
         return [
-            f"{count:,} left out as {reason} (first: {first})"
+            f"{count:,} left out as {reason}: {', '.join(first)}{', ...' * (count > len(first))}"
             for reason, (count, first) in self.reasons.items()
         ]
 
@@ -133,6 +156,10 @@ def open_members(
         else:
             stream = _buffered(_unpacked(raw, file.name), file.name, spend)
             if not _is_tar(stream):
+                head = stream.peek(8)
+                for magic, what in _FOREIGN.items():
+                    if head.startswith(magic):
+                        raise CorpusError(f"{file.name}: {what}")
                 yield file.name, stream
                 return
             members = _tar_members(stream, file.name, left_out)
@@ -141,29 +168,48 @@ def open_members(
             shown = f"{file.name}/{name}"
             if any(part.startswith(".") and part.strip(".") for part in PurePosixPath(name).parts):
                 left_out.add("hidden", shown)
-            elif file.glob is not None and not PurePosixPath(name).match(file.glob):
+            elif file.glob is not None and not matches(name, file.glob):
                 continue
-            elif looks_like_text(member.peek(SNIFF_BYTES)[:SNIFF_BYTES], config):
+            elif why := why_no_text(member.peek(SNIFF_BYTES)[:SNIFF_BYTES], config):
+                left_out.add(why, shown)
+            else:
                 found = True
                 yield shown, member
-            else:
-                left_out.add("not text", shown)
     if not found:
-        counts = "; ".join(left_out.notices()) or "it is empty, or nothing matches --glob"
-        raise CorpusError(f"{file.name}: no text in this archive ({counts})")
+        raise CorpusError(f"{file.name}: no text in this archive ({left_out.why(file.glob)})")
 
 
-def sniff(path: Path, config: CorpusConfig) -> bool:
-    """Tell whether a file is text, or an archive, by its first bytes, decompressed.
+def why_left_out(path: Path, config: CorpusConfig) -> str | None:
+    """Say why a file is neither text nor an archive, by its first bytes; None where it is one.
 
     Raises CorpusError for one that cannot be read.
     """
     with _opened(path, str(path)) as opened:
         raw = _buffered(opened, str(path), _ignore)
         if raw.peek(4)[:4] in ZIP_MAGIC:
-            return True
+            with _telling(str(path)), zipfile.ZipFile(raw) as archive:
+                office = _OFFICE_MEMBER in archive.namelist()
+            return "an office document" if office else None
         stream = _buffered(_unpacked(raw, str(path)), str(path), _ignore)
-        return _is_tar(stream) or looks_like_text(stream.read(SNIFF_BYTES), config)
+        return None if _is_tar(stream) else why_no_text(stream.read(SNIFF_BYTES), config)
+
+
+def matches(path: str, glob: str) -> bool:
+    """Whether the end of a path, part by part, matches a pattern; ** is any number of parts."""
+
+    def end_matches(parts: tuple[str, ...], patterns: tuple[str, ...]) -> bool:
+        if not patterns:
+            return True
+        if patterns[-1] == "**":
+            lengths = range(len(parts) + 1)
+            return any(end_matches(parts[:length], patterns[:-1]) for length in lengths)
+        return (
+            bool(parts)
+            and fnmatch.fnmatchcase(parts[-1], patterns[-1])
+            and end_matches(parts[:-1], patterns[:-1])
+        )
+
+    return end_matches(PurePosixPath(path).parts, PurePosixPath(glob).parts)
 
 
 @contextmanager
@@ -212,7 +258,9 @@ def _unpacked(raw: "io.BufferedReader[Any]", name: str) -> Any:
 
 def _is_tar(stream: "io.BufferedReader[Any]") -> bool:
     head = stream.peek(_TAR_MAGIC_AT + len(_TAR_MAGIC))
-    return head[_TAR_MAGIC_AT : _TAR_MAGIC_AT + len(_TAR_MAGIC)] == _TAR_MAGIC
+    if head[_TAR_MAGIC_AT : _TAR_MAGIC_AT + len(_TAR_MAGIC)] == _TAR_MAGIC:
+        return True
+    return len(head) >= _EMPTY_TAR and not any(head)
 
 
 def _tar_members(
@@ -232,13 +280,16 @@ def _zip_members(
 ) -> Iterator[tuple[str, "io.BufferedReader[Any]"]]:
     with _telling(name), zipfile.ZipFile(raw) as archive:
         for member in archive.infolist():
-            if member.is_dir():
+            if member.is_dir() or stat.S_ISLNK(member.external_attr >> 16):
                 continue
+            if member.filename == _OFFICE_MEMBER:
+                raise CorpusError(f"{name}: an office document; save it as plain text first")
             try:
                 content = archive.open(member)
-            except (RuntimeError, NotImplementedError) as error:  # a password; an unknown method
+            except (RuntimeError, NotImplementedError) as error:
+                problem = "is locked by a password" if member.flag_bits & 1 else str(error)
                 raise CorpusError(
-                    f"{name}: cannot be unpacked ({error}); unpack it first"
+                    f"{name}: {member.filename} {problem}; unpack the archive first"
                 ) from error
             with content:
                 yield member.filename, _buffered(content, f"{name}/{member.filename}", spend)

@@ -87,7 +87,7 @@ def test_a_run_whose_text_came_by_a_pipe_goes_on(command: Command, tmp_path: Pat
     gone = command("resume", "--steps", "7", *cache)
     assert gone.returncode == 1
     assert "what came by a pipe cannot be read again" in gone.stderr
-    assert "charrnn resume --corpus" in gone.stderr
+    assert "charrnn resume RUN --corpus PATH" in gone.stderr
     again = command("resume", "--steps", "7", "--corpus", "-", *cache, stdin=TEXT)
     assert again.returncode == 0, again.stderr
 

@@ -96,7 +96,7 @@ def test_rows_without_text_and_rows_that_hold_their_end_are_told(tmp_path: Path)
     path = write(tmp_path / "t.csv", 'title,n\none,1\n,2\n"two\nlines",3\nshort\n\n')
     told: list[str] = []
     assert documents(path, column="n", told=told) == ["1\n", "2\n", "3\n"]
-    assert told == ["1 left out as a row without text (first: t.csv, line 6)"]
+    assert told == ["1 left out as a row without text: t.csv, line 6"]
     told.clear()
     assert documents(path, column="title", told=told) == ["one\n", "two\nlines\n", "short\n"]
     assert "1 of 3 rows hold '\\n'" in told[1]
@@ -106,15 +106,16 @@ def test_rows_without_text_and_rows_that_hold_their_end_are_told(tmp_path: Path)
 @pytest.mark.parametrize(
     ("name", "text", "settings", "message"),
     [
-        ("t.csv", "a,b\n1,2\n", {"column": "c"}, r"no column is called 'c'; .* has: a, b"),
+        ("t.csv", "a,b\n1,2\n", {"column": "c"}, r"no column is called 'c'; .* has: 'a', 'b'"),
         ("t.csv", "", {"column": "c"}, "no column is called 'c'"),
         ("t.csv", 'c\none\n"two" or three\n', {"column": "c"}, "line 3: the row that begins.*"),
         ("t.csv", 'c\none\n"two\n', {"column": "c"}, "line 3: .*a quote that is not closed"),
-        ("t.jsonl", '{"a": 1}', {"field": "b"}, "line 1: no field is called 'b'; it has: a"),
+        ("t.jsonl", '{"a": 1}', {"field": "b"}, "line 1: no field is called 'b'; it has: 'a'"),
         ("t.jsonl", '{"a": 1}', {"field": "a"}, "line 1: field 'a' is not a text"),
         ("t.jsonl", '{"a": "x"}\n{"a"', {"field": "a"}, "line 2: not JSON"),
         ("t.jsonl", "[1]", {"field": "a"}, "line 1: not a JSON object"),
-        ("t.jsonl", "[" * 200_000, {"field": "a"}, "line 1: not JSON"),
+        ("t.jsonl", "[" * 200_000, {"field": "a"}, "line 1: .* nested too deeply"),
+        ("t.jsonl", '{"a": ' + "1" * 5_000 + "}", {"field": "a"}, "line 1: too long a number"),
         ("t.jsonl", '{"a": "\\ud800"}', {"field": "a"}, r"line 1: holds U\+D800, half of a surr"),
     ],
 )

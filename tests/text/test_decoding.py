@@ -26,9 +26,10 @@ delicate = st.lists(
 ).map("".join)
 
 
-def decoded(data: bytes, **settings: Any) -> str:
+def decoded(data: bytes, *, told: list[str] | None = None, **settings: Any) -> str:
     stream = io.BufferedReader(io.BytesIO(data))
-    return "".join(decode(stream, "t.txt", CorpusConfig(**settings)))
+    notice = (told if told is not None else []).append
+    return "".join(decode(stream, "t.txt", CorpusConfig(**settings), notice=notice))
 
 
 @given(text=mixed, block=st.integers(1, 7), bom=st.booleans())
@@ -93,6 +94,11 @@ def test_a_byte_order_mark_is_heeded_and_told(encoding: str) -> None:
         ("Жил-был старый король, и было у него три сына. " * 3, "cp1251"),
         ("Il était une fois une reine très âgée, à l'étranger. " * 3, "cp1252"),
         ("Es war einmal ein König, der hatte drei Söhne. " * 3, "cp1252"),
+        ("“Well,” she said, “that naïve café — it’s closed.” " * 3, "cp1252"),
+        ("På våren går isen upp, och ån blir åter öppen. " * 3, "cp1252"),
+        ("La città è là, e così è già più bella. " * 3, "cp1252"),
+        ("Não há razão: o coração é do avô, à noite também. " * 3, "cp1252"),
+        ("Příliš žluťoučký kůň úpěl ďábelské ódy. " * 3, "cp1250"),
     ],
 )
 def test_the_error_offers_the_likely_encoding(tmp_path: Path, text: str, encoding: str) -> None:
@@ -102,8 +108,9 @@ def test_the_error_offers_the_likely_encoding(tmp_path: Path, text: str, encodin
         read_text(path)
     at = 6 + next(i for i, byte in enumerate(text.encode(encoding)) if byte > 127)
     assert f"not UTF-8 at byte {at:,} (" in str(raised.value)
-    assert f"it looks like {encoding}: --encoding {encoding}" in str(raised.value)
-    assert raised.value.guess == encoding
+    assert f"it looks like {encoding}, in which it reads " in str(raised.value)
+    assert str(raised.value).endswith(f": --encoding {encoding}")
+    assert raised.value.flags == ("--encoding", encoding)
     assert read_text(path, CorpusConfig(encoding=encoding)) == "Title\n" + text
 
 
@@ -111,6 +118,55 @@ def test_no_encoding_is_offered_for_what_is_no_text() -> None:
     assert likely_encoding(bytes(range(256)) * 8) is None
     with pytest.raises(CorpusError, match="it may not be text"):
         decoded(bytes(range(256)) * 8)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "the bridge — the old one — is closed".encode() * 9 + "—".encode()[:2],
+        "Il était très âgé. ".encode() * 9 + b"\xff" + "Il était très âgé. ".encode() * 9,
+        "春眠不觉晓，处处闻啼鸟。".encode() * 9 + "春".encode()[:2],
+        "Мой дядя самых честных правил. ".encode() * 9 + b"\xe9\xe9",
+        "\ufeffodd".encode("utf-16-le") + b"a",
+    ],
+)
+def test_what_is_damaged_is_not_taken_for_another_encoding(data: bytes) -> None:
+    with pytest.raises(UndecodableError, match="though right elsewhere: damaged or cut") as raised:
+        decoded(data)
+    assert raised.value.flags == ("--errors", "replace")
+    told: list[str] = []
+    text = decoded(data, told=told, errors="replace")
+    count = text.count("\N{REPLACEMENT CHARACTER}")
+    assert f"{count} times U+FFFD stands for" in told[-1]
+
+
+def test_halves_of_surrogate_pairs_in_a_file_are_told() -> None:
+    with pytest.raises(UndecodableError, match=r"byte 2 \(ED A0 BD ED\), but half of a surrogate"):
+        decoded("a \ud83d\ude00".encode(errors="surrogatepass"))
+
+
+def test_a_text_of_the_usual_encoding_is_recognised_by_another() -> None:
+    """A model of gb18030 is given a text in UTF-8."""
+    with pytest.raises(UndecodableError, match="it looks like utf-8, in which it reads 'déjà v"):
+        decoded("déjà vu\n".encode(), encoding="ascii")
+
+
+@pytest.mark.parametrize("named", ["utf-8", "cp1252", "gb18030", "utf-16-be"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_mark_is_heeded_whatever_encoding_is_named(named: str, encoding: str) -> None:
+    told: list[str] = []
+    text = decoded("déjà vu\n".encode(encoding), told=told, encoding=named)
+    assert text == "déjà vu\n"
+    own = encoding.removesuffix("-sig")
+    assert told == [] if named.startswith(own) else own.upper() in told[0]
+
+
+def test_wide_text_without_a_mark_is_doubted() -> None:
+    told: list[str] = []
+    decoded("the old bridge\n".encode("utf-16-le") * 9, told=told)
+    assert "much of it is NUL characters; if it is UTF-16" in told[0]
+    with pytest.raises(UndecodableError, match="--encoding utf-16-le or --encoding utf-16-be"):
+        decoded("the old bridge\n".encode("utf-16-le") * 9, encoding="utf-16")
 
 
 def test_utf16_without_a_mark_is_offered() -> None:
@@ -162,5 +218,5 @@ def pieces(text: str, cuts: list[int]) -> list[str]:
 
 
 def test_marks_of_all_wide_encodings_are_known() -> None:
-    assert decoding.encoding_by_mark(codecs.BOM_UTF8) is None
+    assert decoding.encoding_by_mark(codecs.BOM_UTF8) == "utf-8"
     assert decoding.encoding_by_mark(b"ab") is None

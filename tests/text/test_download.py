@@ -462,7 +462,7 @@ def test_a_corpus_that_is_not_fetched_says_how(
     publish: Publish, folder: Path, tmp_path: Path
 ) -> None:
     publish(send(CONTENT))
-    with pytest.raises(CorpusError, match=f"charrnn corpora fetch {NAME}$"):
+    with pytest.raises(CorpusError, match=f"charrnn corpora fetch {NAME}, or save http"):
         encode_corpus((NAME,), CorpusConfig(), cache_dir=tmp_path / "cache", corpora_dir=folder)
 
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.errors import CorpusError
-from charrnn.text import encoded
+from charrnn.text import catalog, encoded
 from charrnn.text.cache import Cache
 from charrnn.text.config import CorpusConfig
 from charrnn.text.encoded import EncodedCorpus, check_length, encode_corpus, find_encoded, split
@@ -114,6 +114,11 @@ def test_rare_characters_become_the_unknown_symbol(tmp_path: Path, cache_dir: Pa
     whole = encode_corpus(source, CorpusConfig(), cache_dir=cache_dir)
     assert whole.vocabulary.symbols == ("a", "b", "q")
     assert len(Cache(cache_dir).entries()) == 1, "one entry serves every vocabulary"
+    assert corpus.notices == (
+        "folded 1 characters that occur less than 2 times, 1.235% of the text, into one unknown "
+        "symbol",
+    )
+    assert whole.notices == ()
 
 
 def test_too_many_different_characters_are_refused(tmp_path: Path, cache_dir: Path) -> None:
@@ -179,6 +184,30 @@ def test_a_second_run_does_not_encode_again(
     again = encode_corpus((str(tmp_path / "moved.txt"),), CorpusConfig(), cache_dir=cache_dir)
     assert both(again) == both(first)
     assert again.name == "moved"
+
+
+def test_what_the_cache_tells_is_told_of_the_files_as_they_are_called_now(
+    tmp_path: Path, cache_dir: Path
+) -> None:
+    path, moved = tmp_path / "a.txt", tmp_path / "b.txt"
+    path.write_bytes("hello world ".encode("utf-16") * 9)
+    first = encode_corpus((str(path),), CorpusConfig(), cache_dir=cache_dir)
+    path.rename(moved)
+    again = encode_corpus((str(moved),), CorpusConfig(), cache_dir=cache_dir)
+    assert len(Cache(cache_dir).entries()) == 1
+    assert first.notices == (f"{path}: read as UTF-16, which its byte order mark says",)
+    assert again.notices == (f"{moved}: read as UTF-16, which its byte order mark says",)
+
+
+def test_a_public_corpus_that_is_another_is_told(tmp_path: Path, cache_dir: Path) -> None:
+    known = catalog.PUBLIC["tiny-shakespeare"]
+    assert known.sha256 is not None
+    write(tmp_path / known.file, "to be or not to be " * 9)
+    for _ in range(2):
+        corpus = encode_corpus(
+            (known.name,), CorpusConfig(), cache_dir=cache_dir, corpora_dir=tmp_path
+        )
+        assert "is not the tiny-shakespeare that charrnn knows" in corpus.notices[0]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import gzip
 import io
 import lzma
 import os
+import stat
 import sys
 import tarfile
 import threading
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from charrnn.errors import CorpusError
+from charrnn.errors import CorpusError, SettingsError, UndecodableError
 from charrnn.text import streams
 from charrnn.text.config import CorpusConfig
 from charrnn.text.corpus import read_documents
@@ -99,7 +100,7 @@ def tree(folder: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     (folder / "tree" / "photo.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0")
-    (folder / "tree" / "old.txt").write_bytes("é".encode("cp1252") * 3)
+    (folder / "tree" / "old.txt").write_bytes("Il était une fois. ".encode("cp1252") * 3)
     (folder / "tree" / "packed.txt.gz").write_bytes(gzip.compress(b"dee\n"))
     return folder / "tree"
 
@@ -116,7 +117,8 @@ def test_a_folder_is_all_its_texts_in_the_order_of_their_paths(tmp_path: Path) -
     again = find(tmp_path / "tree", folder=tmp_path)
     assert text_of(again) == text_of(found)
     assert any("1 left out as not readable" in notice for notice in again.notices)
-    assert any("2 left out as not text" in notice for notice in found.notices)
+    assert any("1 left out as not text: " in notice for notice in found.notices)
+    assert any("1 left out as not UTF-8, but cp1252 by its" in notice for notice in found.notices)
     assert any("2 left out as hidden" in notice for notice in found.notices)
 
 
@@ -133,11 +135,71 @@ def test_a_folder_without_text_says_what_was_there(tmp_path: Path) -> None:
     folder = tree(tmp_path)
     with pytest.raises(CorpusError, match=r"no text in this folder .*--glob"):
         find(folder, folder=tmp_path, glob="*.rst")
-    with pytest.raises(CorpusError, match=r"1 left out as not text .*old.*--encoding"):
+    with pytest.raises(CorpusError, match=r"1 left out as not UTF-8, but cp1252 .*old.*--enc"):
         find(folder, folder=tmp_path, glob="old.*")
     (tmp_path / "empty").mkdir()
     with pytest.raises(CorpusError, match="it is empty"):
         find(tmp_path / "empty", folder=tmp_path)
+    with pytest.raises(CorpusError, match=r"nothing in it matches --glob '\*\.rst'"):
+        find(folder / "sub", folder=tmp_path, glob="*.rst")
+    with pytest.raises(SettingsError, match="an empty name"):
+        find("", folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("path", "glob", "expected"),
+    [
+        ("a/b/c.txt", "*.txt", True), ("a/b/c.txt", "b/*.txt", True), ("a/b/c.txt", "c", False),
+        ("a/b/c.txt", "a/*.txt", False), ("a/b/c.txt", "a/**/*.txt", True),
+        ("a/c.txt", "a/**/*.txt", True), ("a/b/c.txt", "**/*.txt", True),
+        ("a/b/c.txt", "a/**", True), ("x/b/c.txt", "a/**", False), ("a/b/c.txt", "?.t[xy]t", True),
+        ("/r/a/b.md", "r/*/b.md", True), ("a/B.TXT", "*.txt", False),
+    ],
+)  # fmt: skip
+def test_globs_match_the_end_of_a_path(path: str, glob: str, expected: bool) -> None:
+    assert streams.matches(path, glob) is expected
+
+
+def test_what_is_no_text_is_called_by_its_name(tmp_path: Path) -> None:
+    twice = gzip.compress(gzip.compress(b"a text"))
+    office = archive(tmp_path / "office.zip", {"[Content_Types].xml": b"<x/>", "d.xml": b"<y/>"})
+    for name, data, message in [
+        ("twice.gz", twice, "a compressed file within a compressed one"),
+        ("zip.gz", gzip.compress(office.read_bytes()), "a zip archive within"),
+        ("old.Z", b"\x1f\x9d\x90abc", "compressed in a way that is not read"),
+        ("book.pdf", b"%PDF-1.7\n%\xe2\xe3", "a PDF; save its text"),
+        ("letter.docx", office.read_bytes(), "an office document; save it as plain text"),
+        ("empty.tar", bytes(10_240), r"no text in this archive \(it is empty"),
+    ]:
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(CorpusError, match=message):
+            text_of(find(tmp_path / name, folder=tmp_path))
+    (tmp_path / "in").mkdir()
+    office.rename(tmp_path / "in" / "letter.docx")
+    (tmp_path / "in" / "a.txt").write_text("ay\n")
+    found = find(tmp_path / "in", folder=tmp_path)
+    assert text_of(found) == "ay\n"
+    assert "1 left out as an office document" in found.notices[0]
+
+
+def test_links_in_a_zip_are_not_read(tmp_path: Path) -> None:
+    link = zipfile.ZipInfo("secret.txt")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    path = tmp_path / "t.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr(link, "/etc/passwd")
+        file.writestr("a.txt", "ay\n")
+    assert text_of(find(path, folder=tmp_path)) == "ay\n"
+
+
+def test_of_several_files_one_that_cannot_be_decoded_does_not_decide_for_all(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "a.txt").write_text("ay\n")
+    (tmp_path / "b.txt").write_bytes("Il était une fois. ".encode("cp1252") * 3)
+    with pytest.raises(UndecodableError, match="if the other files need that too; else") as raised:
+        text_of(find(tmp_path / "a.txt", tmp_path / "b.txt", folder=tmp_path))
+    assert raised.value.flags == ()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links and FIFOs")
@@ -156,7 +218,9 @@ def test_a_pattern_that_no_shell_has_expanded_is_expanded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tree(tmp_path))
-    assert text_of(find("*.txt", folder=tmp_path, errors="ignore"), errors="ignore") == "ay\n"
+    assert text_of(find("*.txt", folder=tmp_path, errors="ignore"), errors="ignore") == (
+        "ay\n" + "Il tait une fois. " * 3
+    )
     assert text_of(find("**/c.txt", folder=tmp_path)) == "cee\n"
     assert text_of(find("**/*.md", "sub/**", folder=tmp_path)) == "bee\ncee\n", "each once"
     with pytest.raises(CorpusError, match=r"no file matches '\*\.rst'"):
@@ -222,7 +286,7 @@ def test_an_archive_is_its_texts_read_as_streams(tmp_path: Path, suffix: str) ->
     assert text_of(found, told) == "ay\nevil\nabs\nbee\n"
     assert text_of(find(path, folder=tmp_path, glob="*.md")) == "bee\n"
     assert found.name == "books"
-    assert sorted(notice.split(" (")[0] for notice in told) == [
+    assert sorted(notice.split(":")[0] for notice in told) == [
         "1 left out as hidden", "1 left out as not text",
     ]  # fmt: skip
     assert set(tmp_path.rglob("*")) == {*before, tmp_path / "workspace"}, "nothing is extracted"
@@ -260,7 +324,7 @@ def test_the_holes_of_a_sparse_file_in_an_archive_are_no_text(tmp_path: Path) ->
         file.addfile(text, io.BytesIO(b"ay\n"))
     told: list[str] = []
     assert text_of(find(tmp_path / "t.tar", folder=tmp_path), told) == "ay\n"
-    assert told == [f"1 left out as sparse (first: {tmp_path / 't.tar'}/holes.txt)"]
+    assert told == [f"1 left out as sparse: {tmp_path / 't.tar'}/holes.txt"]
 
 
 def test_a_bomb_in_an_archive_is_stopped(tmp_path: Path) -> None:

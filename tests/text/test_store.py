@@ -84,7 +84,7 @@ def test_held_out_documents_stand_whole_behind_the_others(
     stored = store.Stored(
         name="t", symbols=writer.symbols, counts=[], length=writer.length, bytes=0,
         documents=writer.documents, characters=writer.length, val_start=None, sha256="",
-        settings={}, notices=[],
+        settings={}, files=[], notices=[],
     )  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(store, "_GROUP", group)
@@ -110,7 +110,7 @@ def test_one_document_cannot_be_split(tmp_path: Path) -> None:
         writer.add(Block("abc", np.array([3])))
     stored = store.Stored(
         name="t", symbols=writer.symbols, counts=[], length=3, bytes=0, documents=1, characters=3,
-        val_start=None, sha256="", settings={}, notices=[],
+        val_start=None, sha256="", settings={}, files=[], notices=[],
     )  # fmt: skip
     with pytest.raises(CorpusError, match="needs at least two documents"):
         store.hold_out_documents(tmp_path, stored, 0.5)
