@@ -217,7 +217,7 @@ def _header(path: Path, data: bytes) -> SavedModel:
     """Return what the header of a model.safetensors says, without the weights."""
     try:
         header = json.loads(json.loads(data)["__metadata__"][HEADER_KEY])
-        _check_format(path, header["format"])
+        _check_format(header["format"])
         return SavedModel(
             weights={},
             config=make(ModelConfig, header["model"]),
@@ -257,18 +257,18 @@ def _sealed(content: Mapping[str, Any]) -> bytes:
     return body + hashlib.sha256(body).hexdigest().encode() + _SEAL_END
 
 
-def _check_seal(path: Path, data: bytes, digest: str) -> None:
+def _check_seal(data: bytes, digest: str) -> None:
     body = data[: -len(digest) - len(_SEAL_END)]
     found = hashlib.sha256(body).hexdigest()
     if data != body + digest.encode() + _SEAL_END or found != digest:
-        raise CheckpointError(f"{path}: damaged (its hash is wrong)")
+        raise CheckpointError("damaged (its hash is wrong)")
 
 
 def _manifest(path: Path, data: bytes) -> Manifest:
     try:
         content = json.loads(data)
-        _check_format(path, content["format"])
-        _check_seal(path, data, content.pop("sha256"))
+        _check_format(content["format"])
+        _check_seal(data, content.pop("sha256"))
         corpus = CorpusRecord(**content["corpus"])
         manifest = Manifest(
             **content
@@ -280,8 +280,8 @@ def _manifest(path: Path, data: bytes) -> Manifest:
             }
         )
         _check_types(manifest, manifest.corpus, *manifest.files.values())
-    except CheckpointError:
-        raise
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
     except _WRONG as error:
         raise CheckpointError(f"{path}: not a manifest of charrnn ({_shortly(error)})") from error
     return manifest
@@ -297,10 +297,10 @@ def _check_types(*records: Any) -> None:
                 raise TypeError(f"{field.name} is no {kind}")
 
 
-def _check_format(path: Path, found: Any) -> None:
+def _check_format(found: Any) -> None:
     if found != FORMAT:
         raise CheckpointError(
-            f"{path}: format {str(found)[:40]}, and this charrnn reads format {FORMAT}; "
+            f"format {str(found)[:40]}, and this charrnn reads format {FORMAT}; "
             "use the version of charrnn that wrote it"
         )
 

@@ -88,6 +88,11 @@ def size(number: float, unit: str = "") -> str:
     return f"{number:.3g}{unit}"
 
 
+def count(number: int, noun: str) -> str:
+    """Show a number of things: 1 lane, 1,200 lanes."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def bits(nats: float) -> float:
     """Convert nats to bits."""
     return nats / math.log(2)
@@ -197,7 +202,9 @@ class TrainingView:
         print_facts(_summary(event), self._console)
         if self._verbose:
             settings = {
-                k.replace("_", "-"): str(v) for k, v in (event.model | event.training).items()
+                k.replace("_", "-"): str(v)
+                for k, v in (event.model | event.training).items()
+                if v is not None
             }
             print_facts(settings, self._console)
         self._console.print()
@@ -266,7 +273,7 @@ def _summary(event: events.StartEvent) -> dict[str, str]:
         f"embedding {model['embedding_size']}" if model["embedding_size"] else "one-hot input"
     )
     validation = f"{event.val_symbols:,} to validate on" if event.val_symbols else "no validation"
-    epoch = f"{event.steps_per_epoch:,} steps an epoch"
+    epoch = f"{count(event.steps_per_epoch, 'step')} an epoch"
     facts = {
         "run": f"{event.run} in {event.folder}",
         "corpus": f"{event.corpus}: {event.characters:,} characters"
@@ -275,8 +282,8 @@ def _summary(event: events.StartEvent) -> dict[str, str]:
         "vocabulary": f"{event.vocabulary_size:,} {unit}",
         "model": f"{shape}, {embedding}, dropout {model['dropout']:g}: "
         f"{event.parameters:,} parameters",
-        "chunks": f"{event.batch_size} lanes x {event.seq_length} steps, {epoch}",
-        "device": f"{event.device}, {event.threads} CPU threads; "
+        "chunks": f"{count(event.batch_size, 'lane')} x {count(event.seq_length, 'step')}, {epoch}",
+        "device": f"{event.device}, {count(event.threads, 'CPU thread')}; "
         f"about {size(event.memory_bytes, 'B')} for weights and activations",
     }
     if event.step:

@@ -1,7 +1,6 @@
 """`charrnn eval`."""
 
 import dataclasses
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -16,10 +15,11 @@ from charrnn.cli import options
 def evaluate(
     model: options.ModelArgument = None,
     texts: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Argument(
             metavar="[TEXT]...",
-            help="Text files, scored one by one; left out, the run's own validation split.",
+            help="Texts, scored one by one: whatever train takes, read as the run's corpus was. "
+            "Left out, the run's own validation split.",
             autocompletion=options.complete_path,
             show_default=False,
         ),
@@ -59,11 +59,18 @@ def evaluate(
         console.say(f"{loaded.path}, context {context}")
     encoded = dataclasses.replace(loaded.text, **given)
     results: list[tuple[str, charrnn.Evaluation]] = []
-    for path in texts or (None,):
-        name = "validation" if path is None else str(path)
+
+    def notice(message: str) -> None:
+        if not quiet:
+            console.say(f"notice: {message}")
+
+    for source in texts or (None,):
+        name = "validation" if source is None else source
         try:
             score = loaded.evaluate(
-                None if path is None else charrnn.read_text(path, encoded),
+                None
+                if source is None
+                else charrnn.read_text(source, encoded, corpora_dir=corpora_dir, notice=notice),
                 context=block,
                 unknown=unknown,  # type: ignore[arg-type]
                 device=device,

@@ -4,6 +4,7 @@ import csv
 import itertools
 import json
 import re
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.errors import CorpusError, UndecodableError
-from charrnn.text.config import CorpusConfig
+from charrnn.text.config import CORPORA_DIR, CorpusConfig
 from charrnn.text.decoding import (
     BLOCK_BYTES,
     Notice,
@@ -21,6 +22,7 @@ from charrnn.text.decoding import (
     transformed,
     with_line_feeds,
 )
+from charrnn.text.files import find_files
 from charrnn.text.streams import Budget, LeftOut, SourceFile, open_members
 from charrnn.text.vocabulary import code_points
 
@@ -81,14 +83,27 @@ def read_documents(
         notice(message)
 
 
-def read_text(path: str | Path, text: CorpusConfig | None = None) -> str:
-    """Read a whole file as training would: its documents one after the other.
+def read_text(
+    source: str | Path,
+    text: CorpusConfig | None = None,
+    *,
+    corpora_dir: str | Path = CORPORA_DIR,
+    notice: Notice = lambda _: None,
+) -> str:
+    """Read a text into memory as training would: its documents one after the other.
 
-    text: how; as UTF-8, as it is, where left out. Raises CorpusError.
+    source: what `train` takes: a file, a folder, an archive, a pattern, "-" for stdin, a name.
+    text: how; as UTF-8, as it is, where left out. notice: called with what the user should know.
+    Raises CorpusError.
     """
-    file = SourceFile(str(path), Path(path))
-    blocks = read_documents([file], text or CorpusConfig(keep_newlines=True))
-    return "".join(block.text for block in blocks)
+    config = text or CorpusConfig(keep_newlines=True)
+    with tempfile.TemporaryDirectory(prefix="charrnn-") as folder:
+        found = find_files(
+            (str(source),), config, workspace=Path(folder), corpora_dir=Path(corpora_dir)
+        )
+        for message in found.notices:
+            notice(message)
+        return "".join(block.text for block in read_documents(found.files, config, notice=notice))
 
 
 def line_ends(text: str) -> Offsets:

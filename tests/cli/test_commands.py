@@ -181,12 +181,12 @@ def test_info_verifies(command: Command, corpus: Path, tmp_path: Path) -> None:
     assert command("train", corpus, *SMALL, "--steps", 4, "--save-every", 2, "-q").returncode == 0
     sound = command("info", "--verify")
     assert sound.returncode == 0
-    assert sound.stdout.count("sound") == 2
+    assert sound.stdout.count("sound") == 3
     path = tmp_path / "checkpoints" / "river" / "step-00000002" / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
     damaged = command("info", "--verify", "--json")
     assert damaged.returncode == 1
-    assert "damaged" in json.loads(damaged.stdout)[0]["finding"]
+    assert "damaged" in json.loads(damaged.stdout)[1]["finding"]
 
 
 def test_no_control_character_reaches_the_terminal(command: Command, tmp_path: Path) -> None:
@@ -308,7 +308,7 @@ def test_an_error_cannot_steer_the_terminal(command: Command, tmp_path: Path) ->
     import numpy as np
     from safetensors.numpy import save_file
 
-    header = json.dumps({"format": 1, "model": {"\x1b[31mEVIL\x07": 1}})
+    header = json.dumps({"format": 2, "model": {"\x1b[31mEVIL\x07": 1}})
     save_file({"x": np.zeros(1)}, tmp_path / "evil.safetensors", {"charrnn": header})
     done = command("info", "evil.safetensors")
     assert done.returncode == 1

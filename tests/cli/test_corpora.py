@@ -92,6 +92,54 @@ def test_a_run_whose_text_came_by_a_pipe_goes_on(command: Command, tmp_path: Pat
     assert again.returncode == 0, again.stderr
 
 
+def test_eval_reads_what_train_reads(command: Command, corpus: Path, tmp_path: Path) -> None:
+    assert command("train", corpus, *TINY).returncode == 0
+    folder = tmp_path / "poems"
+    folder.mkdir()
+    (folder / "one.txt").write_text(TEXT)
+    (folder / ".hidden").write_text("x")
+    scores = []
+    for source in (corpus, folder, "poems/*.txt", "-"):
+        done = command("eval", "river", source, "--json", stdin=TEXT)
+        assert done.returncode == 0, done.stderr
+        assert ("1 left out as hidden" in done.stderr) is (source == folder)
+        scores.append(json.loads(done.stdout)["nats_per_char"])
+    assert len(set(scores)) == 1
+
+
+def test_a_table_is_scored_by_the_column_that_was_learned(command: Command, tmp_path: Path) -> None:
+    rows = "".join(f"{i},the river number {i}\n" for i in range(60))
+    (tmp_path / "t.csv").write_text("n,text\n" + rows)
+    (tmp_path / "other.csv").write_text("text;n\nthe river;1\n")
+    (tmp_path / "other.txt").write_text("the river\n")
+    assert command("train", "t.csv", "--column", "text", *TINY).returncode == 0
+    done = command("eval", "t", "other.csv", "--json")
+    assert json.loads(done.stdout)["characters"] == len("he river\n"), done.stderr
+    wrong = command("eval", "t", "other.txt")
+    assert wrong.returncode == 1
+    assert "other.txt: no column is called 'text'" in wrong.stderr
+
+
+def test_flags_stand_before_the_end_of_flags(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "-dash.txt").write_bytes("Il était une fois à l'étranger.\n".encode("cp1252") * 9)
+    done = command("corpora", "show", "--", "-dash.txt")
+    offered = shlex.split(done.stderr.splitlines()[1])
+    assert offered[1:] == ["corpora", "show", "--encoding", "cp1252", "--", "-dash.txt"]
+    assert command(*offered[1:]).returncode == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell")
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_surprise(tmp_path: Path, corpus: Path, closed: str) -> None:
+    line = f"{sys.executable} -m charrnn corpora show - {corpus} {closed}"
+    done = subprocess.run(
+        ["/bin/sh", "-c", line], cwd=tmp_path, stdin=subprocess.DEVNULL,
+        capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert b"Traceback" not in done.stderr
+
+
 def test_lines_are_sampled_one_at_a_time(command: Command, tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("Anna\nBert\nCarla\n" * 20)
     done = command("train", "names.txt", "--lines", *TINY)
