@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow lint format bench docs clean
+.PHONY: help demo test slow reliability lint format bench docs clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -30,6 +30,9 @@ test: lint ## Check style, types and layers, then run the tests.
 slow: $(VENV)/dev ## Run the tests that take minutes.
 	$(BIN)/python -m pytest -m slow
 
+reliability: $(VENV)/dev ## Kill real runs two hundred times; takes about twenty minutes.
+	$(BIN)/python -m pytest -s -m reliability tests/reliability
+
 lint: $(VENV)/dev ## Check style, types and layers.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -44,6 +47,7 @@ bench: $(VENV)/dev ## Measure what docs/results.md states; takes about ten minut
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/encoding.py
 	$(BIN)/python benchmarks/corpus_memory.py
+	$(BIN)/python benchmarks/checkpoint_cost.py
 	$(BIN)/python benchmarks/training_overhead.py
 	$(BIN)/python benchmarks/reference.py
 

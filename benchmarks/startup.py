@@ -15,7 +15,7 @@ import time
 from common import machine
 
 ROUNDS = 15
-CHARRNN = [sys.executable, "-c", "from charrnn.cli.app import main; main()"]
+CHARRNN = [sys.executable, "-c", "from charrnn.__main__ import main; main()"]
 COMPLETE = {
     "_CHARRNN_COMPLETE": "complete_bash",
     "COMP_WORDS": "charrnn sample ",

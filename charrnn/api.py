@@ -10,7 +10,7 @@ from pathlib import Path
 
 from charrnn.checkpoint.format import Manifest, SavedModel, read_checkpoint, read_model
 from charrnn.checkpoint.layout import CHECKPOINT_DIR, MANIFEST_FILE, STEP_FOLDER
-from charrnn.checkpoint.store import Run, claimed, find_checkpoint, find_run, new_run
+from charrnn.checkpoint.store import Run, claimed, claimed_new, find_checkpoint, find_run, new_run
 from charrnn.corpora import path_or_none, sources
 from charrnn.errors import RunError, SettingsError
 from charrnn.model.config import ModelConfig
@@ -92,18 +92,18 @@ def train(
     check_length(encoded, text)
     if base is not None:
         notices.append(_added_notice(base, encoded.vocabulary, str(init_from)))
-    plan = Plan(
-        run=new_run(runs, run, encoded.name),
-        corpus=encoded,
-        text=text,
-        model=model or ModelConfig(),
-        training=training or TrainingConfig(),
-        device=plan_device,
-        threads=threads or torch.get_num_threads(),
-    )
-    with claimed(plan.run):
+    with claimed_new(runs, run, encoded.name) as own:
+        plan = Plan(
+            run=own,
+            corpus=encoded,
+            text=text,
+            model=model or ModelConfig(),
+            training=training or TrainingConfig(),
+            device=plan_device,
+            threads=threads or torch.get_num_threads(),
+        )
         end = execute(plan, weights=weights, notices=notices, observers=observers, stop=stop)
-    return TrainingResult(plan.run.name, plan.run.path, end)
+    return TrainingResult(own.name, own.path, end)
 
 
 def resume(

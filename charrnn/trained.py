@@ -169,8 +169,20 @@ def load(
     the run saved last. checkpoint: latest, best or a step, of a run; left out, the best.
     Raises RunError where there is no such model, CheckpointError where it is damaged.
     """
-    path = find_checkpoint(model, Path(checkpoint_dir), checkpoint, "best")
-    return Model(path, read_model(path))
+    while True:
+        path = find_checkpoint(model, Path(checkpoint_dir), checkpoint, "best")
+        try:
+            return Model(path, read_model(path))
+        except CheckpointError as error:
+            if not path.parent.exists():  # retired in this moment by the run that goes on
+                continue
+            raise CheckpointError(f"{error}{_others(path)}") from error
+
+
+def _others(path: Path) -> str:
+    """Name the other checkpoints of a run, one of whose is damaged."""
+    steps = [c.step for c in Run(path.parent.parent).checkpoints if c.path != path.parent]
+    return f"; others of the run: --checkpoint {', '.join(map(str, steps))}" if steps else ""
 
 
 def sample(

@@ -44,7 +44,7 @@ def test_the_wheel_says_what_it_needs_and_what_it_installs(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         metadata = archive.read(f"{info}/METADATA").decode()
         scripts = archive.read(f"{info}/entry_points.txt").decode()
-    assert "charrnn = charrnn.cli.app:main" in scripts
+    assert "charrnn = charrnn.__main__:main" in scripts
     assert "Requires-Python: >=3.11" in metadata
     assert "Requires-Dist: torch>=2.10" in metadata
     assert "License-Expression: MIT" in metadata

@@ -6,7 +6,7 @@ the latest and which the best is read from the manifests, not from a pointer tha
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,7 @@ from charrnn.checkpoint.writer import clear_left_overs, delete
 from charrnn.errors import CheckpointError, RunError
 
 _LOCK = ".lock"
+_LOCK_SECONDS = 1.0  # whoever only looks whether a run is in use holds its lock for a moment
 
 
 @dataclass(frozen=True)
@@ -220,7 +221,7 @@ def claimed(run: Run) -> Iterator[None]:
     Makes the run's folder, and removes it again where nothing was saved. Raises RunError where
     another process trains the run, CheckpointError where the folder cannot be written.
     """
-    lock = FileLock(run.path / _LOCK, blocking=False)
+    lock = FileLock(run.path / _LOCK, timeout=_LOCK_SECONDS)
     try:
         run.path.mkdir(parents=True, exist_ok=True)
         lock.acquire()
@@ -244,6 +245,24 @@ def claimed(run: Run) -> Iterator[None]:
         lock.release()
         with suppress(OSError):  # it is not empty
             run.path.rmdir()
+
+
+@contextmanager
+def claimed_new(checkpoint_dir: Path, name: str | None, corpus_name: str) -> Iterator[Run]:
+    """Make a new run, see `new_run`, and keep others out of it, see `claimed`."""
+    with ExitStack() as stack:
+        while True:
+            run = new_run(checkpoint_dir, name, corpus_name)
+            try:
+                stack.enter_context(claimed(run))
+            except RunError:  # another process was faster
+                if name is not None:
+                    raise
+                continue
+            if not run.folders:
+                break
+            stack.close()  # another was faster, and has ended already
+        yield run
 
 
 def drop_after(run: Run, step: int) -> list[str]:

@@ -8,16 +8,17 @@ What a dead process left of these is put in order by `clear_left_overs`.
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 _NEW, _OLD, _GONE = ".new.tmp", ".old.tmp", ".gone.tmp"
 
 
-def commit(folder: Path, files: Mapping[str, bytes]) -> None:
+def commit(folder: Path, files: Iterable[tuple[str, Iterable[memoryview]]]) -> None:
     """Make a folder with these files, in one step; one of that name is replaced.
 
+    files: their names and their bytes, in pieces, taken one file after the other.
     The files are written under a temporary name beside it, in their order, and synced, as is their
     folder; it is then renamed, and the folder above synced, which must exist already.
     Raises OSError; what was there before is then there still, or the new one is.
@@ -26,8 +27,8 @@ def commit(folder: Path, files: Mapping[str, bytes]) -> None:
     shutil.rmtree(new, ignore_errors=True)
     try:
         new.mkdir()  # without parents: where they are gone, so is the run
-        for name, data in files.items():
-            _write(new / name, data)
+        for name, pieces in files:
+            _write(new / name, pieces)
         _sync(new)
         if folder.exists():
             folder.rename(old)
@@ -68,14 +69,14 @@ def _beside(folder: Path, suffix: str) -> Path:
     return folder.with_name(f".{folder.name}{suffix}")
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, pieces: Iterable[memoryview]) -> None:
     """Write and sync a file. Its mode is what the umask allows."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags, 0o666)
     try:
-        left = memoryview(data)
-        while left:
-            left = left[os.write(descriptor, left) :]
+        for left in pieces:
+            while left:
+                left = left[os.write(descriptor, left) :]
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -4,10 +4,8 @@ import functools
 import io
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Callable
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -21,8 +19,6 @@ from charrnn.cli.runs import runs
 from charrnn.cli.sample import sample
 from charrnn.cli.terminal import harmless
 from charrnn.cli.train import train
-
-INTERRUPTED = 130
 
 app = typer.Typer(
     name="charrnn",
@@ -63,8 +59,6 @@ def with_exit_codes(command: Callable[..., None]) -> Callable[..., None]:
             if isinstance(error, charrnn.UndecodableError) and error.flags:
                 typer.echo(f"  {harmless(_with_flags(error.flags))}", err=True)
             raise typer.Exit(error.exit_code) from error
-        except KeyboardInterrupt as error:
-            raise typer.Exit(INTERRUPTED) from error
         except BrokenPipeError as error:
             # Whoever read has enough. stdout must still be closable when the interpreter ends.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -103,8 +97,6 @@ def main() -> None:
     encoding = None if sys.stdout.isatty() else "utf-8"
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace", newline="\n")
-    if hasattr(signal, "SIGTERM") and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _terminate)
     app(prog_name="charrnn")
 
 
@@ -120,8 +112,3 @@ def _open_standard_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
-
-
-def _terminate(number: int, _frame: FrameType | None) -> None:
-    """Leave as after Ctrl-C, so that what is half made is cleaned up."""
-    raise SystemExit(128 + number)

@@ -5,10 +5,11 @@ Talk goes to stderr; what was asked for (tables, JSON) goes to stdout.
 
 import json
 import math
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -167,9 +168,17 @@ class TrainingView:
         self._reading = self._bars.enter_context(reading(quiet))
 
     def __call__(self, event: events.Event) -> None:
-        """Show an event."""
+        """Show an event. Once nobody can see it any more, the run goes on unseen."""
         if self._quiet:
             return
+        try:
+            self._show(event)
+        except OSError:  # the terminal is gone, or who read the pipe
+            self._quiet = True
+            with suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+    def _show(self, event: events.Event) -> None:
         match event:
             case events.ReadingEvent():
                 self._reading(event.what, event.done, event.total)

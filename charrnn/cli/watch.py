@@ -25,7 +25,7 @@ class Interrupt:
 
     def __init__(self) -> None:
         self.exit_code: int | None = None
-        self._training = False
+        self.training = False
 
     def __call__(self) -> bool:
         """Return whether to stop."""
@@ -34,12 +34,12 @@ class Interrupt:
     def observe(self, event: "charrnn.events.Event") -> None:
         """Follow the run's events, to know when training begins."""
         if event.kind == "start":
-            self._training = True
+            self.training = True
 
     def handle(self, number: int, _frame: FrameType | None) -> None:
         """Take a signal."""
         code = 128 + (signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
-        if not self._training or self.exit_code is not None:
+        if not self.training or self.exit_code is not None:
             raise SystemExit(code)  # passes through whatever is going on
         self.exit_code = code
 
@@ -51,7 +51,7 @@ def watched(*, quiet: bool, verbose: bool, checkpoint_dir: Path) -> Iterator[dic
     Yields the `observers` and `stop` for charrnn.train or charrnn.resume. Ends the command with the
     signal's exit code where one stopped the run.
     """
-    from charrnn.cli.console import TrainingView
+    from charrnn.cli.console import TrainingView, say
 
     view, interrupt = TrainingView(quiet, verbose, checkpoint_dir), Interrupt()
     # A signal that is ignored stays so: nohup and shells want a run to survive it.
@@ -59,6 +59,11 @@ def watched(*, quiet: bool, verbose: bool, checkpoint_dir: Path) -> Iterator[dic
     before = {number: signal.signal(number, interrupt.handle) for number in heeded}
     try:
         yield {"observers": (interrupt.observe, view), "stop": interrupt}
+    except SystemExit:
+        view.close()
+        if not interrupt.training and not quiet:
+            say("stopped before training began; nothing was changed")
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -19,6 +19,7 @@ from charrnn.text.decoding import BLOCK_BYTES
 from charrnn.text.streams import Budget, LeftOut, SourceFile, matches, why_left_out
 
 STDIN = "-"
+_RUN_LOG, _RUN_CHECKPOINT = "log.jsonl", "step-"  # how a folder that is a run is known
 _PACKED_SUFFIXES = {".gz", ".bz2", ".xz", ".zst", ".tar", ".tgz", ".zip"}
 
 
@@ -203,6 +204,10 @@ def _walk(folder: Path, left_out: LeftOut) -> Iterator[Path]:
 
     found = []
     for root, folders, names in os.walk(folder, onerror=unreadable):
+        if _RUN_LOG in names and any(name.startswith(_RUN_CHECKPOINT) for name in folders):
+            left_out.add("a run of charrnn", root)  # or a corpus would change as it is learned
+            folders.clear()
+            continue
         for name in [n for n in (*folders, *names) if n.startswith(".")]:
             left_out.add("hidden", str(Path(root, name)))
         folders[:] = [name for name in folders if not name.startswith(".")]

@@ -31,7 +31,7 @@ CONFIG = ModelConfig(hidden_size=3, embedding_size=2)
 TRAINER = {
     "state/0": np.arange(6.0).reshape(1, 2, 3),
     "optimizer/output.bias/exp_avg": np.arange(6.0),
-    "optimizer/output.bias/step": np.array([7.0]),
+    "optimizer/output.bias/step": np.array(7.0),
     "rng": np.arange(5, dtype=np.uint8),
 }
 MANIFEST = Manifest(

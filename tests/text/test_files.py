@@ -131,6 +131,16 @@ def test_a_glob_chooses_the_files_of_a_folder(tmp_path: Path) -> None:
     )
 
 
+def test_runs_in_a_folder_are_not_part_of_the_corpus(tmp_path: Path) -> None:
+    folder = tree(tmp_path)
+    (folder / "checkpoints" / "tree" / "step-00000000").mkdir(parents=True)
+    (folder / "checkpoints" / "tree" / "log.jsonl").write_text("{}\n")
+    (folder / "checkpoints" / "tree" / "step-00000000" / "manifest.json").write_text("{}\n")
+    found = find(folder, folder=tmp_path)
+    assert text_of(found) == "ay\nbee\ndee\ncee\n"
+    assert any("1 left out as a run of charrnn" in notice for notice in found.notices)
+
+
 def test_a_folder_without_text_says_what_was_there(tmp_path: Path) -> None:
     folder = tree(tmp_path)
     with pytest.raises(CorpusError, match=r"no text in this folder .*--glob"):

@@ -1,0 +1,117 @@
+"""Real runs, killed at random moments and resumed: the end is that of a run left in peace."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+
+SAVE_EVERY = 3  # steps, each as long as a save, so that every other kill meets one
+SETTINGS = [
+    "--num-layers", "2", "--hidden-size", "16", "--embedding-size", "8", "--dropout", "0.3",
+    "--batch-size", "8", "--seq-length", "16", "--eval-every", "40", "--keep", "2",
+    "--save-every", SAVE_EVERY, "--seed", "3", "--threads", "1",
+]  # fmt: skip
+
+
+def corpus(folder: Path) -> Path:
+    """Forty thousand characters, in three documents."""
+    words = "river stone the said small word they and nothing more hush who knows its name".split()
+    rng = random.Random(0)
+    (folder / "texts").mkdir()
+    for name in "abc":
+        text = " ".join(rng.choice(words) for _ in range(2_500))
+        (folder / "texts" / f"{name}.txt").write_text(text + "\n")
+    return folder / "texts"
+
+
+def start(*arguments: object, cwd: Path) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "charrnn", *map(str, arguments)],
+        cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+
+
+def what_matters(run: Path) -> tuple[bytes, bytes, list[Any]]:
+    """The weights, the trainer's state, and every loss and text that the run has told."""
+    (latest,) = sorted(run.glob("step-*"))[-1:]
+    told = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    keys = ("event", "step", "epoch", "loss", "grad_norm", "learning_rate", "val_loss", "text")
+    kinds = ("step", "evaluation", "sample")
+    losses = [[e.get(key) for key in keys] for e in told if e["event"] in kinds]
+    files = [(latest / f"{name}.safetensors").read_bytes() for name in ("model", "trainer")]
+    return files[0], files[1], losses
+
+
+def kill_often(folder: Path, kills: int, steps: int, seed: int) -> Counter[str]:
+    """Train, kill and resume; returns what the kills have met."""
+    rng = random.Random(seed)
+    texts = corpus(folder)
+    straight = start("train", texts, *SETTINGS, "--steps", steps, "--run", "straight", cwd=folder)
+    _, stderr = straight.communicate()
+    assert straight.returncode == 0, stderr.decode()
+    run = folder / "checkpoints" / "broken"
+    met: Counter[str] = Counter()
+    while met.total() < kills:
+        begun = any(run.glob("step-*"))
+        command = ["resume", "broken"] if begun else ["train", texts, *SETTINGS, "--steps", steps]
+        process = start(*command, *([] if begun else ["--run", "broken"]), cwd=folder)
+        if rng.random() < 0.15:
+            time.sleep(rng.uniform(0, 2.5))
+        else:
+            _wait_for_a_step(process, run / "log.jsonl")
+            time.sleep(rng.uniform(0, 0.4))
+        # Mostly the one that nothing can be done about; the others are to be obeyed.
+        number = rng.choice([signal.SIGKILL] * 4 + [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+        process.send_signal(number)
+        _, stderr = process.communicate()
+        assert process.returncode != 0, "the run was over before its kills were: give it more steps"
+        if number == signal.SIGKILL:
+            met["while saving" if any(run.glob(".*.tmp")) else "between saves"] += 1
+        else:
+            expected = 130 if number == signal.SIGINT else 143
+            assert process.returncode == expected, stderr.decode()
+            assert b"Traceback" not in stderr
+    process = start("resume", "broken", cwd=folder)
+    _, stderr = process.communicate()
+    assert process.returncode == 0, stderr.decode()
+    (broken, expected) = (what_matters(folder / "checkpoints" / n) for n in ("broken", "straight"))
+    assert broken[2] == expected[2], "another course"
+    assert broken[0] == expected[0], "other weights"
+    assert not any(run.glob(".*.tmp")), "left-overs"
+    return met
+
+
+def _wait_for_a_step(process: "subprocess.Popen[bytes]", log: Path) -> None:
+    def size() -> int:
+        return log.stat().st_size if log.exists() else 0
+
+    before, deadline = size(), time.monotonic() + 60
+    while process.poll() is None and size() == before and time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
+def test_a_run_that_is_killed_again_and_again_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
+    met = kill_often(tmp_path, kills=6, steps=700, seed=0)
+    assert met.total() == 6
+
+
+@pytest.mark.reliability
+def test_a_run_survives_two_hundred_kills(tmp_path: Path) -> None:
+    for round_ in range(4):
+        folder = tmp_path / str(round_)
+        folder.mkdir()
+        met = kill_often(folder, kills=50, steps=6_000, seed=round_ + 1)
+        print(f"\nround {round_ + 1}: {met.total()} kills, {dict(met)}, the same bit for bit")  # noqa: T201
