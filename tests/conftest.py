@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="charrnn-tests-")
 
 import charrnn
+from charrnn.checkpoint.format import Manifest, SavedModel, write_checkpoint
+from charrnn.checkpoint.store import Run
 
 atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
@@ -45,6 +48,16 @@ def sealed(content: dict[str, Any]) -> bytes:
     """A manifest with the hash that it should have."""
     body = json.dumps({**content, "sha256": ""}, indent=1).removesuffix('"\n}')
     return f'{body}{hashlib.sha256(body.encode()).hexdigest()}"\n}}\n'.encode()
+
+
+def saved_at(run: Run, step: int, model: SavedModel, arrays: Any, manifest: Manifest) -> Path:
+    """Save a checkpoint of a step; returns its folder."""
+    folder = run.checkpoint_folder(step)
+    values = manifest.trainer | {"step": step}
+    write_checkpoint(
+        folder, replace(model, step=step), arrays, replace(manifest, step=step, trainer=values)
+    )
+    return folder
 
 
 @pytest.fixture

@@ -27,7 +27,10 @@ SETTINGS = [
 
 def corpus(folder: Path) -> Path:
     """Forty thousand characters, in three documents."""
-    words = "river stone the said small word they and nothing more hush who knows its name".split()
+    words = (
+        "river", "stone", "the", "said", "small", "word", "they", "nothing", "more", "hush", "who",
+        "knows", "its", "name",
+    )  # fmt: skip
     rng = random.Random(0)
     (folder / "texts").mkdir()
     for name in "abc":
@@ -81,8 +84,7 @@ def kill_often(folder: Path, kills: int, steps: int, seed: int) -> Counter[str]:
         if number == signal.SIGKILL:
             met["while saving" if any(run.glob(".*.tmp")) else "between saves"] += 1
         else:
-            expected = 130 if number == signal.SIGINT else 143
-            assert process.returncode == expected, stderr.decode()
+            assert process.returncode == (130 if number == signal.SIGINT else 143), stderr.decode()
             assert b"Traceback" not in stderr
     process = start("resume", "broken", cwd=folder)
     _, stderr = process.communicate()
