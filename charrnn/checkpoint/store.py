@@ -45,6 +45,15 @@ class Checkpoint:
         return read_manifest(self.path)
 
 
+    @property
+    def planned(self) -> bool:
+        """Whether it was not made because a signal broke the run off.
+
+        Only such ones are gone back to, so that a break changes nothing.
+        """
+        return bool(self.manifest.trainer.get("planned"))
+
+
 @dataclass(frozen=True)
 class Run:
     """A run's folder."""
@@ -268,43 +277,44 @@ def claimed_new(checkpoint_dir: Path, name: str | None, corpus_name: str) -> Ite
 def drop_after(run: Run, step: int) -> list[str]:
     """Make way for a run that goes on from a step: later checkpoints are deleted.
 
-    Those whose manifest cannot be read are renamed. Returns what was done, in words.
+    Those that do not verify are renamed. Returns what was done, in words.
     """
-    sound = {c.path: c.step for c in Run(run.path).checkpoints}
     dropped, aside = [], []
     for folder in run.folders:
-        if sound.get(folder, _step_in(folder.name)) <= step:
-            continue
-        if folder in sound:
-            delete(folder)
-            dropped.append(f"{sound[folder]:,}")
-        else:
-            aside.append(_set_aside(folder))
+        if (later := _step_in(folder.name)) > step:
+            try:
+                read_checkpoint(folder)
+            except CheckpointError:
+                aside.append(_set_aside(folder))
+            else:
+                delete(folder)
+                dropped.append(f"{later:,}")
     told = []
     if dropped:
         told.append(f"dropped the checkpoints after this one, of steps {', '.join(dropped)}")
     if aside:
-        told.append(f"kept what cannot be read as {', '.join(aside)}")
+        told.append(f"kept what is damaged as {', '.join(aside)}")
     return told
 
 
 def read_good(run: Run, loss_limit: float) -> Saved | None:
     """Read the newest checkpoint from which training can go on soundly, None where there is none.
 
-    Its last step was applied, at a loss (nats per symbol) below the limit, and it verifies.
+    Its last loss (nats per symbol) is below the limit, and it verifies.
     """
     for checkpoint in reversed(Run(run.path).checkpoints):
-        loss, bad_steps = checkpoint.manifest.train_loss, checkpoint.manifest.trainer["bad_steps"]
-        if bad_steps == 0 and (loss is None or loss < loss_limit):
+        loss = checkpoint.manifest.train_loss
+        if checkpoint.planned and (loss is None or loss < loss_limit):
             with suppress(CheckpointError):
                 return read_checkpoint(checkpoint.path)
     return None
 
 
 def retire(run: Run, keep: int) -> None:
-    """Delete all checkpoints but the `keep` latest and the best."""
+    """Delete all checkpoints but the latest, the `keep` latest planned ones, and the best."""
     fresh = Run(run.path)
-    kept = {c.path for c in fresh.checkpoints[-keep:]} | {fresh.best.path}
+    planned = [c for c in fresh.checkpoints if c.planned]
+    kept = {c.path for c in (fresh.latest, fresh.best, *planned[-keep:])}
     for checkpoint in fresh.checkpoints:
         if checkpoint.path not in kept:
             delete(checkpoint.path)

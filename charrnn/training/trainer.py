@@ -96,6 +96,7 @@ class Trainer:
         self.returns = 0
         self.rate_scale = 1.0
         self.evaluated_at = self.sampled_at = self.saved_at = -1
+        self.planned = True  # whether a save is one that the run makes, broken off or not
 
     def run(self, observers: Sequence[Observer] = ()) -> EndEvent:
         """Train until a limit or a stop; evaluates and saves on the way and at the end.
@@ -260,6 +261,7 @@ class Trainer:
                 self._write_sample()
             if self.lacks_evaluation():
                 reason = "interrupted"
+        self.planned = reason != "interrupted"
         self._save()
         end = EndEvent(
             step=self.step,
@@ -326,6 +328,7 @@ class Trainer:
             "rate_scale": self.rate_scale,
             "evaluated_at": self.evaluated_at,
             "sampled_at": self.sampled_at,
+            "planned": self.planned,
             "record": asdict(self.record),
             "lanes": self.lanes.state_dict(),
         }
