@@ -44,7 +44,6 @@ class Checkpoint:
         """Its manifest. Raises CheckpointError where that is damaged."""
         return read_manifest(self.path)
 
-
     @property
     def planned(self) -> bool:
         """Whether it was not made because a signal broke the run off.

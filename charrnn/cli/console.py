@@ -28,14 +28,22 @@ WORTH_A_BAR = 10_000_000  # bytes of a corpus that take a while to read
 SMOOTHING = 0.05  # weight of the newest step in the loss that the bar shows
 
 
+class _Console(Console):
+    """A console that raises BrokenPipeError, in place of ending the program with code 1."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def talk() -> Console:
     """Return a console on stderr."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return _Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def say(message: str) -> None:
-    """Write a line of talk to stderr."""
-    talk().print(escape(harmless(message)))
+    """Write a line of talk to stderr, if anyone can see it."""
+    with suppress(OSError):
+        talk().print(escape(harmless(message)))
 
 
 def print_json(data: Any) -> None:
@@ -61,7 +69,7 @@ def print_table(
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(harmless(cell)) for cell in row))
-    Console(highlight=False).print(table)
+    _Console(highlight=False).print(table)
 
 
 def print_facts(facts: Mapping[str, str], console: Console | None = None) -> None:
@@ -71,7 +79,7 @@ def print_facts(facts: Mapping[str, str], console: Console | None = None) -> Non
     table.add_column(overflow="fold")
     for name, value in facts.items():
         table.add_row(name, Text(harmless(value)))
-    (console or Console(highlight=False)).print(table)
+    (console or _Console(highlight=False)).print(table)
 
 
 def duration(seconds: float) -> str:

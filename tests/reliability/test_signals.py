@@ -1,0 +1,149 @@
+"""Signals at every stage of a command, and readers that go away."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from charrnn.checkpoint.store import Run
+from tests.conftest import ROOT, TEXT
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+
+CODES = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)]
+TINY = ["--hidden-size", "8", "--embedding-size", "4", "--batch-size", "4", "--seq-length", "16"]
+TINY += ["--threads", "1"]
+
+
+def start(*arguments: object, cwd: Path) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "charrnn", *map(str, arguments)],
+        cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+
+
+def wait_for(text: bytes, path: Path, process: "subprocess.Popen[bytes]") -> None:
+    while not (path.exists() and text in path.read_bytes()):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.002)
+
+
+@pytest.mark.parametrize(("number", "code"), CODES)
+@pytest.mark.parametrize("after", [0.15, 0.5, 1.2])
+def test_at_the_start_it_leaves_at_once_and_leaves_nothing(
+    corpus: Path, number: int, code: int, after: float
+) -> None:
+    process = start("train", corpus, *TINY, "--minutes", "9", cwd=corpus.parent)
+    time.sleep(after)
+    begun = (corpus.parent / "checkpoints" / "river" / "log.jsonl").exists()
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == code, stderr.decode()
+    assert b"Traceback" not in stderr
+    if not begun and not (corpus.parent / "checkpoints" / "river").exists():
+        assert b"go on" not in stderr
+
+
+@pytest.mark.parametrize(("number", "code"), CODES)
+def test_in_training_it_saves_and_says_how_to_go_on(corpus: Path, number: int, code: int) -> None:
+    process = start("train", corpus, *TINY, "--minutes", "9", "--save-every", 0, cwd=corpus.parent)
+    wait_for(b'"step": 30,', corpus.parent / "checkpoints" / "river" / "log.jsonl", process)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == code, stderr.decode()
+    assert b"charrnn resume river" in stderr
+    assert Run(corpus.parent / "checkpoints" / "river").latest.step >= 30
+
+
+def test_in_a_long_evaluation_it_does_not_wait_for_its_end(corpus: Path) -> None:
+    """The evaluation is made up for when the run goes on."""
+    folder = corpus.parent
+    (folder / "long.txt").write_text(TEXT * 500)
+    options = [*TINY, "--val-text", "long.txt", "--steps", 20, "--eval-every", 10]
+    process = start("train", corpus, *options, cwd=folder)
+    run = Run(folder / "checkpoints" / "river")
+    wait_for(b'"step": 10,', run.log, process)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr.decode()
+    assert b'"event": "evaluation"' not in run.log.read_bytes()
+    assert Run(run.path).latest.step == 10
+    process = start("resume", cwd=folder)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 0, stderr.decode()
+    lines = run.log.read_bytes().splitlines()
+    evaluated = [b'"step": 10,' in line for line in lines if b'"event": "evaluation"' in line]
+    assert evaluated == [True, False]
+
+
+def test_a_second_signal_leaves_at_once(corpus: Path) -> None:
+    """What was saved before is sound, and what the run was about to save is not half there."""
+    folder = corpus.parent
+    process = start("train", corpus, *TINY, "--minutes", 9, "--save-every", 1, cwd=folder)
+    run = Run(folder / "checkpoints" / "river")
+    wait_for(b'"step": 20,', run.log, process)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.001)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr.decode()
+    assert b"Traceback" not in stderr
+    saved, findings = run.read_latest()
+    assert findings == []
+    assert saved.manifest.step >= 19
+    assert not list(run.path.glob(".step*"))
+
+
+def test_a_signal_that_is_ignored_stays_ignored(corpus: Path) -> None:
+    """As under nohup."""
+    code = (
+        "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "from charrnn.__main__ import main; main()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "train", corpus, *TINY, "--steps", "3000"],
+        cwd=corpus.parent, stderr=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    run = Run(corpus.parent / "checkpoints" / "river")
+    wait_for(b'"step": 20,', run.log, process)
+    process.send_signal(signal.SIGHUP)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 0, stderr.decode()
+    assert Run(run.path).latest.step == 3000
+
+
+@pytest.mark.parametrize("command", ["sample", "eval"])
+@pytest.mark.parametrize(("number", "code"), CODES)
+def test_other_commands_end_as_well(corpus: Path, command: str, number: int, code: int) -> None:
+    folder = corpus.parent
+    process = start("train", corpus, *TINY, "--steps", 2, "-q", cwd=folder)
+    assert process.communicate(timeout=60)[1] == b""
+    (folder / "long.txt").write_text(TEXT * 5_000)
+    more = ["-n", str(10**8)] if command == "sample" else ["river", "long.txt"]
+    process = start(command, *more, cwd=folder)
+    if command == "sample":
+        assert process.stdout is not None
+        process.stdout.read(100)
+    else:
+        time.sleep(2.0)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == code, stderr.decode()
+    assert b"Traceback" not in stderr
+
+
+def test_a_run_goes_on_when_nobody_reads_what_it_says(corpus: Path) -> None:
+    """charrnn train 2>&1 | head -1: the pipe is closed, the run is not over."""
+    process = start("train", corpus, *TINY, "--steps", 300, "--eval-every", 20, cwd=corpus.parent)
+    assert process.stderr is not None
+    process.stderr.read(10)
+    process.stderr.close()
+    assert process.wait(timeout=120) == 0
+    assert process.stdout is not None
+    process.stdout.close()
+    assert Run(corpus.parent / "checkpoints" / "river").latest.step == 300
