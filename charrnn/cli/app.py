@@ -103,6 +103,9 @@ def main() -> None:
 def _with_flags(flags: tuple[str, ...]) -> str:
     """Return the command that was given with more flags, before a -- that ends them."""
     words = sys.argv[1:]
+    if flags[0] in words:  # with another value
+        at = words.index(flags[0])
+        del words[at : at + 2]
     at = words.index("--") if "--" in words else len(words)
     return shlex.join(["charrnn", *words[:at], *flags, *words[at:]])
 

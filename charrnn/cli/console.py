@@ -3,7 +3,6 @@
 Talk goes to stderr; what was asked for (tables, JSON) goes to stdout.
 """
 
-import json
 import math
 import os
 import shlex
@@ -20,7 +19,7 @@ from rich.text import Text
 from tqdm import tqdm
 
 from charrnn import CHECKPOINT_DIR, events
-from charrnn.cli.terminal import harmless
+from charrnn.cli.terminal import harmless, json_text
 
 REFRESH_SECONDS = 0.1
 WIDE, MIN_BAR = 100, 4  # columns
@@ -48,10 +47,7 @@ def say(message: str) -> None:
 
 def print_json(data: Any) -> None:
     """Write JSON to stdout."""
-    text = json.dumps(data, ensure_ascii=False, indent=2, default=str)
-    # What JSON leaves as it is and a terminal obeys, escaped; ESC and its like are already.
-    escapes = {code: f"\\u{code:04x}" for code in (0x7F, *range(0x80, 0xA0))}
-    sys.stdout.write(text.translate(escapes) + "\n")
+    sys.stdout.write(json_text(data, indent=2))
 
 
 def print_lines(lines: Iterable[str]) -> None:
@@ -270,7 +266,9 @@ class TrainingView:
             facts["go on"] = f"charrnn resume {name}"
         facts["try"] = f"charrnn sample {name} --temperature 0.8"
         self._console.print()
-        print_facts(facts, self._console)
+        column = max(map(len, facts)) + 2
+        for label, fact in facts.items():  # a command that is broken in two cannot be copied
+            self._console.print(Text.assemble((label.ljust(column), "bold"), harmless(fact)))
 
     def _name(self) -> str:
         """Return the words by which another command finds the run."""

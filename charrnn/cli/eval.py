@@ -80,7 +80,11 @@ def evaluate(
                 on_progress=console.Progress(name, quiet),
             )
             results.append((name, score))
-        except charrnn.UnknownCharacterError as error:
+        except charrnn.UndecodableError:
+            raise  # names the text, and comes with a command
+        except (charrnn.UnknownCharacterError, charrnn.CorpusError) as error:
+            if name in str(error):
+                raise
             raise charrnn.CharrnnError(f"{name}: {error}") from error
     if as_json:
         objects = [{"text": name} | dataclasses.asdict(e) for name, e in results]

@@ -1,6 +1,5 @@
 """`charrnn sample`."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +8,7 @@ import typer
 
 import charrnn
 from charrnn.cli import options
-from charrnn.cli.terminal import harmless
+from charrnn.cli.terminal import harmless, json_text
 
 
 @options.with_settings(charrnn.SamplingConfig)
@@ -97,7 +96,7 @@ def _write_whole(
 ) -> None:
     text = prompt + "".join(generation)
     if as_json:
-        text = json.dumps(_result(generation, text), ensure_ascii=False) + "\n"
+        text = json_text(_result(generation, text))
     if output is None:
         sys.stdout.write(text)
         return

@@ -10,6 +10,10 @@ from charrnn.settings import check, setting
 CORPORA_DIR = "corpora"  # where fetched corpora are
 
 
+_MAX_VOCAB = 20_000
+_VAL_FRACTION = 0.1
+
+
 @dataclass(frozen=True)
 class CorpusConfig:
     """How a corpus is read, cut into documents, turned into ids and split."""
@@ -26,7 +30,7 @@ class CorpusConfig:
         "which is never generated.",
     )
     max_vocab: int = setting(
-        20_000,
+        _MAX_VOCAB,
         ge=1,
         le=500_000,
         help="Stop where the text has more different characters than this.",
@@ -70,7 +74,7 @@ class CorpusConfig:
         None, help="Each line of JSON-lines files is a document: the text of this field."
     )
     val_fraction: float = setting(
-        0.1,
+        _VAL_FRACTION,
         ge=0,
         lt=1,
         help="Share of the corpus, cut from its end, held out for validation; 0 for none.",
@@ -100,6 +104,10 @@ class CorpusConfig:
             raise SettingsError("--lines and --separator: a line ends with a line end; choose one")
         if self.unit == "byte" and self.min_count > 1:
             raise SettingsError("--unit byte and --min-count: all bytes are kept; choose one")
+        if self.unit == "byte" and self.max_vocab != _MAX_VOCAB:
+            raise SettingsError("--unit byte and --max-vocab: there are 256 bytes; choose one")
+        if self.val_text is not None and self.val_fraction != _VAL_FRACTION:
+            raise SettingsError("--val-text and --val-fraction: choose one to validate on")
         if self.split_documents and self.val_text is not None:
             raise SettingsError("--split-documents and --val-text: choose one to validate on")
         if self.split_documents and self.val_fraction == 0:

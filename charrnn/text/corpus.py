@@ -49,12 +49,14 @@ def read_documents(
     config: CorpusConfig,
     *,
     budget: Budget | None = None,
+    alone: bool = True,
     on_bytes: Callable[[int], None] = lambda _: None,
     notice: Notice = lambda _: None,
 ) -> Iterator[Block]:
     """Read the documents of files one after the other, each followed by config.document_end.
 
-    budget: counts the bytes after decompression; one of its own where left out. on_bytes: called
+    budget: counts the bytes after decompression; one of its own where left out.
+    alone: whether the settings are for no other files. on_bytes: called
     with the bytes read from the disk. notice: called with what the user should know.
     Raises CorpusError for what cannot be read, decoded or is larger than config.max_corpus_bytes.
     """
@@ -74,7 +76,7 @@ def read_documents(
             try:
                 yield from blocks
             except UndecodableError as error:
-                if len(files) == 1 and name == file.name:
+                if alone and len(files) == 1 and name == file.name:
                     raise
                 raise UndecodableError(
                     f"{error}, if the other files need that too; else mend this one"
@@ -237,8 +239,10 @@ def _json_rows(lines: Iterator[str], key: str, name: str) -> Iterator[tuple[str,
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            reason = f"not JSON ({error.msg}); --field reads one JSON object a line"
-            raise CorpusError(f"{place}: {reason}, --column reads csv") from error
+            raise CorpusError(
+                f"{place}: not a whole JSON object ({error.msg.lower()}); --field reads one on "
+                "each line, --column reads csv"
+            ) from error
         except (ValueError, RecursionError) as error:
             raise CorpusError(f"{place}: too long a number, or nested too deeply") from error
         if not isinstance(row, dict):

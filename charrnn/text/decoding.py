@@ -16,10 +16,10 @@ SNIFF_BYTES = 1 << 16
 _GUESS_BYTES = 1 << 13
 _MARKS = (  # UTF-32 first: its little-endian mark begins with that of UTF-16
     (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 # What is looked for where a text is not in the encoding it should be. Between others that are
 # rarely met, no short text can decide.
@@ -27,6 +27,18 @@ _LIKELY = (
     "cp1252", "gb18030", "big5", "cp932", "euc_jp", "euc_kr", "cp1251", "koi8_r", "cp1250",
     "cp1253", "cp1254", "cp1255", "cp1256", "iso2022_jp", "utf_16_le", "utf_16_be",
 )  # fmt: skip
+# Letters besides a to z, by language and code page, the most common code page first. Where the
+# library finds one of these code pages, they decide which: it takes Portuguese for Romanian.
+_LATIN = {
+    "cp1252": (
+        "àâæçéèêëîïôœùûüÿ", "äöüß", "áéíñóúü", "áâãàçéêíóôõú", "àèéìíîòóùú", "åäöéà", "æøåéö",
+        "éëïóöüáè", "áæéíóöðþúý", "äåö", "äõöüšž", "àçèéíïóòúü",
+    ),
+    "cp1250": (
+        "áčďéěíňóřšťúůýž", "áäčďéíĺľňóôŕšťúýž", "ąćęłńóśźż", "áéíóöőúüű", "čćđšž", "ăâîşţ",
+    ),
+    "cp1254": ("çğıöşüâîûi̇",),
+}  # fmt: skip
 # A text may be cut before one of these: nothing composes with what stands before them, and the
 # search for a letter around a capital sigma, whose lower case depends on it, does not pass them
 # (as it does ' . : ^ and `). A text with a sigma is cut before white space, which ends a word.
@@ -54,9 +66,9 @@ def decode(
     A byte order mark is heeded and dropped. Raises UndecodableError that names the byte.
     """
     marked = encoding_by_mark(stream.peek(4)[:4])
-    if marked and not codecs.lookup(config.encoding).name.startswith(marked):
+    if marked and codecs.lookup(config.encoding).name not in (marked, marked[:6]):
         notice(f"{name}: read as {marked.upper()}, which its byte order mark says")
-    blocks = _decoded(stream, name, marked or config.encoding, config.errors)
+    blocks = _decoded(stream, name, config, marked)
     blocks = _doubted(blocks, name, notice)
     if config.errors == "replace":
         blocks = _counted(blocks, name, notice)
@@ -73,7 +85,9 @@ def why_no_text(head: bytes, config: CorpusConfig) -> str | None:
     encoding = encoding_by_mark(head) or config.encoding
     try:
         text = codecs.getincrementaldecoder(encoding)(config.errors).decode(head)
-    except UnicodeError:
+    except UnicodeError as error:
+        if isinstance(error, UnicodeDecodeError) and _mostly_right(head, error.start, encoding):
+            return None  # and is told when it is read
         guess = None if 0 in head else likely_encoding(head[:_GUESS_BYTES])
         return f"not {_shown(encoding)}, but {guess} by its look" if guess else "not text"
     return "not text" if "\0" in text else None
@@ -109,9 +123,10 @@ def transformed(text: str, config: CorpusConfig) -> str:
 
 
 def _decoded(
-    stream: "io.BufferedReader[Any]", name: str, encoding: str, errors: str
+    stream: "io.BufferedReader[Any]", name: str, config: CorpusConfig, marked: str | None
 ) -> Iterator[str]:
-    decoder = codecs.getincrementaldecoder(encoding)(errors)
+    encoding = marked or config.encoding
+    decoder = codecs.getincrementaldecoder(encoding)(config.errors)
     consumed = 0
     before = data = b""
     while True:
@@ -119,7 +134,9 @@ def _decoded(
         try:
             text = decoder.decode(data, final=not data)
         except UnicodeError as error:
-            raise _undecodable(name, encoding, error, consumed, before, data) from error
+            raise _undecodable(
+                name, encoding, error, consumed, before, data, marked=marked is not None
+            ) from error
         yield text
         if not data:
             return
@@ -177,12 +194,19 @@ def _last(pattern: re.Pattern[str], text: str) -> int | None:
 
 
 def _undecodable(
-    name: str, encoding: str, error: UnicodeError, consumed: int, before: bytes, data: bytes
+    name: str,
+    encoding: str,
+    error: UnicodeError,
+    consumed: int,
+    before: bytes,
+    data: bytes,
+    *,
+    marked: bool,
 ) -> UndecodableError:
     """Say what is wrong, and what may help.
 
     consumed: bytes of the file before `data`, in which the error is, or in what the decoder had
-    kept of the block `before` that.
+    kept of the block `before` that. marked: whether the encoding is that of a byte order mark.
     """
     if not isinstance(error, UnicodeDecodeError):  # utf-16 and utf-32 without a byte order mark
         return UndecodableError(
@@ -196,13 +220,14 @@ def _undecodable(
     raw = context[at : at + 4]
     sequence = " ".join(f"{byte:02X}" for byte in raw)
     problem = f"{name}: not {_shown(encoding)} at byte {offset:,} ({sequence})"
-    if raw[:1] == b"\xed":
+    if re.match(rb"\xed[\xa0-\xbf][\x80-\xbf]", raw) and _shown(encoding) == "UTF-8":
         return UndecodableError(
             f"{problem}, but half of a surrogate pair, which is no character; the program that "
             "wrote it should be mended, or: --errors replace",
             ("--errors", "replace"),
         )
-    if _mostly_right(context, at, encoding):
+    cut = not data and _shown(encoding) == "UTF-8"
+    if marked or cut or _mostly_right(context, at, encoding):
         return UndecodableError(
             f"{problem}, though right elsewhere: damaged or cut short; what cannot be read becomes "
             "U+FFFD with --errors replace",
@@ -214,6 +239,9 @@ def _undecodable(
     if guess is None:
         message = f"{problem}; it may not be text. If it is, name its encoding with --encoding"
         return UndecodableError(message)
+    if guess.startswith("utf-16"):  # two bytes each, counted from the file's beginning
+        at -= offset % 2
+        line = at
     parts = context[line:at], context[at : at + 40]
     left, right = (part.decode(guess, "ignore") for part in parts)
     read = (left[-10:] + right[:12]).strip()
@@ -224,9 +252,9 @@ def _undecodable(
 
 
 def _mostly_right(context: bytes, at: int, encoding: str) -> bool:
-    """Whether most of what is not ASCII around an error is right in the encoding nevertheless."""
-    if encoding in ("utf-16", "utf-32"):  # has shown its mark
-        return True
+    """Whether most of what is not ASCII around an error is right in UTF-8 nevertheless."""
+    if _shown(encoding) != "UTF-8":  # in others, almost anything is right
+        return False
     around = context[max(at - SNIFF_BYTES, 0) : at + SNIFF_BYTES]
     text = around.decode(encoding, "replace")
     wrong = text.count("\ufffd")
@@ -254,7 +282,17 @@ def likely_encoding(sample: bytes) -> str | None:
     best = matches[0]
     equal = [m for m in matches if (m.chaos, m.coherence) == (best.chaos, best.coherence)]
     names = {name for match in equal for name in match.could_be_from_charset}
+    if names & _LATIN.keys():
+        return max(_LATIN, key=lambda name: _share_of_letters(sample, name))
     return min(names, key=candidates.index).replace("_", "-")
+
+
+def _share_of_letters(sample: bytes, code_page: str) -> float:
+    """Return how much of what is not ASCII are letters of one language of a code page."""
+    text = sample.decode(code_page, "replace").lower()
+    found = [c for c in text if not c.isascii() and (c.isalpha() or c == "\ufffd")]
+    shares = [sum(c in letters for c in found) for letters in _LATIN[code_page]]
+    return max(shares) / max(len(found), 1)
 
 
 def _shown(encoding: str) -> str:

@@ -294,7 +294,12 @@ def _encode(
                 continue
             digest = hashlib.sha256()
             for block in read_documents(
-                part, config, budget=budget, on_bytes=progress, notice=notices.append
+                part,
+                config,
+                budget=budget,
+                alone=not all(parts),
+                on_bytes=progress,
+                notice=notices.append,
             ):
                 digest.update(writer.add(block))
             hashes.append(digest.hexdigest())

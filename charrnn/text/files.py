@@ -68,7 +68,7 @@ class _Finder:
         try:
             mode = path.stat().st_mode
         except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a NUL
-            raise CorpusError(_unknown(source)) from error
+            raise CorpusError(f"{source} is gone" if self.again else _unknown(source)) from error
         except OSError as error:
             raise _unreadable(source, error) from error
         if stat.S_ISDIR(mode):
@@ -89,21 +89,25 @@ class _Finder:
             self._path(path, str(path))
 
     def _folder(self, folder: Path, source: str) -> None:
-        left_out = LeftOut()
-        texts = [found for path in _walk(folder, left_out) for found in self._text(path, left_out)]
+        left_out, glob = LeftOut(), self.config.glob
+        wanted = [
+            path
+            for path in _walk(folder, left_out)
+            if glob is None or matches(path.as_posix(), glob)
+        ]
+        texts = [found for path in wanted for found in self._text(path, left_out)]
         if not texts:
+            why = left_out.why(None if wanted else glob)
             raise CorpusError(
-                f"{source}: no text in this folder ({left_out.why(self.config.glob)}); if there "
-                "should be, name its --encoding or another --glob"
+                f"{source}: no text in this folder ({why}); if there should be, name its "
+                "--encoding or another --glob"
             )
         self.files += texts
         self.sources.append(str(folder.absolute()))
         self.left_out.reasons |= left_out.reasons
 
     def _text(self, path: Path, left_out: LeftOut) -> list[SourceFile]:
-        """Return a file of a folder where it is wanted and is text; in an archive, all is."""
-        if self.config.glob is not None and not matches(path.as_posix(), self.config.glob):
-            return []
+        """Return a file of a folder where it is text; in an archive, all is."""
         try:
             why = why_left_out(path, self.config)
         except CorpusError:

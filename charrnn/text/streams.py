@@ -79,10 +79,10 @@ class LeftOut:
         self.reasons[reason] = (count + 1, [*first, name][:_NAMED])
 
     def why(self, glob: str | None) -> str:
-        """Say why nothing was found."""
-        return "; ".join(self.notices()) or (
-            "it is empty" if glob is None else f"nothing in it matches --glob {glob!r}"
-        )
+        """Say why nothing was found. glob: where nothing matched one."""
+        if glob is not None:
+            return f"nothing in it matches --glob {glob!r}"
+        return "; ".join(self.notices()) or "it is empty"
 
     def notices(self) -> list[str]:
         """Say how many of each kind were left out."""
@@ -163,20 +163,23 @@ def open_members(
                 yield file.name, stream
                 return
             members = _tar_members(stream, file.name, left_out)
-        found = False
+        found = matched = False
         for name, member in members:
             shown = f"{file.name}/{name}"
             if any(part.startswith(".") and part.strip(".") for part in PurePosixPath(name).parts):
                 left_out.add("hidden", shown)
-            elif file.glob is not None and not matches(name, file.glob):
                 continue
-            elif why := why_no_text(member.peek(SNIFF_BYTES)[:SNIFF_BYTES], config):
+            if file.glob is not None and not matches(name, file.glob):
+                continue
+            matched = True
+            if why := _why_no_text(member.peek(SNIFF_BYTES)[:SNIFF_BYTES], config):
                 left_out.add(why, shown)
             else:
                 found = True
                 yield shown, member
     if not found:
-        raise CorpusError(f"{file.name}: no text in this archive ({left_out.why(file.glob)})")
+        why = left_out.why(None if matched else file.glob)
+        raise CorpusError(f"{file.name}: no text in this archive ({why})")
 
 
 def why_left_out(path: Path, config: CorpusConfig) -> str | None:
@@ -188,10 +191,16 @@ def why_left_out(path: Path, config: CorpusConfig) -> str | None:
         raw = _buffered(opened, str(path), _ignore)
         if raw.peek(4)[:4] in ZIP_MAGIC:
             with _telling(str(path)), zipfile.ZipFile(raw) as archive:
-                office = _OFFICE_MEMBER in archive.namelist()
-            return "an office document" if office else None
+                if _OFFICE_MEMBER in archive.namelist():
+                    return "an office document"
+                locked = any(member.flag_bits & 1 for member in archive.infolist())
+            return "locked by a password" if locked else None
         stream = _buffered(_unpacked(raw, str(path)), str(path), _ignore)
-        return None if _is_tar(stream) else why_no_text(stream.read(SNIFF_BYTES), config)
+        return None if _is_tar(stream) else _why_no_text(stream.read(SNIFF_BYTES), config)
+
+
+def _why_no_text(head: bytes, config: CorpusConfig) -> str | None:
+    return "not text" if head.startswith(tuple(_FOREIGN)) else why_no_text(head, config)
 
 
 def matches(path: str, glob: str) -> bool:
@@ -287,7 +296,8 @@ def _zip_members(
             try:
                 content = archive.open(member)
             except (RuntimeError, NotImplementedError) as error:
-                problem = "is locked by a password" if member.flag_bits & 1 else str(error)
+                locked = member.flag_bits & 1
+                problem = "is locked by a password" if locked else "is packed in an unknown way"
                 raise CorpusError(
                     f"{name}: {member.filename} {problem}; unpack the archive first"
                 ) from error

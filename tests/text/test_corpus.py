@@ -112,7 +112,7 @@ def test_rows_without_text_and_rows_that_hold_their_end_are_told(tmp_path: Path)
         ("t.csv", 'c\none\n"two\n', {"column": "c"}, "line 3: .*a quote that is not closed"),
         ("t.jsonl", '{"a": 1}', {"field": "b"}, "line 1: no field is called 'b'; it has: 'a'"),
         ("t.jsonl", '{"a": 1}', {"field": "a"}, "line 1: field 'a' is not a text"),
-        ("t.jsonl", '{"a": "x"}\n{"a"', {"field": "a"}, "line 2: not JSON"),
+        ("t.jsonl", '{"a": "x"}\n{"a"', {"field": "a"}, "line 2: not a whole JSON object"),
         ("t.jsonl", "[1]", {"field": "a"}, "line 1: not a JSON object"),
         ("t.jsonl", "[" * 200_000, {"field": "a"}, "line 1: .* nested too deeply"),
         ("t.jsonl", '{"a": ' + "1" * 5_000 + "}", {"field": "a"}, "line 1: too long a number"),

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.errors import CorpusError
+from charrnn.errors import CorpusError, UndecodableError
 from charrnn.text import catalog, encoded
 from charrnn.text.cache import Cache
 from charrnn.text.config import CorpusConfig
@@ -165,6 +166,10 @@ def test_a_validation_text_too_short_says_so(tmp_path: Path, cache_dir: Path) ->
     corpus = encode_corpus(source, config, cache_dir=cache_dir)
     with pytest.raises(CorpusError, match=r"validation text has 1 .* at least 2"):
         check_length(corpus, config)
+    (tmp_path / "old.txt").write_bytes("Il était une fois. ".encode("cp1252") * 3)
+    with pytest.raises(UndecodableError, match="if the other files need that too") as raised:
+        encode_corpus(source, replace(config, val_text=str(tmp_path / "old.txt")))
+    assert raised.value.flags == ()
     with pytest.raises(CorpusError, match=r"--val-text: no file and no corpus is called 'nowhere'"):
         encode_corpus(source, CorpusConfig(val_text="nowhere"), cache_dir=cache_dir)
 
@@ -195,8 +200,8 @@ def test_what_the_cache_tells_is_told_of_the_files_as_they_are_called_now(
     path.rename(moved)
     again = encode_corpus((str(moved),), CorpusConfig(), cache_dir=cache_dir)
     assert len(Cache(cache_dir).entries()) == 1
-    assert first.notices == (f"{path}: read as UTF-16, which its byte order mark says",)
-    assert again.notices == (f"{moved}: read as UTF-16, which its byte order mark says",)
+    assert first.notices == (f"{path}: read as UTF-16-LE, which its byte order mark says",)
+    assert again.notices == (f"{moved}: read as UTF-16-LE, which its byte order mark says",)
 
 
 def test_a_public_corpus_that_is_another_is_told(tmp_path: Path, cache_dir: Path) -> None:

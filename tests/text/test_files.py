@@ -143,6 +143,9 @@ def test_runs_in_a_folder_are_not_part_of_the_corpus(tmp_path: Path) -> None:
 
 def test_a_folder_without_text_says_what_was_there(tmp_path: Path) -> None:
     folder = tree(tmp_path)
+    (folder / "damaged.txt").write_bytes("Il était très âgé. ".encode() * 9 + b"\xff")
+    with pytest.raises(UndecodableError, match=r"damaged\.txt: not UTF-8 at .* damaged or cut"):
+        text_of(find(folder, folder=tmp_path))  # it is text, and not to be left out
     with pytest.raises(CorpusError, match=r"no text in this folder .*--glob"):
         find(folder, folder=tmp_path, glob="*.rst")
     with pytest.raises(CorpusError, match=r"1 left out as not UTF-8, but cp1252 .*old.*--enc"):
@@ -150,6 +153,7 @@ def test_a_folder_without_text_says_what_was_there(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(CorpusError, match="it is empty"):
         find(tmp_path / "empty", folder=tmp_path)
+    (folder / "sub" / ".hidden").touch()
     with pytest.raises(CorpusError, match=r"nothing in it matches --glob '\*\.rst'"):
         find(folder / "sub", folder=tmp_path, glob="*.rst")
     with pytest.raises(SettingsError, match="an empty name"):
@@ -187,9 +191,12 @@ def test_what_is_no_text_is_called_by_its_name(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     office.rename(tmp_path / "in" / "letter.docx")
     (tmp_path / "in" / "a.txt").write_text("ay\n")
+    (tmp_path / "in" / "plain.pdf").write_text("%PDF-1.4 plain")
+    archive(tmp_path / "in" / "packed.zip", {"plain.pdf": b"%PDF-1.4 plain", "b.txt": b"bee\n"})
     found = find(tmp_path / "in", folder=tmp_path)
-    assert text_of(found) == "ay\n"
+    assert text_of(found) == "ay\nbee\n"
     assert "1 left out as an office document" in found.notices[0]
+    assert "1 left out as not text" in found.notices[1]
 
 
 def test_links_in_a_zip_are_not_read(tmp_path: Path) -> None:
