@@ -4,6 +4,7 @@ import math
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from charrnn.checkpoint.format import (
     write_checkpoint,
 )
 from charrnn.checkpoint.store import Run, drop_after, read_good, retire
+from charrnn.checkpoint.writer import remove
 from charrnn.errors import CheckpointError, CorpusError, MemoryShortageError, RunError
 from charrnn.evaluation import total_nats
 from charrnn.generation.config import SamplingConfig
@@ -78,8 +80,13 @@ def execute(
             f"{plan.corpus.name}: every character is rarer than --min-count {plan.text.min_count}; "
             "nothing is left to learn. Give a lower one"
         )
-    with torch_threads(plan.threads), _memory_told(plan):
-        trainer = _trainer(plan, weights if saved is None else saved.model.weights, stop)
+    with (
+        torch_threads(plan.threads),
+        _memory_told(plan),
+        ThreadPoolExecutor(1, "charrnn") as background,
+    ):
+        begin_with = weights if saved is None else saved.model.weights
+        trainer = _trainer(plan, begin_with, stop, background)
         told = [*plan.corpus.notices, *notices, *_notices(plan.training, trainer.lanes)]
         if saved is None:
             trainer.save_first()
@@ -91,7 +98,9 @@ def execute(
             return _tell_and_run(plan, trainer, told, (log, *observers))
 
 
-def _trainer(plan: Plan, weights: "Arrays | None", stop: Callable[[], bool]) -> Trainer:
+def _trainer(
+    plan: Plan, weights: "Arrays | None", stop: Callable[[], bool], background: Executor
+) -> Trainer:
     config, corpus = plan.training, plan.corpus
     weight_seed, dropout_seed, order_seed = np.random.SeedSequence(config.seed).spawn(3)
     model = LanguageModel(plan.model, len(corpus.vocabulary), _generator("cpu", weight_seed))
@@ -101,7 +110,7 @@ def _trainer(plan: Plan, weights: "Arrays | None", stop: Callable[[], bool]) -> 
     batch_size, seq_length = fit(len(corpus.train), config.batch_size, config.seq_length)
     lanes = Lanes(corpus.train, batch_size, seq_length, np.random.default_rng(order_seed))
     dropout_rng = _generator(plan.device, dropout_seed)
-    return Trainer(model, lanes, config, _hooks(plan, model, stop), dropout_rng)
+    return Trainer(model, lanes, config, _hooks(plan, model, stop, background), dropout_rng)
 
 
 def _restore(plan: Plan, trainer: Trainer, saved: Saved) -> None:
@@ -143,7 +152,9 @@ class _StoppedError(Exception):
     """A wish to stop, on its way out of an evaluation."""
 
 
-def _hooks(plan: Plan, model: LanguageModel, stop: Callable[[], bool]) -> Hooks:
+def _hooks(
+    plan: Plan, model: LanguageModel, stop: Callable[[], bool], background: Executor
+) -> Hooks:
     corpus, end = plan.corpus, plan.text.document_end
     held_out = corpus.val.cut(0, plan.training.eval_length + 1)
 
@@ -166,34 +177,36 @@ def _hooks(plan: Plan, model: LanguageModel, stop: Callable[[], bool]) -> Hooks:
             texts.append("".join(Generation(stepper, corpus.vocabulary, config, end=end)))
         return "\n".join(texts)
 
-    def save(trainer: Trainer) -> str:
-        state = trainer.state_dict()
-        folder = plan.run.checkpoint_folder(trainer.step)
-        saved_model = SavedModel(
-            export_weights(model), plan.model, corpus.vocabulary, plan.text, trainer.step
-        )
-        write_checkpoint(folder, saved_model, state.arrays, _manifest(plan, trainer, state))
-        retire(plan.run, plan.training.keep)
-        return str(folder)
-
-    def go_back(trainer: Trainer) -> bool:
-        # Of a model that has come to predict far worse than a guess, the weights are lost as well.
-        found = read_good(plan.run, 2 * math.log(len(corpus.vocabulary) + 1))
-        if found is None:
-            return False
-        load_weights(model, found.model.weights)
-        _restore(plan, trainer, found)
-        drop_after(plan.run, trainer.step)
-        return True
-
     return Hooks(
         validate=validate if len(held_out) else None,
         write_sample=write_sample,
-        save=save,
-        go_back=go_back,
+        save=lambda trainer: _save(plan, trainer, background),
+        go_back=lambda trainer: _go_back(plan, trainer),
         stop=stop,
         clock=time.perf_counter,
     )
+
+
+def _save(plan: Plan, trainer: Trainer, background: Executor) -> str:
+    state = trainer.state_dict()
+    folder = plan.run.checkpoint_folder(trainer.step)
+    weights, vocabulary = export_weights(trainer.model), plan.corpus.vocabulary
+    saved = SavedModel(weights, plan.model, vocabulary, plan.text, trainer.step)
+    write_checkpoint(folder, saved, state.arrays, _manifest(plan, trainer, state))
+    for gone in retire(plan.run, plan.training.keep):
+        background.submit(remove, gone)  # training need not wait for it
+    return str(folder)
+
+
+def _go_back(plan: Plan, trainer: Trainer) -> bool:
+    # Of a model that has come to predict far worse than a guess, the weights are lost as well.
+    found = read_good(plan.run, 2 * math.log(len(plan.corpus.vocabulary) + 1))
+    if found is None:
+        return False
+    load_weights(trainer.model, found.model.weights)
+    _restore(plan, trainer, found)
+    drop_after(plan.run, trainer.step)
+    return True
 
 
 def _manifest(plan: Plan, trainer: Trainer, state: TrainerState) -> Manifest:

@@ -21,7 +21,7 @@ from charrnn.checkpoint.layout import (
     STEP_FOLDER,
     run_names,
 )
-from charrnn.checkpoint.writer import clear_left_overs, delete
+from charrnn.checkpoint.writer import clear_left_overs, delete, take_away
 from charrnn.errors import CheckpointError, RunError
 
 _LOCK = ".lock"
@@ -309,14 +309,15 @@ def read_good(run: Run, loss_limit: float) -> Saved | None:
     return None
 
 
-def retire(run: Run, keep: int) -> None:
-    """Delete all checkpoints but the latest, the `keep` latest planned ones, and the best."""
+def retire(run: Run, keep: int) -> list[Path]:
+    """Take away all checkpoints but the latest, the `keep` latest planned ones, and the best.
+
+    Returns what is left to be removed, which takes longer.
+    """
     fresh = Run(run.path)
     planned = [c for c in fresh.checkpoints if c.planned]
     kept = {c.path for c in (fresh.latest, fresh.best, *planned[-keep:])}
-    for checkpoint in fresh.checkpoints:
-        if checkpoint.path not in kept:
-            delete(checkpoint.path)
+    return [take_away(c.path) for c in fresh.checkpoints if c.path not in kept]
 
 
 def _set_aside(folder: Path) -> str:

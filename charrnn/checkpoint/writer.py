@@ -41,11 +41,21 @@ def commit(folder: Path, files: Iterable[tuple[str, Iterable[memoryview]]]) -> N
 
 def delete(folder: Path) -> None:
     """Delete a folder so that at no time a part of it stands under its name."""
+    remove(take_away(folder))
+
+
+def take_away(folder: Path) -> Path:
+    """Take a folder's name from it; returns what is left to be removed."""
     gone = _beside(folder, _GONE)
-    shutil.rmtree(gone, ignore_errors=True)
+    remove(gone)
     with suppress(OSError):  # it stays where it cannot be deleted
         folder.rename(gone)
-        shutil.rmtree(gone, ignore_errors=True)
+    return gone
+
+
+def remove(gone: Path) -> None:
+    """Remove what was taken away."""
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 def clear_left_overs(parent: Path) -> None:
