@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         SettingsError,
         UndecodableError,
         UnknownCharacterError,
+        counted,
         shown_character,
     )
     from charrnn.evaluation import Evaluation
@@ -88,6 +89,7 @@ __all__ = [
     "blas_threads",
     "cached_corpora",
     "clear_cache",
+    "counted",
     "evaluate",
     "events",
     "fetch",
@@ -120,6 +122,7 @@ _HOMES = {
     "SettingsError": ("charrnn.errors", "SettingsError"),
     "UndecodableError": ("charrnn.errors", "UndecodableError"),
     "UnknownCharacterError": ("charrnn.errors", "UnknownCharacterError"),
+    "counted": ("charrnn.errors", "counted"),
     "shown_character": ("charrnn.errors", "shown_character"),
     "Evaluation": ("charrnn.evaluation", "Evaluation"),
     "SamplingConfig": ("charrnn.generation.config", "SamplingConfig"),

@@ -72,6 +72,11 @@ class MemoryShortageError(CharrnnError):
     """A model, or a chunk of it, that does not fit into memory."""
 
 
+def counted(number: int, noun: str) -> str:
+    """Show a number of things: 1 lane, 1,200 lanes."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def describe(character: str) -> str:
     """Show a character so that it can be read in a terminal whatever it is: 'é' (U+00E9)."""
     shown = character if character.isprintable() else ascii(character)[1:-1]

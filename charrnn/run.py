@@ -24,7 +24,7 @@ from charrnn.checkpoint.format import (
 )
 from charrnn.checkpoint.store import Run, drop_after, read_good, retire
 from charrnn.checkpoint.writer import remove
-from charrnn.errors import CheckpointError, CorpusError, MemoryShortageError, RunError
+from charrnn.errors import CheckpointError, CorpusError, MemoryShortageError, RunError, counted
 from charrnn.evaluation import total_nats
 from charrnn.generation.config import SamplingConfig
 from charrnn.generation.stepper import Stepper
@@ -298,7 +298,8 @@ def _notices(config: TrainingConfig, lanes: Lanes) -> list[str]:
     if (lanes.batch_size, lanes.seq_length) == (config.batch_size, config.seq_length):
         return []
     return [
-        f"the corpus is short: {lanes.batch_size} lanes x {lanes.seq_length} steps instead of "
+        f"the corpus is short: {counted(lanes.batch_size, 'lane')} x "
+        f"{counted(lanes.seq_length, 'step')} instead of "
         f"{config.batch_size} x {config.seq_length}"
     ]
 

@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 from tqdm import tqdm
 
+import charrnn
 from charrnn import CHECKPOINT_DIR, events
 from charrnn.cli.terminal import harmless, json_text
 
@@ -91,11 +92,6 @@ def size(number: float, unit: str = "") -> str:
         if abs(number) >= 0.9995 * factor:
             return f"{number / factor:.3g}{letter}{unit}"
     return f"{number:.3g}{unit}"
-
-
-def count(number: int, noun: str) -> str:
-    """Show a number of things: 1 lane, 1,200 lanes."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def bits(nats: float) -> float:
@@ -288,7 +284,7 @@ def _summary(event: events.StartEvent) -> dict[str, str]:
         f"embedding {model['embedding_size']}" if model["embedding_size"] else "one-hot input"
     )
     validation = f"{event.val_symbols:,} to validate on" if event.val_symbols else "no validation"
-    epoch = f"{count(event.steps_per_epoch, 'step')} an epoch"
+    epoch = f"{charrnn.counted(event.steps_per_epoch, 'step')} an epoch"
     facts = {
         "run": f"{event.run} in {event.folder}",
         "corpus": f"{event.corpus}: {event.characters:,} characters"
@@ -297,8 +293,8 @@ def _summary(event: events.StartEvent) -> dict[str, str]:
         "vocabulary": f"{event.vocabulary_size:,} {unit}",
         "model": f"{shape}, {embedding}, dropout {model['dropout']:g}: "
         f"{event.parameters:,} parameters",
-        "chunks": f"{count(event.batch_size, 'lane')} x {count(event.seq_length, 'step')}, {epoch}",
-        "device": f"{event.device}, {count(event.threads, 'CPU thread')}; "
+        "chunks": f"{charrnn.counted(event.batch_size, 'lane')} x {charrnn.counted(event.seq_length, 'step')}, {epoch}",
+        "device": f"{event.device}, {charrnn.counted(event.threads, 'CPU thread')}; "
         f"about {size(event.memory_bytes, 'B')} for weights and activations",
     }
     if event.step:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.errors import CorpusError, shown_character
+from charrnn.errors import CorpusError, counted, shown_character
 from charrnn.text.cache import Cache
 from charrnn.text.config import CORPORA_DIR, CorpusConfig
 from charrnn.text.corpus import read_documents
@@ -125,15 +125,16 @@ def check_length(corpus: EncodedCorpus, config: CorpusConfig) -> None:
     validated = config.val_fraction > 0 or config.val_text is not None
     # Bytes that begin a character are counted; of a long text the beginning is enough.
     found = corpus.vocabulary.count_characters(corpus.train[: 4 * MIN_TRAIN])
+    if corpus.characters == 0:
+        raise CorpusError(f"{corpus.name}: there is no text in it")
     if found < MIN_TRAIN:
         raise CorpusError(
-            f"{corpus.name}: {found:,} characters are left to train on after "
-            f"{len(corpus.val):,} for validation; at least {MIN_TRAIN} are needed. Give a longer "
-            "text"
+            f"{corpus.name}: {counted(found, 'character')} to train on, besides {len(corpus.val):,} "
+            f"for validation; at least {MIN_TRAIN} are needed. Give a longer text"
         )
     if validated and len(corpus.val) < MIN_VAL:
         raise CorpusError(
-            f"{corpus.name}: the validation text has {len(corpus.val):,} characters; at least "
+            f"{corpus.name}: {counted(len(corpus.val), 'character')} to validate on; at least "
             f"{MIN_VAL} are needed. Give a longer one, or --val-fraction 0 for none"
         )
 
@@ -361,7 +362,7 @@ def _folded(counts: npt.NDArray[np.int64], min_count: int) -> list[str]:
     if not len(rare):
         return []
     return [
-        f"folded {len(rare):,} characters that occur less than {min_count} times, "
+        f"folded {counted(len(rare), 'character')} that occur less than {min_count} times, "
         f"{rare.sum() / counts.sum():.3%} of the text, into one unknown symbol"
     ]
 

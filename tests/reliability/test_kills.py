@@ -115,5 +115,5 @@ def test_a_run_survives_two_hundred_kills(tmp_path: Path) -> None:
     for round_ in range(4):
         folder = tmp_path / str(round_)
         folder.mkdir()
-        met = kill_often(folder, kills=50, steps=6_000, seed=round_ + 1)
+        met = kill_often(folder, kills=50, steps=16_000, seed=round_ + 1)
         print(f"\nround {round_ + 1}: {met.total()} kills, {dict(met)}, the same bit for bit")  # noqa: T201
