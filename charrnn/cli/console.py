@@ -18,8 +18,7 @@ from rich.table import Table
 from rich.text import Text
 from tqdm import tqdm
 
-import charrnn
-from charrnn import CHECKPOINT_DIR, events
+from charrnn import CHECKPOINT_DIR, counted, events
 from charrnn.cli.terminal import harmless, json_text
 
 REFRESH_SECONDS = 0.1
@@ -284,7 +283,10 @@ def _summary(event: events.StartEvent) -> dict[str, str]:
         f"embedding {model['embedding_size']}" if model["embedding_size"] else "one-hot input"
     )
     validation = f"{event.val_symbols:,} to validate on" if event.val_symbols else "no validation"
-    epoch = f"{charrnn.counted(event.steps_per_epoch, 'step')} an epoch"
+    chunks = (
+        counted(event.batch_size, "lane"),
+        f"{counted(event.seq_length, 'step')}, {counted(event.steps_per_epoch, 'step')} an epoch",
+    )
     facts = {
         "run": f"{event.run} in {event.folder}",
         "corpus": f"{event.corpus}: {event.characters:,} characters"
@@ -293,8 +295,8 @@ def _summary(event: events.StartEvent) -> dict[str, str]:
         "vocabulary": f"{event.vocabulary_size:,} {unit}",
         "model": f"{shape}, {embedding}, dropout {model['dropout']:g}: "
         f"{event.parameters:,} parameters",
-        "chunks": f"{charrnn.counted(event.batch_size, 'lane')} x {charrnn.counted(event.seq_length, 'step')}, {epoch}",
-        "device": f"{event.device}, {charrnn.counted(event.threads, 'CPU thread')}; "
+        "chunks": " x ".join(chunks),
+        "device": f"{event.device}, {counted(event.threads, 'CPU thread')}; "
         f"about {size(event.memory_bytes, 'B')} for weights and activations",
     }
     if event.step:

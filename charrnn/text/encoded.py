@@ -129,8 +129,8 @@ def check_length(corpus: EncodedCorpus, config: CorpusConfig) -> None:
         raise CorpusError(f"{corpus.name}: there is no text in it")
     if found < MIN_TRAIN:
         raise CorpusError(
-            f"{corpus.name}: {counted(found, 'character')} to train on, besides {len(corpus.val):,} "
-            f"for validation; at least {MIN_TRAIN} are needed. Give a longer text"
+            f"{corpus.name}: {counted(found, 'character')} to train on, {len(corpus.val):,} to "
+            f"validate on; at least {MIN_TRAIN} are needed. Give a longer text"
         )
     if validated and len(corpus.val) < MIN_VAL:
         raise CorpusError(
