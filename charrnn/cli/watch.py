@@ -38,10 +38,11 @@ class Interrupt:
 
     def handle(self, number: int, _frame: FrameType | None) -> None:
         """Take a signal."""
-        code = 128 + (signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
-        if not self.training or self.exit_code is not None:
-            raise SystemExit(code)  # passes through whatever is going on
-        self.exit_code = code
+        leave = not self.training or self.exit_code is not None
+        # Kept in any case: an import under way may swallow the exit, and training then stops at once.
+        self.exit_code = 128 + (signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
+        if leave:
+            raise SystemExit(self.exit_code)
 
 
 @contextmanager

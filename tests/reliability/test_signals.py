@@ -49,6 +49,29 @@ def test_at_the_start_it_leaves_at_once_and_leaves_nothing(
         assert b"go on" not in stderr
 
 
+def test_a_signal_that_something_swallows_is_heeded_once_training_begins(corpus: Path) -> None:
+    """Imports of large libraries have handlers that stop at nothing."""
+    code = (
+        "import os, signal, charrnn.api\n"
+        "real = charrnn.api.encode_corpus\n"
+        "def swallowing(*arguments, **options):\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        for _ in range(100_000): pass\n"
+        "    except BaseException: pass\n"
+        "    return real(*arguments, **options)\n"
+        "charrnn.api.encode_corpus = swallowing\n"
+        "from charrnn.__main__ import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "train", corpus, *TINY, "--minutes", "9"],
+        cwd=corpus.parent, capture_output=True, check=False, timeout=60,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 143, done.stderr.decode()
+    assert Run(corpus.parent / "checkpoints" / "river").latest.step == 0
+
+
 @pytest.mark.parametrize(("number", "code"), CODES)
 def test_in_training_it_saves_and_says_how_to_go_on(corpus: Path, number: int, code: int) -> None:
     process = start("train", corpus, *TINY, "--minutes", "9", "--save-every", 0, cwd=corpus.parent)
