@@ -39,7 +39,7 @@ class Interrupt:
     def handle(self, number: int, _frame: FrameType | None) -> None:
         """Take a signal."""
         leave = not self.training or self.exit_code is not None
-        # Kept in any case: an import under way may swallow the exit, and training then stops at once.
+        # Kept in any case: an import may swallow the exit, and training then stops at once.
         self.exit_code = 128 + (signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
         if leave:
             raise SystemExit(self.exit_code)
