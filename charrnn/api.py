@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from charrnn.checkpoint.format import Manifest, SavedModel, read_checkpoint, read_model
+from charrnn.checkpoint.format import Manifest, Saved, SavedModel, read_checkpoint, read_model
 from charrnn.checkpoint.layout import CHECKPOINT_DIR, MANIFEST_FILE, STEP_FOLDER
-from charrnn.checkpoint.store import Run, claimed, claimed_new, find_checkpoint, find_run, new_run
+from charrnn.checkpoint.store import Run, find_checkpoint, find_run
+from charrnn.checkpoint.upkeep import claimed, claimed_new, new_run
 from charrnn.corpora import path_or_none, sources
-from charrnn.errors import RunError, SettingsError
+from charrnn.errors import CheckpointError, RunError, SettingsError
 from charrnn.model.config import ModelConfig
 from charrnn.settings import make
 from charrnn.text.config import CORPORA_DIR, CorpusConfig
@@ -21,6 +22,7 @@ from charrnn.text.vocabulary import Vocabulary
 from charrnn.trained import same_corpus
 from charrnn.training.config import TrainingConfig
 from charrnn.training.events import EndEvent, Observer, ReadingEvent
+from charrnn.training.progress import check_values
 
 
 @dataclass(frozen=True)
@@ -138,14 +140,15 @@ def resume(
     """
     run = find_run(model, Path(checkpoint_dir))
     chosen = None
-    if run is None or checkpoint is not None:
+    if run is None or checkpoint not in (None, "latest"):
         chosen = find_checkpoint(model, Path(checkpoint_dir), checkpoint, "latest")
         run = _run_of(chosen)
     with claimed(run):
         if chosen is None:
-            saved, findings = run.read_latest()
+            saved, findings = run.read_latest(_check_training)
         else:
             saved, findings = read_checkpoint(chosen.parent), []
+            _check_training(saved)
         manifest = saved.manifest
         training = _raised(manifest, steps=steps, epochs=epochs, minutes=minutes, patience=patience)
         from charrnn.model.device import resolve_device
@@ -232,6 +235,17 @@ def _run_of(model: Path) -> Run:
             f"charrnn train --init-from {model}"
         )
     return Run(folder.parent)
+
+
+def _check_training(saved: Saved) -> None:
+    """Raise CheckpointError where a trainer could not go on with what a manifest says."""
+    try:
+        make(TrainingConfig, saved.manifest.training)
+        check_values(saved.manifest.trainer)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{saved.folder / MANIFEST_FILE}: not a manifest of charrnn ({str(error)[:120]})"
+        ) from error
 
 
 def _raised(manifest: Manifest, **limits: float | None) -> TrainingConfig:

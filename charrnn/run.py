@@ -5,7 +5,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -22,9 +22,17 @@ from charrnn.checkpoint.format import (
     SavedModel,
     write_checkpoint,
 )
-from charrnn.checkpoint.store import Run, drop_after, read_good, retire
+from charrnn.checkpoint.store import Run
+from charrnn.checkpoint.upkeep import drop_after, read_before, retire
 from charrnn.checkpoint.writer import remove
-from charrnn.errors import CheckpointError, CorpusError, MemoryShortageError, RunError, counted
+from charrnn.errors import (
+    CharrnnError,
+    CheckpointError,
+    CorpusError,
+    MemoryShortageError,
+    RunError,
+    counted,
+)
 from charrnn.evaluation import total_nats
 from charrnn.generation.config import SamplingConfig
 from charrnn.generation.stepper import Stepper
@@ -35,13 +43,15 @@ from charrnn.model.language_model import LanguageModel, export_weights, load_wei
 from charrnn.text.config import CorpusConfig
 from charrnn.text.encoded import EncodedCorpus
 from charrnn.training.config import TrainingConfig
-from charrnn.training.events import EndEvent, Event, Log, Observer, StartEvent, WarningEvent
+from charrnn.training.events import EndEvent, Log, Observer, StartEvent, WarningEvent
 from charrnn.training.lanes import Lanes, fit
 from charrnn.training.trainer import Hooks, Trainer, TrainerState, memory_estimate
 
 if TYPE_CHECKING:
-    from charrnn.checkpoint.format import Arrays
+    from charrnn.checkpoint.arrays import Arrays
 
+# What torch says in errors that are of no type of their own.
+_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "alloc_failed")
 SAMPLE_LENGTH = 200
 SAMPLE_DOCUMENTS = 8
 VALIDATION_LANES = 32
@@ -88,14 +98,27 @@ def execute(
         begin_with = weights if saved is None else saved.model.weights
         trainer = _trainer(plan, begin_with, stop, background)
         told = [*plan.corpus.notices, *notices, *_notices(plan.training, trainer.lanes)]
+        if saved is not None:
+            _restore(plan, trainer, saved)
+            _check_unfinished(plan, trainer)
+            told += _differences(plan, saved.manifest)
+        start = _start_event(plan, trainer)
+        for observer in observers:
+            observer(start)  # from now on a signal is no reason to leave in the middle
         if saved is None:
             trainer.save_first()
         else:
-            _restore(plan, trainer, saved)
-            _check_unfinished(plan, trainer)
-            told += [*_differences(plan, saved.manifest), *drop_after(plan.run, trainer.step)]
+            told += drop_after(plan.run, trainer.step)
         with closing(Log(plan.run.log, trainer.step, observers)) as log:
-            return _tell_and_run(plan, trainer, told, (log, *observers))
+            log(start)
+            everyone: tuple[Observer, ...] = (log, *observers)
+            for message in told:
+                for observer in everyone:
+                    observer(WarningEvent(trainer.step, message))
+            try:
+                return trainer.run(everyone)
+            except CheckpointError as error:
+                raise _unsaved(plan, error) from error
 
 
 def _trainer(
@@ -135,17 +158,15 @@ def _check_unfinished(plan: Plan, trainer: Trainer) -> None:
         )
 
 
-def _tell_and_run(
-    plan: Plan, trainer: Trainer, notices: Sequence[str], observers: Sequence[Observer]
-) -> EndEvent:
-    events: tuple[Event, ...] = (
-        _start_event(plan, trainer),
-        *(WarningEvent(trainer.step, message) for message in notices),
+def _unsaved(plan: Plan, error: CheckpointError) -> CheckpointError:
+    """Say besides why a run could not be saved at its end how it can go on."""
+    try:
+        step = Run(plan.run.path).latest.step
+    except (OSError, CharrnnError):
+        return error
+    return CheckpointError(
+        f"{error}\n  Once that is mended, go on from step {step:,}: charrnn resume {plan.run.path}"
     )
-    for event in events:
-        for observer in observers:
-            observer(event)
-    return trainer.run(observers)
 
 
 class _StoppedError(Exception):
@@ -193,14 +214,14 @@ def _save(plan: Plan, trainer: Trainer, background: Executor) -> str:
     weights, vocabulary = export_weights(trainer.model), plan.corpus.vocabulary
     saved = SavedModel(weights, plan.model, vocabulary, plan.text, trainer.step)
     write_checkpoint(folder, saved, state.arrays, _manifest(plan, trainer, state))
-    for gone in retire(plan.run, plan.training.keep):
-        background.submit(remove, gone)  # training need not wait for it
+    with suppress(OSError, CharrnnError):  # what cannot be deleted now is deleted the next time
+        for gone in retire(plan.run, plan.training.keep):
+            background.submit(remove, gone)  # training need not wait for it
     return str(folder)
 
 
 def _go_back(plan: Plan, trainer: Trainer) -> bool:
-    # Of a model that has come to predict far worse than a guess, the weights are lost as well.
-    found = read_good(plan.run, 2 * math.log(len(plan.corpus.vocabulary) + 1))
+    found = read_before(plan.run, trainer.last_good)
     if found is None:
         return False
     load_weights(trainer.model, found.model.weights)
@@ -311,15 +332,14 @@ def _memory_told(plan: Plan) -> Iterator[None]:
         yield
     except (MemoryError, RuntimeError) as error:  # torch's own error is a RuntimeError
         if not isinstance(error, MemoryError | torch.OutOfMemoryError) and not any(
-            words in str(error) for words in ("can't allocate memory", "not enough memory")
+            words in str(error).lower() for words in _OUT_OF_MEMORY
         ):
             raise
         model, training = plan.model, plan.training
         raise MemoryShortageError(
             f"out of memory on {plan.device} with --batch-size {training.batch_size} x "
             f"--seq-length {training.seq_length}, {model.num_layers} x {model.hidden_size} units "
-            f"and {len(plan.corpus.vocabulary):,} symbols; make one of the first two smaller, or "
-            "--hidden-size"
+            f"and {len(plan.corpus.vocabulary):,} symbols; a new run with less of these takes less"
         ) from error
 
 

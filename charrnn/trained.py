@@ -236,7 +236,8 @@ def verify(
                 read_checkpoint(path)
             findings[path] = None
         except CharrnnError as error:
-            findings[path] = str(error)
+            if path.exists():  # not retired in this moment by the run that goes on
+                findings[path] = str(error)
     return findings
 
 

@@ -30,7 +30,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load as parse_safetensors
 
-from charrnn.checkpoint.layout import MANIFEST_FILE, MODEL_FILE, TRAINER_FILE
+from charrnn.checkpoint.arrays import Arrays, not_finite, safetensors_pieces
+from charrnn.checkpoint.layout import MANIFEST_FILE, MODEL_FILE, STEP_FOLDER, TRAINER_FILE
 from charrnn.checkpoint.writer import commit
 from charrnn.errors import CheckpointError
 from charrnn.model.config import ModelConfig, parameter_shapes
@@ -42,12 +43,12 @@ FORMAT = 2
 HEADER_KEY = "charrnn"
 # JSON takes up to fifty times its bytes in memory; the largest vocabulary needs less than this.
 MAX_JSON = 3 * 2**20
-_TYPES = {"f4": "F32", "f8": "F64", "u1": "U8"}  # of arrays, as safetensors calls them
+MAX_MANIFEST = 2**20
+MAX_THREADS = 1024
+MAX_STATE = 2**27  # bytes of the carried state, or 64 times those of the weights
 _SEAL_END = b'"\n}\n'  # what stands behind a manifest's own hash
 # What reading a file's JSON may raise where it is not what it should be.
 _WRONG = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
-
-Arrays = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def write_checkpoint(
 
     Raises CheckpointError with the system's reason, and for weights that are not finite numbers.
     """
-    if (wrong := _not_finite(model.weights)) is not None:
+    if (wrong := not_finite(model.weights)) is not None:
         raise CheckpointError(f"{folder}: not saved, weight {wrong} holds what is no finite number")
     header = {
         "format": FORMAT,
@@ -128,10 +129,10 @@ def write_checkpoint(
         "vocabulary": model.vocabulary.to_json(),
     }
     files = {
-        MODEL_FILE: _safetensors(
+        MODEL_FILE: safetensors_pieces(
             model.weights, {HEADER_KEY: json.dumps(header, ensure_ascii=False)}
         ),
-        TRAINER_FILE: _safetensors(trainer_arrays, {}),
+        TRAINER_FILE: safetensors_pieces(trainer_arrays, {}),
     }
     try:
         with ThreadPoolExecutor(1) as pool:
@@ -146,7 +147,10 @@ def read_checkpoint(folder: Path) -> Saved:
     Raises CheckpointError with the file and the finding where anything in it is not sound.
     """
     manifest = read_manifest(folder)
-    model = read_model(folder / MODEL_FILE)
+    named = STEP_FOLDER.fullmatch(folder.name)
+    if named is not None and int(named[1]) != manifest.step:
+        raise CheckpointError(f"{folder / MANIFEST_FILE}: of step {manifest.step:,}, not of this")
+    model = _read_model(folder / MODEL_FILE, manifest)
     said = (manifest.step, manifest.model, replace(manifest.text, val_text=None))
     if said != (model.step, model.config, model.text):
         raise CheckpointError(
@@ -160,7 +164,7 @@ def read_manifest(folder: Path) -> Manifest:
     """Read a checkpoint's manifest. Raises CheckpointError where it is missing or wrong."""
     path = folder / MANIFEST_FILE
     with _opened(path) as (file, size):
-        if size > MAX_JSON:
+        if size > MAX_MANIFEST:
             raise CheckpointError(f"{path}: {size:,} bytes are too many for a manifest")
         return _manifest(path, file.read())
 
@@ -171,10 +175,13 @@ def read_model(path: Path) -> SavedModel:
     Its hash is verified where the manifest of its checkpoint is beside it.
     """
     beside = path.name == MODEL_FILE and os.path.lexists(path.parent / MANIFEST_FILE)
-    manifest = read_manifest(path.parent) if beside else None
+    return _read_model(path, read_manifest(path.parent) if beside else None)
+
+
+def _read_model(path: Path, manifest: Manifest | None) -> SavedModel:
     with _opened(path) as (file, size):
         if manifest is not None:
-            _verify(path, file, size, manifest)
+            _check_size(path, size, manifest)
         length = int.from_bytes(file.read(8), "little")  # by the safetensors format
         if not 2 <= length <= min(MAX_JSON, size - 8):
             raise CheckpointError(f"{path}: not a safetensors file of charrnn, or cut short")
@@ -186,18 +193,26 @@ def read_model(path: Path) -> SavedModel:
                 f"{path}: {size:,} bytes, but its configuration asks for {expected:,}"
             )
         file.seek(0)
-        weights = _parse(path, file.read())
+        data = file.read()
+    if manifest is not None:
+        _check_hash(path, data, manifest)
+    weights = _parse(path, data)
     _check_shapes(path, weights, shapes)
     return replace(header, weights=weights)
 
 
 def _read_trainer(path: Path, manifest: Manifest, weights: Arrays) -> dict[str, NDArray[Any]]:
     with _opened(path) as (file, size):
-        _verify(path, file, size, manifest)
+        _check_size(path, size, manifest)
+        own = sum(array.nbytes for array in weights.values())
+        if size > 3 * own + max(MAX_STATE, 64 * own):
+            raise CheckpointError(f"{path}: {size:,} bytes are too many for this model")
         if int.from_bytes(file.read(8), "little") > MAX_JSON:
             raise CheckpointError(f"{path}: not a safetensors file of charrnn")
         file.seek(0)
-        arrays = _parse(path, file.read())
+        data = file.read()
+    _check_hash(path, data, manifest)
+    arrays = _parse(path, data)
     layers, hidden = manifest.model.num_layers, manifest.model.hidden_size
     for name, array in arrays.items():
         kind, _, rest = name.partition("/")
@@ -205,9 +220,10 @@ def _read_trainer(path: Path, manifest: Manifest, weights: Arrays) -> dict[str, 
         if kind == "state" and not (len(shape) == 3 and (shape[0], shape[2]) == (layers, hidden)):
             raise CheckpointError(f"{path}: {name} is {shape}, but of {layers} x {hidden} units")
         weight = weights.get(rest.rpartition("/")[0])
-        wanted = () if weight is None else weight.shape
-        if kind == "optimizer" and shape not in ((), wanted):
+        if kind == "optimizer" and (weight is None or shape not in ((), weight.shape)):
             raise CheckpointError(f"{path}: {name} is {shape}, which is not its weight's shape")
+        if kind not in ("state", "optimizer", "dropout_rng"):
+            raise CheckpointError(f"{path}: {name[:80]} is nothing that a trainer has")
     return arrays
 
 
@@ -239,13 +255,8 @@ def _check_shapes(path: Path, weights: Arrays, shapes: Mapping[str, tuple[int, .
         )
     if any(array.dtype != np.float32 for array in weights.values()):
         raise CheckpointError(f"{path}: its weights are not 32-bit floating-point numbers")
-    if (wrong_one := _not_finite(weights)) is not None:
+    if (wrong_one := not_finite(weights)) is not None:
         raise CheckpointError(f"{path}: weight {wrong_one} holds what is no finite number")
-
-
-def _not_finite(arrays: Arrays) -> str | None:
-    """Return the name of the first array with NaN or infinity in it."""
-    return next((name for name, a in arrays.items() if not np.isfinite(a).all()), None)
 
 
 def _sealed(content: Mapping[str, Any]) -> bytes:
@@ -278,6 +289,7 @@ def _manifest(path: Path, data: bytes) -> Manifest:
             }
         )
         _check_types(manifest, manifest.corpus, *manifest.files.values())
+        _check_values(manifest)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     except _WRONG as error:
@@ -293,6 +305,16 @@ def _check_types(*records: Any) -> None:
                 kind = get_origin(kind) or kind
             if not isinstance(getattr(record, field.name), kind):
                 raise TypeError(f"{field.name} is no {kind}")
+
+
+def _check_values(manifest: Manifest) -> None:
+    if not all(isinstance(source, str) for source in manifest.corpus.sources):
+        raise TypeError("a source of its corpus is no text")
+    threads = manifest.environment["threads"]
+    if not isinstance(threads, int) or not 1 <= threads <= MAX_THREADS:
+        raise ValueError(f"{str(threads)[:40]} threads")
+    if manifest.trainer["step"] != manifest.step:
+        raise ValueError("its trainer is of another step")
 
 
 def _check_format(found: Any) -> None:
@@ -315,16 +337,17 @@ def _opened(path: Path) -> Iterator[tuple[BufferedReader, int]]:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def _verify(path: Path, file: BufferedReader, size: int, manifest: Manifest) -> None:
-    """Hold a file against its manifest; goes back to the file's beginning."""
+def _check_size(path: Path, size: int, manifest: Manifest) -> None:
     record = manifest.files.get(path.name)
     if record is None:
         raise CheckpointError(f"{path}: the manifest beside it does not list it")
     if size != record.bytes:
         raise CheckpointError(f"{path}: damaged ({size:,} bytes instead of {record.bytes:,})")
-    if hashlib.file_digest(file, "sha256").hexdigest() != record.sha256:
+
+
+def _check_hash(path: Path, data: bytes, manifest: Manifest) -> None:
+    if hashlib.sha256(data).hexdigest() != manifest.files[path.name].sha256:
         raise CheckpointError(f"{path}: damaged (its hash is wrong)")
-    file.seek(0)
 
 
 def _parse(path: Path, data: bytes) -> dict[str, NDArray[Any]]:
@@ -343,6 +366,10 @@ def _with_manifest(
     yield from files.items()
     listed = {name: record.result() for name, record in records.items()}
     sealed = _sealed(asdict(replace(manifest, files=listed)))
+    if len(sealed) > MAX_MANIFEST:
+        raise CheckpointError(
+            f"a manifest cannot name {len(manifest.corpus.sources):,} files; name their folder"
+        )
     yield MANIFEST_FILE, [memoryview(sealed)]
 
 
@@ -351,25 +378,6 @@ def _record(pieces: list[memoryview]) -> FileRecord:
     for piece in pieces:
         digest.update(piece)
     return FileRecord(bytes=sum(piece.nbytes for piece in pieces), sha256=digest.hexdigest())
-
-
-def _safetensors(arrays: Arrays, metadata: dict[str, str]) -> list[memoryview]:
-    """Lay arrays out as a safetensors file, in pieces and without copies of the arrays.
-
-    The library's own function copies every array twice, which takes longer than to write them.
-    """
-    header: dict[str, Any] = {"__metadata__": metadata} if metadata else {}
-    pieces = []
-    end = 0
-    for name, array in sorted(arrays.items(), key=lambda item: (-item[1].itemsize, item[0])):
-        kind = _TYPES[array.dtype.kind + str(array.itemsize)]
-        start, end = end, end + array.nbytes
-        header[name] = {"dtype": kind, "shape": array.shape, "data_offsets": (start, end)}
-        little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-        pieces.append(memoryview(little.reshape(-1).view(np.uint8).data))
-    described = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-    described += b" " * (-len(described) % 8)
-    return [memoryview(len(described).to_bytes(8, "little") + described), *pieces]
 
 
 def _shortly(error: Exception) -> str:

@@ -11,6 +11,11 @@ LOG_FILE = "log.jsonl"
 STEP_FOLDER = re.compile(r"step-(\d{8,})")
 
 
+def step_folder(step: int) -> str:
+    """Return the name of a checkpoint's folder."""
+    return f"step-{step:08d}"
+
+
 def run_names(checkpoint_dir: str | Path) -> list[str]:
     """Return the names of the folders that look like runs, without reading them."""
     folder = Path(checkpoint_dir)

@@ -1,17 +1,14 @@
-"""Runs under the checkpoint folder: found, named, resolved, retired.
+"""Runs under the checkpoint folder: found, and resolved to checkpoints.
 
 A run is a folder with a log.jsonl and checkpoints step-00000250, step-00000500, ... Which one is
 the latest and which the best is read from the manifests, not from a pointer that can break.
 """
 
-import re
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from charrnn.checkpoint.format import Manifest, Saved, read_checkpoint, read_manifest
 from charrnn.checkpoint.layout import (
@@ -20,12 +17,12 @@ from charrnn.checkpoint.layout import (
     MODEL_FILE,
     STEP_FOLDER,
     run_names,
+    step_folder,
 )
-from charrnn.checkpoint.writer import clear_left_overs, delete, take_away
+from charrnn.checkpoint.writer import (
+    replaced,
+)
 from charrnn.errors import CheckpointError, RunError
-
-_LOCK = ".lock"
-_LOCK_SECONDS = 1.0  # whoever only looks whether a run is in use holds its lock for a moment
 
 
 @dataclass(frozen=True)
@@ -81,21 +78,31 @@ class Run:
 
     @property
     def folders(self) -> list[Path]:
-        """The folders of checkpoints, damaged ones included, oldest first."""
+        """The folders of checkpoints, damaged ones included, oldest first.
+
+        One that was being replaced when the process died is one until it is put back.
+        """
         if not self.path.is_dir():
             return []
-        names = [entry.name for entry in self.path.iterdir() if STEP_FOLDER.fullmatch(entry.name)]
-        return [self.path / name for name in sorted(names, key=_step_in)]
+        entries = list(self.path.iterdir())
+        found = {step_in(replaced(e.name)): e for e in entries}
+        found |= {step_in(e.name): e for e in entries}
+        return [found[step] for step in sorted(step for step in found if step is not None)]
 
-    def read_latest(self) -> tuple[Saved, list[CheckpointError]]:
+    def read_latest(
+        self, check: Callable[[Saved], object] = lambda _: None
+    ) -> tuple[Saved, list[CheckpointError]]:
         """Read the newest checkpoint that verifies; returns it and what was wrong with newer ones.
 
+        check: raises CheckpointError for what is wrong besides.
         Raises RunError where there is no checkpoint, CheckpointError where none verifies.
         """
         findings: list[CheckpointError] = []
         for folder in reversed(self.folders):
             try:
-                return read_checkpoint(folder), findings
+                saved = read_checkpoint(folder)
+                check(saved)
+                return saved, findings  # noqa: TRY300
             except CheckpointError as error:
                 findings.append(error)
         if not findings:
@@ -114,9 +121,14 @@ class Run:
 
     @property
     def best(self) -> Checkpoint:
-        """The checkpoint with the lowest validation loss; the latest where none was validated."""
+        """The checkpoint with the lowest validation loss; the latest where none was validated.
+
+        Losses on another corpus, which the run had before, do not count.
+        """
         latest = self.latest
-        rated = [c for c in self.checkpoints if c.manifest.val_loss is not None]
+        corpus = latest.manifest.corpus.sha256
+        same = [c for c in self.checkpoints if c.manifest.corpus.sha256 == corpus]
+        rated = [c for c in same if c.manifest.val_loss is not None]
         return min(rated, key=lambda c: (c.manifest.val_loss or 0.0, -c.step), default=latest)
 
     def at(self, which: str) -> Checkpoint:
@@ -133,7 +145,7 @@ class Run:
 
     def checkpoint_folder(self, step: int) -> Path:
         """Return where the checkpoint of a step is, or would be."""
-        return self.path / f"step-{step:08d}"
+        return self.path / step_folder(step)
 
 
 def list_runs(checkpoint_dir: Path) -> list[Run]:
@@ -144,29 +156,6 @@ def list_runs(checkpoint_dir: Path) -> list[Run]:
     ]
     saved = [run for run in runs if run.checkpoints]
     return sorted(saved, key=lambda run: (run.latest.manifest.saved_at, run.name), reverse=True)
-
-
-def new_run(checkpoint_dir: Path, name: str | None, corpus_name: str) -> Run:
-    """Return a run that does not exist yet, called name, else after its corpus: novel, novel-2.
-
-    Raises RunError where a run of that name exists or the name is not a plain folder name.
-    """
-    if name is None:
-        stem = re.sub(r"[^\w.-]+", "-", corpus_name).strip("-.") or "run"
-        number = 1
-        while not _is_free(path := checkpoint_dir / (stem if number == 1 else f"{stem}-{number}")):
-            number += 1
-        return Run(path)
-    if not name or Path(name).name != name or name.startswith(".") or not name.isprintable():
-        raise RunError(
-            f"--run {name!r}: a run's name is that of a folder, without / or a leading dot"
-        )
-    if not _is_free(checkpoint_dir / name):
-        raise RunError(
-            f"a run {name!r} is in {checkpoint_dir} already; go on with: charrnn resume {name}, "
-            "or choose another --run"
-        )
-    return Run(checkpoint_dir / name)
 
 
 def find_run(model: str | Path | None, checkpoint_dir: Path) -> Run | None:
@@ -222,143 +211,16 @@ def find_checkpoints(model: str | Path | None, checkpoint_dir: Path) -> list[Pat
     return [file.parent if (file.parent / MANIFEST_FILE).is_file() else file]
 
 
-@contextmanager
-def claimed(run: Run) -> Iterator[None]:
-    """Keep other trainers out of a run, and put in order what one that died has left.
-
-    Makes the run's folder, and removes it again where nothing was saved. Raises RunError where
-    another process trains the run, CheckpointError where the folder cannot be written.
-    """
-    lock = FileLock(run.path / _LOCK, timeout=_LOCK_SECONDS)
-    try:
-        run.path.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-        clear_left_overs(run.path)
-    except Timeout as error:
-        raise RunError(
-            f"run {run.name} is being trained by another process; stop that first"
-        ) from error
-    except OSError as error:
-        raise CheckpointError(
-            f"{run.path}: cannot be written ({error.strerror or error}); make it writable, or "
-            "choose another --checkpoint-dir"
-        ) from error
-    try:
-        yield
-    finally:
-        if not run.folders:
-            for name in (LOG_FILE, _LOCK):
-                with suppress(OSError):
-                    (run.path / name).unlink()
-        lock.release()
-        with suppress(OSError):  # it is not empty
-            run.path.rmdir()
-
-
-@contextmanager
-def claimed_new(checkpoint_dir: Path, name: str | None, corpus_name: str) -> Iterator[Run]:
-    """Make a new run, see `new_run`, and keep others out of it, see `claimed`."""
-    with ExitStack() as stack:
-        while True:
-            run = new_run(checkpoint_dir, name, corpus_name)
-            try:
-                stack.enter_context(claimed(run))
-            except RunError:  # another process was faster
-                if name is not None:
-                    raise
-                continue
-            if not run.folders:
-                break
-            stack.close()  # another was faster, and has ended already
-        yield run
-
-
-def drop_after(run: Run, step: int) -> list[str]:
-    """Make way for a run that goes on from a step: later checkpoints are deleted.
-
-    Those that do not verify are renamed. Returns what was done, in words.
-    """
-    dropped, aside = [], []
-    for folder in run.folders:
-        if (later := _step_in(folder.name)) > step:
-            try:
-                read_checkpoint(folder)
-            except CheckpointError:
-                aside.append(_set_aside(folder))
-            else:
-                delete(folder)
-                dropped.append(f"{later:,}")
-    told = []
-    if dropped:
-        told.append(f"dropped the checkpoints after this one, of steps {', '.join(dropped)}")
-    if aside:
-        told.append(f"kept what is damaged as {', '.join(aside)}")
-    return told
-
-
-def read_good(run: Run, loss_limit: float) -> Saved | None:
-    """Read the newest checkpoint from which training can go on soundly, None where there is none.
-
-    Its last loss (nats per symbol) is below the limit, and it verifies.
-    """
-    for checkpoint in reversed(Run(run.path).checkpoints):
-        loss = checkpoint.manifest.train_loss
-        if checkpoint.planned and (loss is None or loss < loss_limit):
-            with suppress(CheckpointError):
-                return read_checkpoint(checkpoint.path)
-    return None
-
-
-def retire(run: Run, keep: int) -> list[Path]:
-    """Take away all checkpoints but the latest, the `keep` latest planned ones, and the best.
-
-    Returns what is left to be removed, which takes longer.
-    """
-    fresh = Run(run.path)
-    planned = [c for c in fresh.checkpoints if c.planned]
-    kept = {c.path for c in (fresh.latest, fresh.best, *planned[-keep:])}
-    return [take_away(c.path) for c in fresh.checkpoints if c.path not in kept]
-
-
-def _set_aside(folder: Path) -> str:
-    number = 1
-    while (aside := folder.with_name(f"damaged-{number}-{folder.name}")).exists():
-        number += 1
-    with suppress(OSError):
-        folder.rename(aside)
-    return aside.name
-
-
-def _step_in(name: str) -> int:
-    match = STEP_FOLDER.fullmatch(name)
-    assert match is not None
-    return int(match[1])
+def step_in(name: str | None) -> int | None:
+    match = STEP_FOLDER.fullmatch(name or "")
+    return int(match[1]) if match else None
 
 
 def _is_run(folder: Path) -> bool:
     try:
-        if not folder.is_dir() or (folder / MODEL_FILE).is_file():
-            return False
-        return any(STEP_FOLDER.fullmatch(entry.name) for entry in folder.iterdir())
+        return not (folder / MODEL_FILE).is_file() and bool(Run(folder).folders)
     except OSError:  # a name that no file can have
         return False
-
-
-def _is_free(path: Path) -> bool:
-    """Whether a new run may take this place: what a run left that never saved does not hold it."""
-    if not path.exists():
-        return True
-    if not path.is_dir() or any(not _is_left(entry.name) for entry in path.iterdir()):
-        return False
-    try:
-        with FileLock(path / _LOCK, blocking=False):
-            return True
-    except (Timeout, OSError):  # one is about to begin there
-        return False
-
-
-def _is_left(name: str) -> bool:
-    return name in (LOG_FILE, _LOCK) or (name.startswith(".") and name.endswith(".tmp"))
 
 
 def _no_model(model: str, checkpoint_dir: Path) -> RunError:

@@ -6,10 +6,10 @@
 What a dead process left of these is put in order by `clear_left_overs`.
 """
 
+import errno
 import os
 import shutil
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 
 _NEW, _OLD, _GONE = ".new.tmp", ".old.tmp", ".gone.tmp"
@@ -29,11 +29,11 @@ def commit(folder: Path, files: Iterable[tuple[str, Iterable[memoryview]]]) -> N
         new.mkdir()  # without parents: where they are gone, so is the run
         for name, pieces in files:
             _write(new / name, pieces)
-        _sync(new)
+        sync_folder(new)
         if folder.exists():
             folder.rename(old)
         new.rename(folder)
-        _sync(folder.parent)
+        sync_folder(folder.parent)
     finally:
         shutil.rmtree(new, ignore_errors=True)
         _settle(folder, old)
@@ -45,12 +45,23 @@ def delete(folder: Path) -> None:
 
 
 def take_away(folder: Path) -> Path:
-    """Take a folder's name from it; returns what is left to be removed."""
+    """Take a folder's name from it; returns what is left to be removed. Raises OSError."""
     gone = _beside(folder, _GONE)
     remove(gone)
-    with suppress(OSError):  # it stays where it cannot be deleted
-        folder.rename(gone)
+    folder.rename(gone)
     return gone
+
+
+def replaced(name: str) -> str | None:
+    """Return the name of the folder that a temporary one was being replaced under."""
+    if not (name.startswith(".") and name.endswith(_OLD)):
+        return None
+    return name[1:].removesuffix(_OLD)
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a folder of this name is work in progress."""
+    return name.startswith(".") and name.endswith((_NEW, _OLD, _GONE))
 
 
 def remove(gone: Path) -> None:
@@ -61,9 +72,9 @@ def remove(gone: Path) -> None:
 def clear_left_overs(parent: Path) -> None:
     """Remove what a process that died has left half made, and put back what it was replacing."""
     for path in parent.glob(".*.tmp"):
-        if path.name.endswith(_OLD):
-            _settle(parent / path.name.removeprefix(".").removesuffix(_OLD), path)
-        elif path.name.endswith((_NEW, _GONE)):
+        if (name := replaced(path.name)) is not None:
+            _settle(parent / name, path)
+        elif is_temporary(path.name):
             shutil.rmtree(path, ignore_errors=True)
 
 
@@ -92,11 +103,15 @@ def _write(path: Path, pieces: Iterable[memoryview]) -> None:
         os.close(descriptor)
 
 
-def _sync(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk, where the file system has a way to."""
     if os.name == "nt":
         return  # Windows cannot open a folder; its rename is durable by itself
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EBADF, errno.ENOTSUP):  # some networks' disks
+            raise
     finally:
         os.close(descriptor)

@@ -59,6 +59,9 @@ def with_exit_codes(command: Callable[..., None]) -> Callable[..., None]:
             if isinstance(error, charrnn.UndecodableError) and error.flags:
                 typer.echo(f"  {harmless(_with_flags(error.flags))}", err=True)
             raise typer.Exit(error.exit_code) from error
+        except MemoryError as error:
+            typer.echo("error: out of memory; end other programs, or give it less to do", err=True)
+            raise typer.Exit(1) from error
         except BrokenPipeError as error:
             # Whoever read has enough. stdout must still be closable when the interpreter ends.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -10,17 +10,14 @@ from typing import Any
 import typer
 
 import charrnn
-
-_SIGNALS = [
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-]
+from charrnn.signals import exit_code, heeded
 
 
 class Interrupt:
     """Turns a signal into a wish to stop, which training asks for after each step.
 
     Before training has begun there is nothing to save, and a second signal means it: both leave
-    at once, with exit code 128 + the signal's number. SIGHUP counts as SIGTERM.
+    at once.
     """
 
     def __init__(self) -> None:
@@ -40,7 +37,7 @@ class Interrupt:
         """Take a signal."""
         leave = not self.training or self.exit_code is not None
         # Kept in any case: an import may swallow the exit, and training then stops at once.
-        self.exit_code = 128 + (signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
+        self.exit_code = exit_code(number)
         if leave:
             raise SystemExit(self.exit_code)
 
@@ -55,15 +52,13 @@ def watched(*, quiet: bool, verbose: bool, checkpoint_dir: Path) -> Iterator[dic
     from charrnn.cli.console import TrainingView, say
 
     view, interrupt = TrainingView(quiet, verbose, checkpoint_dir), Interrupt()
-    # A signal that is ignored stays so: nohup and shells want a run to survive it.
-    heeded = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, interrupt.handle) for number in heeded}
+    before = {number: signal.signal(number, interrupt.handle) for number in heeded()}
     try:
         yield {"observers": (interrupt.observe, view), "stop": interrupt}
     except SystemExit:
         view.close()
         if not interrupt.training and not quiet:
-            say("stopped before training began; nothing was changed")
+            say("stopped before training began")
         raise
     finally:
         for number, handler in before.items():

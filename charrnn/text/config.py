@@ -1,11 +1,11 @@
 """Settings of the text a model learns. Holds no numpy, so that help pages answer at once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import PurePosixPath
 from typing import Literal
 
 from charrnn.errors import SettingsError
-from charrnn.settings import check, setting
+from charrnn.settings import check, flag, setting
 
 CORPORA_DIR = "corpora"  # where fetched corpora are
 
@@ -96,6 +96,11 @@ class CorpusConfig:
 
     def __post_init__(self) -> None:
         check(self)
+        for field in fields(self):
+            value = getattr(self, field.name)
+            text = value if isinstance(value, str) and field.name != "val_text" else ""
+            if any("\ud800" <= character <= "\udfff" for character in text):
+                raise SettingsError(f"{flag(field.name)} {value!r}: holds bytes that are no text")
         given = {"lines": self.lines, "column": self.column, "field": self.field}
         ways = [f"--{name}" for name, value in given.items() if value not in (None, False)]
         if len(ways) > 1:

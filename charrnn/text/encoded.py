@@ -16,19 +16,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.errors import CorpusError, counted, shown_character
+from charrnn.errors import CorpusError, counted
 from charrnn.text.cache import Cache
 from charrnn.text.config import CORPORA_DIR, CorpusConfig
 from charrnn.text.corpus import read_documents
 from charrnn.text.files import Found, find_files
-from charrnn.text.store import CODE_POINTS, Stored, Symbols, Writer, hold_out_documents
+from charrnn.text.store import CODE_POINTS, Stored, Symbols, Writer, data_hash, hold_out_documents
 from charrnn.text.streams import Budget, SourceFile
-from charrnn.text.vocabulary import BYTES, Ids, Vocabulary, build_vocabulary, kept_characters
+from charrnn.text.vocabulary import Ids, Vocabulary, folded_notices, vocabulary_of
 
-ENCODING_VERSION = 2  # raised when the same text and settings would be encoded differently
+ENCODING_VERSION = 3  # raised when the same text and settings would be encoded differently
 MIN_TRAIN = 10  # characters below which there is nothing to learn
 MIN_VAL = 2  # one character to read and one to predict
-SHOWN_RAREST = 20
 _READ = 1 << 20  # bytes that are hashed at a time
 # What has no part in what is stored: applied when the ids are used, or, --val-text, in the key as
 # one more file.
@@ -113,9 +112,12 @@ def find_encoded(
     for entry in cache.entries():
         try:
             stored = Stored.load(entry.path)
+            if stored.sha256 != sha256 or stored.settings != _stored_settings(config):
+                continue
+            stored.verify(entry.path)
         except (OSError, ValueError):
             continue
-        if stored.sha256 == sha256 and stored.settings == _stored_settings(config):
+        else:
             return _assembled(entry.path, config, base, stored.name)
     return None
 
@@ -196,6 +198,7 @@ def _entry(
     if (entry := cache.find(key)) is not None:
         try:
             stored = Stored.load(entry)
+            stored.verify(entry)
         except (OSError, ValueError):
             shutil.rmtree(entry, ignore_errors=True)  # damaged: made anew
         else:
@@ -325,7 +328,7 @@ def _encode(
     if config.split_documents:
         val_start = hold_out_documents(folder, stored, config.val_fraction)
         stored = replace(stored, val_start=val_start)
-    stored.save(folder)
+    replace(stored, data_sha256=data_hash(folder)).save(folder)
 
 
 def _assembled(
@@ -336,8 +339,8 @@ def _assembled(
     Budget(config.max_corpus_bytes).spend(stored.bytes)
     counts = np.zeros(CODE_POINTS, dtype=np.int64)
     counts[stored.symbols] = stored.counts
-    vocabulary = _vocabulary(counts, config, base)
-    notices = [] if vocabulary.unit == "byte" else _folded(counts, config.min_count)
+    vocabulary = vocabulary_of(counts, config, base)
+    notices = [] if vocabulary.unit == "byte" else folded_notices(counts, config.min_count)
     ids = stored.ids(folder)
     whole = Symbols(ids, _table(stored, vocabulary), stored.ends(folder))
     cut = stored.val_start
@@ -357,16 +360,6 @@ def _assembled(
     )
 
 
-def _folded(counts: npt.NDArray[np.int64], min_count: int) -> list[str]:
-    rare = counts[(counts > 0) & (counts < min_count)]
-    if not len(rare):
-        return []
-    return [
-        f"folded {counted(len(rare), 'character')} that occur less than {min_count} times, "
-        f"{rare.sum() / counts.sum():.3%} of the text, into one unknown symbol"
-    ]
-
-
 def _table(stored: Stored, vocabulary: Vocabulary) -> npt.NDArray[np.int64] | None:
     """Return the vocabulary's id of each stored id, None where they are the same."""
     if vocabulary.unit == "byte":
@@ -376,33 +369,3 @@ def _table(stored: Stored, vocabulary: Vocabulary) -> npt.NDArray[np.int64] | No
         ids[ids < 0] = vocabulary.unknown
     assert not np.any(ids < 0), "the vocabulary was made for this text"
     return ids
-
-
-def _vocabulary(
-    counts: npt.NDArray[np.int64], config: CorpusConfig, base: Vocabulary | None
-) -> Vocabulary:
-    if config.unit == "byte":
-        return BYTES
-    if base is None:
-        vocabulary = build_vocabulary(counts, config.min_count)
-    else:
-        kept, folded = kept_characters(counts, config.min_count)
-        known = set(base.symbols)
-        # A rare character that the base knows keeps its id; only new rare ones need the symbol.
-        rare = np.flatnonzero((counts > 0) & (counts < config.min_count))
-        folded = folded and any(chr(code) not in known for code in rare)
-        vocabulary = base.extended(kept + (("",) if folded else ()))
-    if len(vocabulary) > config.max_vocab:
-        raise CorpusError(_too_many(vocabulary, counts, config))
-    return vocabulary
-
-
-def _too_many(vocabulary: Vocabulary, counts: npt.NDArray[np.int64], config: CorpusConfig) -> str:
-    found = np.flatnonzero(counts >= config.min_count)
-    rarest = found[np.argsort(counts[found], kind="stable")][:SHOWN_RAREST]
-    shown = " ".join(shown_character(chr(code)) for code in rarest)
-    return (
-        f"{len(vocabulary):,} different characters are more than --max-vocab {config.max_vocab:,}; "
-        f"the rarest: {shown}\n  If they are no text, name the right --encoding; else fold rare "
-        "ones with --min-count 5, or train on bytes with --unit byte"
-    )

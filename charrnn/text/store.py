@@ -89,6 +89,7 @@ class Stored:
     begins, if it is fixed.
     sha256: of the text and the ends of its documents. settings: what it was encoded with.
     files: what they were called. notices: what the user should know of them.
+    data_sha256: of the files of ids and ends, see `data_hash`.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Stored:
     settings: dict[str, Any]
     files: list[str]
     notices: list[str]
+    data_sha256: str = ""
 
     def save(self, folder: Path) -> None:
         """Write this beside the ids."""
@@ -123,6 +125,11 @@ class Stored:
             raise ValueError(f"{folder}: not as long as it should be")
         return stored
 
+    def verify(self, folder: Path) -> None:
+        """Read the ids once; raises ValueError where they are not what was stored."""
+        if data_hash(folder) != self.data_sha256:
+            raise ValueError(f"{folder}: damaged")
+
     @property
     def type(self) -> np.dtype[Any]:
         """The type of the stored ids."""
@@ -135,6 +142,15 @@ class Stored:
     def ends(self, folder: Path) -> Offsets:
         """Return the ends of the documents, (documents,), ascending, mapped."""
         return _mapped(folder / _ENDS_FILE, np.dtype(np.int64), self.documents)
+
+
+def data_hash(folder: Path) -> str:
+    """Return the SHA-256 of the files of ids and ends."""
+    hashes = []
+    for name in (_IDS_FILE, _ENDS_FILE):
+        with (folder / name).open("rb") as file:
+            hashes.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return " ".join(hashes)
 
 
 class Writer:

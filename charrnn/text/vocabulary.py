@@ -8,7 +8,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.errors import CheckpointError, UnknownCharacterError
+from charrnn.errors import (
+    CheckpointError,
+    CorpusError,
+    UnknownCharacterError,
+    counted,
+    shown_character,
+)
+from charrnn.text.config import CorpusConfig
 
 Ids = npt.NDArray[np.integer[Any]]
 Unknown = Literal["error", "skip", "replace"]
@@ -16,6 +23,7 @@ Unknown = Literal["error", "skip", "replace"]
 # What stands in for a character that a model without an unknown symbol does not know.
 REPLACEMENTS = ("\N{REPLACEMENT CHARACTER}", "?", " ")
 MAX_SYMBOLS = 500_001
+SHOWN_RAREST = 20
 
 
 def code_points(text: str) -> npt.NDArray[np.uint32]:
@@ -174,3 +182,49 @@ def kept_characters(counts: npt.NDArray[np.int64], min_count: int) -> tuple[tupl
     kept = np.flatnonzero(counts >= max(min_count, 1))
     folded = bool(np.any((counts > 0) & (counts < min_count)))
     return tuple(chr(code) for code in kept), folded
+
+
+def folded_notices(counts: npt.NDArray[np.int64], min_count: int) -> list[str]:
+    """Say how many characters are folded into the unknown symbol, and how much of the text."""
+    rare = counts[(counts > 0) & (counts < min_count)]
+    if not len(rare):
+        return []
+    return [
+        f"folded {counted(len(rare), 'character')} that occur less than {min_count} times, "
+        f"{rare.sum() / counts.sum():.3%} of the text, into one unknown symbol"
+    ]
+
+
+def vocabulary_of(
+    counts: npt.NDArray[np.int64], config: CorpusConfig, base: Vocabulary | None = None
+) -> Vocabulary:
+    """Make the vocabulary of a text as the settings say.
+
+    counts: how often each code point occurs, (0x110000,). base: one to keep, with what is new to it
+    behind. Raises CorpusError for more symbols than config.max_vocab.
+    """
+    if config.unit == "byte":
+        return BYTES
+    if base is None:
+        vocabulary = build_vocabulary(counts, config.min_count)
+    else:
+        kept, folded = kept_characters(counts, config.min_count)
+        known = set(base.symbols)
+        # A rare character that the base knows keeps its id; only new rare ones need the symbol.
+        rare = np.flatnonzero((counts > 0) & (counts < config.min_count))
+        folded = folded and any(chr(code) not in known for code in rare)
+        vocabulary = base.extended(kept + (("",) if folded else ()))
+    if len(vocabulary) > config.max_vocab:
+        raise CorpusError(_too_many(vocabulary, counts, config))
+    return vocabulary
+
+
+def _too_many(vocabulary: Vocabulary, counts: npt.NDArray[np.int64], config: CorpusConfig) -> str:
+    found = np.flatnonzero(counts >= config.min_count)
+    rarest = found[np.argsort(counts[found], kind="stable")][:SHOWN_RAREST]
+    shown = " ".join(shown_character(chr(code)) for code in rarest)
+    return (
+        f"{len(vocabulary):,} different characters are more than --max-vocab {config.max_vocab:,}; "
+        f"the rarest: {shown}\n  If they are no text, name the right --encoding; else fold rare "
+        "ones with --min-count 5, or train on bytes with --unit byte"
+    )

@@ -4,9 +4,11 @@ The log, log.jsonl, has one JSON object an event: its key "event" is the type's 
 are the fields below. It alone suffices to redraw every curve of a run. Losses are nats per symbol.
 """
 
+import errno
 import json
 import math
 import os
+import stat
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -149,6 +151,7 @@ LOGGED: tuple[type[Event], ...] = (
     EndEvent,
 )
 Observer = Callable[[Event], None]
+_LONGEST_LINE = 1 << 24
 
 
 class Log:
@@ -190,12 +193,15 @@ class Log:
             self._file = None
 
     def _write(self, *, sync: bool) -> None:
-        if self._size is None:
-            self._size = _size_of(self._path, self._step)
         if self._file is None:
-            flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
-            self._file = os.fdopen(os.open(self._path, flags, 0o666), "r+b", buffering=0)
+            self._file = _opened(self._path)
+            if self._size is None:
+                with os.fdopen(os.dup(self._file.fileno()), "rb") as file:
+                    self._size = _size_of(file, self._step)
+            # Where the file is another by now, nothing is to be made up for.
+            self._size = min(self._size, os.fstat(self._file.fileno()).st_size)
             self._file.truncate(self._size)
+        assert self._size is not None
         # What an attempt before this one left half written is written over.
         self._file.seek(self._size)
         left = memoryview(self._pending)
@@ -216,31 +222,38 @@ class Log:
                 observer(WarningEvent(step, message))
 
 
-def _size_of(path: Path, step: int) -> int:
-    """Return the size of a log up to the last line of the first `step` steps.
+def _opened(path: Path) -> IO[bytes]:
+    """Open a log, or make it; not what a link points to, nor what is no file."""
+    flags = os.O_RDWR | os.O_CREAT
+    for name in ("O_BINARY", "O_NOFOLLOW", "O_NONBLOCK"):
+        flags |= getattr(os, name, 0)
+    file = os.fdopen(os.open(path, flags, 0o666), "r+b", buffering=0)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "not a file")
+    return file
+
+
+def _size_of(file: IO[bytes], step: int) -> int:
+    """Return the size of a log with the last of the first `step` steps, and what followed it.
 
     The last, because a run that went back has steps twice. What is damaged ends the log.
     """
-    if step == 0 or not path.exists():
+    if step == 0:
         return 0
     size = kept = 0
-    with path.open("rb") as file:
-        for line in file:
-            size += len(line)
-            found = _step_of(line)
-            if found is None:
-                break
-            if found <= step:
-                kept = size
+    within = True  # the steps that are kept
+    while line := file.readline(_LONGEST_LINE):
+        size += len(line)
+        try:
+            event = json.loads(line) if line.endswith(b"\n") else {}
+            if event["event"] == StepEvent.kind:
+                within = int(event["step"]) <= step
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            break
+        if within:
+            kept = size
     return kept
-
-
-def _step_of(line: bytes) -> int | None:
-    """Return the step of a line of the log; None for what was not written whole."""
-    try:
-        return int(json.loads(line)["step"]) if line.endswith(b"\n") else None
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
 
 
 def _finite(value: Any) -> Any:

@@ -28,7 +28,7 @@ class Optimizer:
     def step(self, loss: Tensor, learning_rate: float) -> float:
         """Backpropagate and update the weights; returns the gradient's L2 norm before clipping.
 
-        Where that norm is not a finite number, the weights stay as they are.
+        Where the loss or that norm is not a finite number, the weights stay as they are.
         """
         config = self.config
         self.torch.zero_grad(set_to_none=True)
@@ -38,7 +38,7 @@ class Optimizer:
                 assert matrix.grad is not None
                 matrix.grad.add_(matrix.detach().sign(), alpha=config.l1)
         norm = self._clip()
-        if not math.isfinite(norm):
+        if not math.isfinite(norm) or not math.isfinite(loss.item()):
             return norm
         if config.decay:
             with torch.no_grad():

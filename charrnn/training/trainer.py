@@ -25,12 +25,15 @@ from charrnn.training.events import (
 )
 from charrnn.training.lanes import Lanes
 from charrnn.training.optimization import Optimizer, ValidationRecord, learning_rate
+from charrnn.training.progress import VALUES
 
 # Steps in a row without a finite gradient before a run goes back to its last good checkpoint, and
 # how often it does so before it gives up.
 MAX_BAD_STEPS = 20
 MAX_RETURNS = 5
 RETURN_FACTOR = 0.5  # of the learning rate, at each return
+# A loss that is so many times that of guessing, log V, is the end of what was learned.
+LOST = 2.0
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,8 @@ class Hooks:
     write_sample: a text by the model as it is at a step.
     save: commit a checkpoint with train_loss and val_loss; returns its path. Raises
     CheckpointError.
-    go_back: bring weights and trainer back to the last good checkpoint; returns whether there is
-    one.
+    go_back: bring weights and trainer back to a checkpoint from before the step `last_good`, if
+    there is one; returns whether there is any.
     stop: asked after each step, whether the run shall end here for now.
     clock: seconds, from anywhere.
     """
@@ -93,6 +96,7 @@ class Trainer:
         self.loss_sum = 0.0  # of the steps since the last evaluation
         self.loss_count = 0
         self.bad_steps = 0
+        self.last_good = 0  # the last step whose loss was that of a sound model
         self.returns = 0
         self.rate_scale = 1.0
         self.evaluated_at = self.sampled_at = self.saved_at = -1
@@ -125,11 +129,14 @@ class Trainer:
         """Evaluate, sample and save where that is due at this step and was not done yet."""
         if self._due(self.config.eval_every):
             self._evaluate()
+            if self.lacks_evaluation():
+                return  # broken off; the rest follows when the run goes on
         if self._sample_due():
             self._write_sample()
-        # The last step's checkpoint waits for the last evaluation, which belongs into it.
-        due = self._due(self.config.save_every) and not self.bad_steps and not self.limit_reached()
-        if self._is_best() or due:
+        # The last step's checkpoint waits for the last evaluation, which belongs into it. What may
+        # be lost already is not saved: there has to be something to go back to.
+        due = self._due(self.config.save_every) and not self.limit_reached()
+        if self._is_best() or (due and self.last_good == self.step):
             self._try_to_save()
 
     def progress(self) -> float:
@@ -149,7 +156,9 @@ class Trainer:
         rate *= self.rate_scale
         loss, norm = self._learn(rate)
         self.step += 1
-        good = math.isfinite(norm)
+        good = math.isfinite(norm) and math.isfinite(loss)
+        if good and loss < LOST * math.log(self.model.vocabulary_size + 1):
+            self.last_good = self.step
         if good:
             self.bad_steps = 0
             self.train_loss = loss
@@ -179,7 +188,7 @@ class Trainer:
         logits, state = self.model(inputs, self.state, self.dropout_rng, chunk.resets)
         loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
         norm = self.optimizer.step(loss, rate)
-        if math.isfinite(norm):
+        if math.isfinite(norm) and math.isfinite(loss.item()):
             self.state = tuple(part.detach() for part in state)
         else:  # what overflowed must not be carried on
             self.state = self.model.start(self.lanes.batch_size)
@@ -317,21 +326,8 @@ class Trainer:
         optimizer = {f"optimizer/{k}": v for k, v in self.optimizer.state_arrays().items()}
         carried = {f"state/{i}": part.cpu().numpy() for i, part in enumerate(self.state)}
         rng = {"dropout_rng": self.dropout_rng.get_state().numpy()}
-        values = {
-            "step": self.step,
-            "seconds": self.seconds,
-            "train_loss": self.train_loss,
-            "loss_sum": self.loss_sum,
-            "loss_count": self.loss_count,
-            "bad_steps": self.bad_steps,
-            "returns": self.returns,
-            "rate_scale": self.rate_scale,
-            "evaluated_at": self.evaluated_at,
-            "sampled_at": self.sampled_at,
-            "planned": self.planned,
-            "record": asdict(self.record),
-            "lanes": self.lanes.state_dict(),
-        }
+        values = {name: getattr(self, name) for name in VALUES}
+        values |= {"record": asdict(self.record), "lanes": self.lanes.state_dict()}
         return TrainerState(optimizer | carried | rng, values)
 
     def load_state_dict(self, saved: TrainerState, *, same_corpus: bool = True) -> None:
@@ -343,11 +339,9 @@ class Trainer:
         Raises KeyError, TypeError, ValueError or RuntimeError for what is no such state.
         """
         values = saved.values
-        for name in (
-            "step", "seconds", "train_loss", "loss_sum", "loss_count", "bad_steps", "returns",
-            "rate_scale", "evaluated_at", "sampled_at",
-        ):  # fmt: skip
+        for name in VALUES:
             setattr(self, name, values[name])
+        self.planned = True
         self.saved_at = self.step
         arrays = saved.arrays
         if same_corpus:

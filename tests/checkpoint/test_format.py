@@ -32,7 +32,7 @@ TRAINER = {
     "state/0": np.arange(6.0).reshape(1, 2, 3),
     "optimizer/output.bias/exp_avg": np.arange(6.0),
     "optimizer/output.bias/step": np.array(7.0),
-    "rng": np.arange(5, dtype=np.uint8),
+    "dropout_rng": np.arange(5, dtype=np.uint8),
 }
 MANIFEST = Manifest(
     format=FORMAT,

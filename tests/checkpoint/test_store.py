@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 import charrnn
-from charrnn.checkpoint.store import find_checkpoint, new_run, retire
+from charrnn.checkpoint.store import find_checkpoint
+from charrnn.checkpoint.upkeep import new_run, retire
 from charrnn.errors import RunError
 from charrnn.model.config import ModelConfig
 from charrnn.training.config import TrainingConfig

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from charrnn.checkpoint.store import Run, claimed, retire
+from charrnn.checkpoint.store import Run
+from charrnn.checkpoint.upkeep import claimed, retire
 from charrnn.checkpoint.writer import clear_left_overs, commit, delete
 from charrnn.errors import CheckpointError
 from tests.checkpoint.test_format import MANIFEST, TRAINER, model
@@ -176,7 +177,7 @@ def test_large_pieces_are_written_whole(tmp_path: Path, monkeypatch: pytest.Monk
 def test_arrays_are_laid_out_as_the_library_reads_them(tmp_path: Path) -> None:
     from safetensors.numpy import load
 
-    from charrnn.checkpoint.format import _safetensors
+    from charrnn.checkpoint.arrays import safetensors_pieces
 
     rng = np.random.default_rng(0)
     arrays: dict[str, NDArray[Any]] = {
@@ -187,7 +188,7 @@ def test_arrays_are_laid_out_as_the_library_reads_them(tmp_path: Path) -> None:
         "empty": np.zeros((0, 3), np.float32),
         "big-endian": rng.standard_normal(5).astype(">f4"),
     }
-    data = b"".join(_safetensors(arrays, {"key": "värde"}))
+    data = b"".join(safetensors_pieces(arrays, {"key": "värde"}))
     found = load(data)
     assert found.keys() == arrays.keys()
     for name, array in arrays.items():

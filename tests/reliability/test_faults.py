@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 import charrnn
-from charrnn.checkpoint.store import Run, claimed, claimed_new
+from charrnn.checkpoint.store import Run
+from charrnn.checkpoint.upkeep import claimed, claimed_new
 from charrnn.checkpoint.writer import commit
 from charrnn.errors import CheckpointError, RunError, TrainingError
 from charrnn.model.config import ModelConfig

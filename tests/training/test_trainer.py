@@ -297,7 +297,7 @@ def test_a_corpus_too_short_for_its_lanes_gets_fewer_and_a_notice(tmp_path: Path
         observers=[events.append],
     )
     (notice,) = (e.message for e in events if e.kind == "warning")
-    assert notice == "the corpus is short: 1 lanes x 34 steps instead of 32 x 64"
+    assert notice == "the corpus is short: 1 lane x 34 steps instead of 32 x 64"
 
 
 def test_a_loss_that_is_no_number_ends_the_run_with_advice(corpus: Path, tmp_path: Path) -> None:

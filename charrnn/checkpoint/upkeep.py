@@ -1,0 +1,183 @@
+"""A run's folder in the hands of its trainer: named, claimed, put in order, retired from."""
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from charrnn.checkpoint.format import Saved, read_checkpoint
+from charrnn.checkpoint.layout import LOG_FILE
+from charrnn.checkpoint.store import Run, step_in
+from charrnn.checkpoint.writer import (
+    clear_left_overs,
+    delete,
+    is_temporary,
+    sync_folder,
+    take_away,
+)
+from charrnn.errors import CheckpointError, RunError
+
+_LOCK = ".lock"
+_LOCK_SECONDS = 1.0  # whoever only looks whether a run is in use holds its lock for a moment
+
+
+@contextmanager
+def claimed(run: Run) -> Iterator[None]:
+    """Keep other trainers out of a run, and put in order what one that died has left.
+
+    Makes the run's folder, and removes it again where nothing was saved. Raises RunError where
+    another process trains the run, CheckpointError where the folder cannot be written.
+    """
+    lock = FileLock(run.path / _LOCK, timeout=_LOCK_SECONDS)
+    try:
+        run.path.mkdir(parents=True, exist_ok=True)
+        sync_folder(run.path.parent)
+        lock.acquire()
+        clear_left_overs(run.path)
+    except Timeout as error:
+        raise RunError(
+            f"run {run.name} is being trained by another process; stop that first"
+        ) from error
+    except OSError as error:
+        raise CheckpointError(
+            f"{run.path}: cannot be written ({error.strerror or error}); make it writable, or "
+            "choose another --checkpoint-dir"
+        ) from error
+    try:
+        yield
+    finally:
+        if not run.folders:
+            for name in (LOG_FILE, _LOCK):
+                with suppress(OSError):
+                    (run.path / name).unlink()
+        lock.release()
+        with suppress(OSError):  # it is not empty
+            run.path.rmdir()
+
+
+@contextmanager
+def claimed_new(checkpoint_dir: Path, name: str | None, corpus_name: str) -> Iterator[Run]:
+    """Make a new run, see `new_run`, and keep others out of it, see `claimed`."""
+    with ExitStack() as stack:
+        while True:
+            run = new_run(checkpoint_dir, name, corpus_name)
+            try:
+                stack.enter_context(claimed(run))
+            except RunError:  # another process was faster
+                if name is not None:
+                    raise
+                continue
+            if not run.folders:
+                break
+            stack.close()  # another was faster, and has ended already
+        yield run
+
+
+def new_run(checkpoint_dir: Path, name: str | None, corpus_name: str) -> Run:
+    """Return a run that does not exist yet, called name, else after its corpus: novel, novel-2.
+
+    Raises RunError where a run of that name exists or the name is not a plain folder name.
+    """
+    if name is None:
+        stem = re.sub(r"[^\w.-]+", "-", corpus_name).strip("-.") or "run"
+        number = 1
+        while not _is_free(path := checkpoint_dir / (stem if number == 1 else f"{stem}-{number}")):
+            number += 1
+        return Run(path)
+    if not name or Path(name).name != name or name.startswith(".") or not name.isprintable():
+        raise RunError(
+            f"--run {name!r}: a run's name is that of a folder, without / or a leading dot"
+        )
+    if not _is_free(checkpoint_dir / name):
+        raise RunError(
+            f"a run {name!r} is in {checkpoint_dir} already; go on with: charrnn resume {name}, "
+            "or choose another --run"
+        )
+    return Run(checkpoint_dir / name)
+
+
+def drop_after(run: Run, step: int) -> list[str]:
+    """Make way for a run that goes on from a step: later checkpoints are deleted.
+
+    Those that do not verify are renamed. Returns what was done, in words.
+    Raises CheckpointError where that cannot be done: the run would later go on from one of them.
+    """
+    dropped, aside = [], []
+    for folder in run.folders:
+        later = step_in(folder.name)
+        if later is None or later <= step:
+            continue
+        try:
+            try:
+                read_checkpoint(folder)
+            except CheckpointError:
+                aside.append(_set_aside(folder))
+            else:
+                delete(folder)
+                dropped.append(f"{later:,}")
+        except OSError as error:
+            raise CheckpointError(
+                f"{folder}: cannot be moved out of the way ({error.strerror or error}); remove it"
+            ) from error
+    told = []
+    if dropped:
+        told.append(f"dropped the checkpoints after this one, of steps {', '.join(dropped)}")
+    if aside:
+        told.append(f"kept what is damaged as {', '.join(aside)}")
+    return told
+
+
+def read_before(run: Run, step: int) -> Saved | None:
+    """Read the newest checkpoint from before a step, else the oldest; None where none is sound.
+
+    Ones that were made because a signal broke the run off do not count.
+    """
+    planned = [c for c in Run(run.path).checkpoints if c.planned]
+    earlier = [c for c in planned if c.step < step]
+    for checkpoint in (*reversed(earlier), *(c for c in planned if c not in earlier)):
+        with suppress(CheckpointError):
+            return read_checkpoint(checkpoint.path)
+    return None
+
+
+def retire(run: Run, keep: int) -> list[Path]:
+    """Take away all checkpoints but the latest, the `keep` latest planned ones, and the best.
+
+    Returns what is left to be removed, which takes longer.
+    """
+    fresh = Run(run.path)
+    planned = [c for c in fresh.checkpoints if c.planned]
+    kept = {c.path for c in (fresh.latest, fresh.best, *planned[-keep:])}
+    taken = []
+    for checkpoint in fresh.checkpoints:
+        if checkpoint.path not in kept:
+            with suppress(OSError):  # the next time, perhaps
+                taken.append(take_away(checkpoint.path))
+    return taken
+
+
+def _set_aside(folder: Path) -> str:
+    number = 1
+    while (aside := folder.with_name(f"damaged-{number}-{folder.name}")).exists():
+        number += 1
+    folder.rename(aside)
+    return aside.name
+
+
+def _is_free(path: Path) -> bool:
+    """Whether a new run may take this place: what a run left that never saved does not hold it."""
+    if not path.exists():
+        return True
+    if not path.is_dir() or any(not _is_left(entry.name) for entry in path.iterdir()):
+        return False
+    try:
+        with FileLock(path / _LOCK, blocking=False):
+            return True
+    except (Timeout, OSError):  # one is about to begin there
+        return False
+
+
+def _is_left(name: str) -> bool:
+    return name in (LOG_FILE, _LOCK) or is_temporary(name)
