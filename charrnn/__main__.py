@@ -14,9 +14,13 @@ def main() -> None:
     """
     for number in heeded():
         signal.signal(number, _leave)
-    from charrnn.cli import app
+    try:
+        from charrnn.cli import app
 
-    app.main()
+        app.main()
+    finally:  # it is leaving: a second signal changes nothing about that
+        for number in heeded():
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:

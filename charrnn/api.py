@@ -94,7 +94,7 @@ def train(
     check_length(encoded, text)
     if base is not None:
         notices.append(_added_notice(base, encoded.vocabulary, str(init_from)))
-    with claimed_new(runs, run, encoded.name) as own:
+    with claimed_new(runs, run, encoded.name) as (own, check_folder):
         plan = Plan(
             run=own,
             corpus=encoded,
@@ -103,6 +103,7 @@ def train(
             training=training or TrainingConfig(),
             device=plan_device,
             threads=threads or torch.get_num_threads(),
+            check_folder=check_folder,
         )
         end = execute(plan, weights=weights, notices=notices, observers=observers, stop=stop)
     return TrainingResult(own.name, own.path, end)
@@ -143,7 +144,7 @@ def resume(
     if run is None or checkpoint not in (None, "latest"):
         chosen = find_checkpoint(model, Path(checkpoint_dir), checkpoint, "latest")
         run = _run_of(chosen)
-    with claimed(run):
+    with claimed(run) as check_folder:
         if chosen is None:
             saved, findings = run.read_latest(_check_training)
         else:
@@ -174,6 +175,7 @@ def resume(
             training=training,
             device=resolve_device(device),
             threads=threads or int(manifest.environment["threads"]),
+            check_folder=check_folder,
         )
         end = execute(
             plan,

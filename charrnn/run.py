@@ -2,6 +2,7 @@
 
 import math
 import platform
+import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -59,7 +60,7 @@ VALIDATION_LANES = 32
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that decides a run."""
+    """Everything that decides a run. check_folder: see `claimed`."""
 
     run: Run
     corpus: EncodedCorpus
@@ -68,6 +69,7 @@ class Plan:
     training: TrainingConfig
     device: torch.device
     threads: int
+    check_folder: Callable[[], None]
 
 
 def execute(
@@ -165,7 +167,8 @@ def _unsaved(plan: Plan, error: CheckpointError) -> CheckpointError:
     except (OSError, CharrnnError):
         return error
     return CheckpointError(
-        f"{error}\n  Once that is mended, go on from step {step:,}: charrnn resume {plan.run.path}"
+        f"{error}\n  Once that is mended, go on from step {step:,}: charrnn resume "
+        f"{shlex.quote(str(plan.run.path))}"
     )
 
 
@@ -209,6 +212,7 @@ def _hooks(
 
 
 def _save(plan: Plan, trainer: Trainer, background: Executor) -> str:
+    plan.check_folder()
     state = trainer.state_dict()
     folder = plan.run.checkpoint_folder(trainer.step)
     weights, vocabulary = export_weights(trainer.model), plan.corpus.vocabulary

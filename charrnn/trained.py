@@ -288,13 +288,13 @@ def same_corpus(
     if len(corpus.vocabulary) > len(vocabulary) and force:
         raise RunError(
             f"the corpus {record.name} has characters that are new to the run; start a new one "
-            "from its weights: charrnn train --init-from"
+            "from its weights: charrnn train TEXT --init-from RUN"
         )
     if corpus.sha256 != record.sha256 and not force:
         raise RunError(
             f"the corpus {record.name} is not the one the run learned (its hash differs); bring "
             "the old text back, insist with charrnn resume --force, or start a new run from its "
-            "weights: charrnn train --init-from"
+            "weights: charrnn train TEXT --init-from RUN"
         )
     return replace(corpus, sources=corpus.sources if sources else record.sources)
 

@@ -279,6 +279,8 @@ def _manifest(path: Path, data: bytes) -> Manifest:
         _check_format(content["format"])
         _check_seal(data, content.pop("sha256"))
         corpus = CorpusRecord(**content["corpus"])
+        if not isinstance(content["corpus"]["sources"], list):
+            raise TypeError("its corpus has no list of sources")
         manifest = Manifest(
             **content
             | {
@@ -311,7 +313,7 @@ def _check_values(manifest: Manifest) -> None:
     if not all(isinstance(source, str) for source in manifest.corpus.sources):
         raise TypeError("a source of its corpus is no text")
     threads = manifest.environment["threads"]
-    if not isinstance(threads, int) or not 1 <= threads <= MAX_THREADS:
+    if type(threads) is not int or not 1 <= threads <= MAX_THREADS:
         raise ValueError(f"{str(threads)[:40]} threads")
     if manifest.trainer["step"] != manifest.step:
         raise ValueError("its trainer is of another step")
@@ -382,5 +384,8 @@ def _record(pieces: list[memoryview]) -> FileRecord:
 
 def _shortly(error: Exception) -> str:
     """Say what was wrong in few words, whatever a file made the error say."""
-    lacks = "lacks " if isinstance(error, KeyError) else ""
-    return f"{lacks}{error}"[:120]
+    if isinstance(error, UnicodeDecodeError | json.JSONDecodeError | RecursionError):
+        return "no JSON"
+    if isinstance(error, KeyError):
+        return f"lacks {error}"[:120]
+    return str(error)[:120]

@@ -108,7 +108,7 @@ class Run:
         if not findings:
             raise RunError(f"{self.path}: no checkpoint in it; train again, or name another run")
         raise CheckpointError(
-            f"no checkpoint of {self.path} is sound; {len(findings)} are there, the newest: "
+            f"no checkpoint of {self.path} is sound (charrnn info --verify lists all); the newest: "
             f"{findings[0]}"
         )
 

@@ -1,7 +1,9 @@
 """A run's folder in the hands of its trainer: named, claimed, put in order, retired from."""
 
+import os
 import re
-from collections.abc import Iterator
+import shlex
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -24,11 +26,13 @@ _LOCK_SECONDS = 1.0  # whoever only looks whether a run is in use holds its lock
 
 
 @contextmanager
-def claimed(run: Run) -> Iterator[None]:
+def claimed(run: Run) -> Iterator[Callable[[], None]]:
     """Keep other trainers out of a run, and put in order what one that died has left.
 
-    Makes the run's folder, and removes it again where nothing was saved. Raises RunError where
-    another process trains the run, CheckpointError where the folder cannot be written.
+    Makes the run's folder, and removes it again where nothing was saved. Yields a function that
+    raises CheckpointError where another folder has taken the place of the claimed one.
+    Raises RunError where another process trains the run, CheckpointError where the folder cannot be
+    written.
     """
     lock = FileLock(run.path / _LOCK, timeout=_LOCK_SECONDS)
     try:
@@ -36,17 +40,27 @@ def claimed(run: Run) -> Iterator[None]:
         sync_folder(run.path.parent)
         lock.acquire()
         clear_left_overs(run.path)
+        own = run.path.stat()
     except Timeout as error:
         raise RunError(
             f"run {run.name} is being trained by another process; stop that first"
         ) from error
     except OSError as error:
         raise CheckpointError(
-            f"{run.path}: cannot be written ({error.strerror or error}); make it writable, or "
-            "choose another --checkpoint-dir"
+            f"{run.path}: cannot be used as the run's folder ({error.strerror or error}); choose "
+            "another --checkpoint-dir, or --run"
         ) from error
+
+    def check() -> None:
+        try:
+            same = os.path.samestat(own, run.path.stat())
+        except OSError as error:
+            raise CheckpointError(f"{run.path}: is gone ({error.strerror or error})") from error
+        if not same:
+            raise CheckpointError(f"{run.path}: is another folder than the one the run began in")
+
     try:
-        yield
+        yield check
     finally:
         if not run.folders:
             for name in (LOG_FILE, _LOCK):
@@ -58,13 +72,15 @@ def claimed(run: Run) -> Iterator[None]:
 
 
 @contextmanager
-def claimed_new(checkpoint_dir: Path, name: str | None, corpus_name: str) -> Iterator[Run]:
+def claimed_new(
+    checkpoint_dir: Path, name: str | None, corpus_name: str
+) -> Iterator[tuple[Run, Callable[[], None]]]:
     """Make a new run, see `new_run`, and keep others out of it, see `claimed`."""
     with ExitStack() as stack:
         while True:
             run = new_run(checkpoint_dir, name, corpus_name)
             try:
-                stack.enter_context(claimed(run))
+                check = stack.enter_context(claimed(run))
             except RunError:  # another process was faster
                 if name is not None:
                     raise
@@ -72,7 +88,7 @@ def claimed_new(checkpoint_dir: Path, name: str | None, corpus_name: str) -> Ite
             if not run.folders:
                 break
             stack.close()  # another was faster, and has ended already
-        yield run
+        yield run, check
 
 
 def new_run(checkpoint_dir: Path, name: str | None, corpus_name: str) -> Run:
@@ -86,14 +102,15 @@ def new_run(checkpoint_dir: Path, name: str | None, corpus_name: str) -> Run:
         while not _is_free(path := checkpoint_dir / (stem if number == 1 else f"{stem}-{number}")):
             number += 1
         return Run(path)
-    if not name or Path(name).name != name or name.startswith(".") or not name.isprintable():
+    if not name or Path(name).name != name or name[0] in ".-" or not name.isprintable():
         raise RunError(
-            f"--run {name!r}: a run's name is that of a folder, without / or a leading dot"
+            f"--run {name[:80]!r}: a run's name is that of a folder: what can be printed, without "
+            "/ and not beginning with . or -"
         )
     if not _is_free(checkpoint_dir / name):
         raise RunError(
-            f"a run {name!r} is in {checkpoint_dir} already; go on with: charrnn resume {name}, "
-            "or choose another --run"
+            f"a run {name!r} is in {checkpoint_dir} already; go on with: charrnn resume "
+            f"{shlex.quote(str(checkpoint_dir / name))}, or choose another --run"
         )
     return Run(checkpoint_dir / name)
 

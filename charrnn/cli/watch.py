@@ -22,7 +22,7 @@ class Interrupt:
 
     def __init__(self) -> None:
         self.exit_code: int | None = None
-        self.training = False
+        self.training = self.finished = False
 
     def __call__(self) -> bool:
         """Return whether to stop."""
@@ -32,6 +32,8 @@ class Interrupt:
         """Follow the run's events, to know when training begins."""
         if event.kind == "start":
             self.training = True
+        if event.kind == "end":
+            self.finished = event.reason != "interrupted"
 
     def handle(self, number: int, _frame: FrameType | None) -> None:
         """Take a signal."""
@@ -57,12 +59,16 @@ def watched(*, quiet: bool, verbose: bool, checkpoint_dir: Path) -> Iterator[dic
         yield {"observers": (interrupt.observe, view), "stop": interrupt}
     except SystemExit:
         view.close()
-        if not interrupt.training and not quiet:
-            say("stopped before training began")
+        if not quiet:
+            say(
+                "left at once; what was saved before is sound: charrnn resume"
+                if interrupt.training
+                else "stopped before training began"
+            )
         raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
         view.close()
-    if interrupt.exit_code is not None:
+    if interrupt.exit_code is not None and not interrupt.finished:
         raise typer.Exit(interrupt.exit_code)

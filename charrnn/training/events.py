@@ -211,6 +211,8 @@ class Log:
         self._pending = b""
         if sync:
             os.fsync(self._file.fileno())
+            if not os.path.samestat(os.fstat(self._file.fileno()), self._path.stat()):
+                raise OSError(errno.ESTALE, "another file has taken its place")
 
     def _tell(self, step: int, error: OSError) -> None:
         self.close()  # what may be a file of a folder that is gone is opened anew the next time
@@ -237,7 +239,8 @@ def _opened(path: Path) -> IO[bytes]:
 def _size_of(file: IO[bytes], step: int) -> int:
     """Return the size of a log with the last of the first `step` steps, and what followed it.
 
-    The last, because a run that went back has steps twice. What is damaged ends the log.
+    The last, because a run that went back has steps more than once. Damaged lines are kept among
+    sound ones, and cut off behind them.
     """
     if step == 0:
         return 0
@@ -250,7 +253,7 @@ def _size_of(file: IO[bytes], step: int) -> int:
             if event["event"] == StepEvent.kind:
                 within = int(event["step"]) <= step
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-            break
+            continue
         if within:
             kept = size
     return kept

@@ -43,7 +43,7 @@ def _check(
     kinds: Mapping[str, tuple[type, ...]],
     others: Set[str] = frozenset(),
 ) -> None:
-    if values.keys() != kinds.keys() | others:
+    if not isinstance(values, dict) or values.keys() != kinds.keys() | others:
         raise ValueError("its trainer has other values")
     for name, accepted in kinds.items():
         value = values[name]

@@ -95,6 +95,7 @@ class Trainer:
         self.val_loss: float | None = None
         self.loss_sum = 0.0  # of the steps since the last evaluation
         self.loss_count = 0
+        self.save_failed = False
         self.bad_steps = 0
         self.last_good = 0  # the last step whose loss was that of a sound model
         self.returns = 0
@@ -251,11 +252,18 @@ class Trainer:
             self._emit(WarningEvent(self.step, f"no sample: {error}"))
 
     def _try_to_save(self) -> None:
-        """Save; where that fails, the run goes on and tries again the next time."""
+        """Save; where that fails, the run goes on and tries again the next time. Told once."""
+        message = None
         try:
             self._save()
         except CheckpointError as error:
-            self._emit(WarningEvent(self.step, f"{error}; the run goes on, and tries again later"))
+            message = None if self.save_failed else f"{error}; the run goes on, and tries again"
+            self.save_failed = True
+        else:
+            message = "saving works again" if self.save_failed else None
+            self.save_failed = False
+        if message is not None:
+            self._emit(WarningEvent(self.step, message))
 
     def _save(self) -> None:
         if self.saved_at == self.step:

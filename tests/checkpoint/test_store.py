@@ -70,7 +70,7 @@ def test_a_name_that_is_no_folder_name_is_refused(tmp_path: Path, name: str) -> 
 
 def test_a_run_is_not_written_over(trained: charrnn.TrainingResult) -> None:
     with pytest.raises(
-        RunError, match=r"'river' is in .* already; go on with: charrnn resume river"
+        RunError, match=r"'river' is in .* already; go on with: charrnn resume /.*river,"
     ):
         new_run(trained.folder.parent, "river", "river")
 

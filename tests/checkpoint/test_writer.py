@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from charrnn.checkpoint.store import Run
+from charrnn.checkpoint.store import Run, find_run, list_runs
 from charrnn.checkpoint.upkeep import claimed, retire
 from charrnn.checkpoint.writer import clear_left_overs, commit, delete
 from charrnn.errors import CheckpointError
@@ -112,8 +112,11 @@ def test_whenever_a_process_dies_a_whole_checkpoint_is_there_at_the_next_start(
                 retire(run, 1)
             except Dead:
                 died = True
+        found = find_run(run.path.name, tmp_path)
+        assert found is not None, "even before it is put in order"
+        assert run.path in [listed.path for listed in list_runs(tmp_path)]
         with claimed(run):
-            latest, findings = run.read_latest()
+            latest, findings = found.read_latest()
         assert findings == []
         assert latest.manifest.step in (2, 3)
         assert not list(run.path.glob(".step*"))

@@ -1,0 +1,223 @@
+"""Runs that are moved, taken elsewhere, given another text, or lied about."""
+
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import charrnn
+from charrnn.checkpoint.store import Run
+from charrnn.errors import CheckpointError, RunError
+from tests.conftest import ROOT, TEXT, sealed
+from tests.reliability.test_faults import MODEL, TRAINING, Told, train
+from tests.training.test_resume import assert_same_run, stopping
+
+
+def test_a_run_may_be_moved_renamed_and_linked_to(corpus: Path, tmp_path: Path) -> None:
+    straight = train(corpus, tmp_path / "straight")
+    run = charrnn.train(
+        corpus, model=MODEL, training=TRAINING, checkpoint_dir=tmp_path / "a", **stopping(5)
+    ).folder
+    elsewhere = tmp_path / "an other dïsk 字" / "the river's \x1b[31m run"
+    elsewhere.parent.mkdir()
+    shutil.move(run, elsewhere)
+    charrnn.resume(elsewhere, **stopping(11))
+    (tmp_path / "link").symlink_to(elsewhere)
+    charrnn.resume(tmp_path / "link")
+    assert_same_run(straight, elsewhere)
+
+
+@pytest.mark.parametrize("saved_at", ["1970-01-01T00:00:00+00:00", "2999-01-01", "", "\x1b[2J"])
+def test_a_clock_that_jumps_does_no_harm(corpus: Path, tmp_path: Path, saved_at: str) -> None:
+    straight = train(corpus, tmp_path / "straight")
+    run = charrnn.train(
+        corpus, model=MODEL, training=TRAINING, checkpoint_dir=tmp_path / "a", **stopping(10)
+    ).folder
+    rewrite(run / "step-00000010", saved_at=saved_at)
+    charrnn.resume(run)
+    assert_same_run(straight, run)
+
+
+def rewrite(folder: Path, **changes: Any) -> None:
+    path = folder / "manifest.json"
+    content = json.loads(path.read_text())
+    content.pop("sha256")
+    path.write_bytes(sealed(content | changes))
+
+
+def test_what_is_different_is_told(corpus: Path, tmp_path: Path) -> None:
+    run = charrnn.train(
+        corpus, model=MODEL, training=TRAINING, checkpoint_dir=tmp_path, **stopping(10)
+    ).folder
+    environment = json.loads((run / "step-00000010" / "manifest.json").read_text())["environment"]
+    rewrite(run / "step-00000010", environment=environment | {"torch": "2.10.0", "device": "cuda"})
+    told = Told()
+    charrnn.resume(run, observers=[told], threads=1)
+    (notice,) = told.warnings
+    assert "instead of 2.10.0, device cpu instead of cuda: the run goes on, but not bit" in notice
+
+
+def test_a_changed_corpus_is_refused_unless_the_user_insists(corpus: Path, tmp_path: Path) -> None:
+    run = charrnn.train(
+        corpus, model=MODEL, training=TRAINING, checkpoint_dir=tmp_path / "a", **stopping(10)
+    ).folder
+    corpus.write_text(TEXT.replace("river", "reviver"))
+    with pytest.raises(RunError, match=r"its hash differs.*--force"):
+        charrnn.resume(run)
+    told = Told()
+    charrnn.resume(run, force=True, observers=[told], steps=30)
+    assert told.warnings[0] == "the corpus river has changed; training goes on from its beginning"
+    assert Run(run).latest.step == 30
+    corpus.write_text(TEXT + "ÄÖÜ")
+    with pytest.raises(RunError, match=r"characters that are new to the run; .*--init-from"):
+        charrnn.resume(run, force=True, steps=40)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the memory as Linux does")
+def test_a_model_that_does_not_fit_into_memory_is_told_in_a_line(
+    corpus: Path, tmp_path: Path
+) -> None:
+    code = (
+        "import resource, charrnn.cli.app\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))\n"
+        "charrnn.cli.app.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "train", corpus, "--hidden-size", "30000", "--threads", "1"],
+        cwd=tmp_path, capture_output=True, check=False, env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    stderr = done.stderr.decode()
+    assert (done.returncode, stderr.count("\n")) == (1, 1), stderr
+    assert "error: out of memory on cpu with --batch-size 32 x --seq-length 64, 1 x 30000" in stderr
+    assert not any((tmp_path / "checkpoints").iterdir())
+
+
+HUGE: list[Any] = [None, "x", 10**400]
+LIES: list[tuple[str, Any]] = [
+    *itertools.product(["environment.threads"], [*HUGE, [], -1, 0, 10**9, True]),
+    *itertools.product(["trainer.step"], [*HUGE, 1e308, 10**9, 9]),
+    *itertools.product(
+        ["trainer.seconds", "trainer.loss_sum", "trainer.rate_scale", "trainer.bad_steps",
+         "trainer.last_good", "trainer.lanes.epoch", "trainer.lanes.offset", "trainer.lanes.chunk",
+         "trainer.record.stale"], HUGE,
+    ),
+    ("trainer.lanes.offset", 10**9), ("trainer.lanes.generator", {}), ("trainer.lanes", []),
+    ("trainer.record", None), ("trainer.surprise", 1), ("trainer.planned", "yes"),
+    ("corpus.sources", [["a"]]), ("corpus.sources", "a"), ("corpus.sha256", 1),
+    ("training.steps", "x"), ("training.batch_size", 0), ("training.surprise", 1), ("training", []),
+    ("environment", {}), ("step", 5), ("format", 1), ("val_loss", "x"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "value"), LIES, ids=range(len(LIES)))
+def test_a_manifest_that_lies_is_an_error_or_gone_back_from(
+    half: Path, tmp_path: Path, key: str, value: Any
+) -> None:
+    """Its hash is right: it was made with bad intentions."""
+    run = Path(shutil.copytree(half, tmp_path / "river"))
+    manifest = run / "step-00000010" / "manifest.json"
+    content = json.loads(manifest.read_text())
+    content.pop("sha256")
+    *path, last = key.split(".")
+    place = content
+    for name in path:
+        place = place[name]
+    place[last] = value
+    manifest.write_bytes(sealed(content))
+    told = Told()
+    try:
+        charrnn.resume(run, observers=[told])
+    except CheckpointError as error:
+        told.warnings.append(str(error))
+        message = str(error)
+    else:
+        message = told.warnings[0]
+    assert "step-00000010" in message
+    assert len(message) < 1_000
+
+
+@pytest.fixture(scope="session")
+def half(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was broken off after ten steps."""
+    folder = tmp_path_factory.mktemp("half")
+    (folder / "river.txt").write_text(TEXT)
+    options: dict[str, Any] = {"model": MODEL, "training": TRAINING, "checkpoint_dir": folder}
+    return charrnn.train(folder / "river.txt", **options, **stopping(10)).folder
+
+
+def test_a_checkpoint_that_was_renamed_is_none(half: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(half, tmp_path / "river"))
+    (run / "step-00000010").rename(run / "step-00000099")
+    told = Told()
+    charrnn.resume(run, observers=[told])
+    assert "step-00000099/manifest.json: of step 10, not of this; going back" in told.warnings[0]
+    assert (run / "damaged-1-step-00000099").is_dir()
+
+
+def test_a_huge_trainer_with_holes_is_not_read(half: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(half, tmp_path / "river")) / "step-00000010"
+    with (folder / "trainer.safetensors").open("r+b") as file:
+        file.truncate(10**10)
+    content = json.loads((folder / "manifest.json").read_text())
+    content.pop("sha256")
+    content["files"]["trainer.safetensors"]["bytes"] = 10**10
+    (folder / "manifest.json").write_bytes(sealed(content))
+    told = Told()
+    charrnn.resume(folder.parent, observers=[told])
+    assert "trainer.safetensors: 10,000,000,000 bytes are too many" in told.warnings[0]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links and FIFOs")
+@pytest.mark.parametrize("kind", ["link", "fifo", "folder"])
+def test_a_log_that_is_no_file_is_left_alone(half: Path, tmp_path: Path, kind: str) -> None:
+    run = Path(shutil.copytree(half, tmp_path / "river"))
+    (run / "log.jsonl").unlink()
+    (tmp_path / "precious").write_text("precious")
+    match kind:
+        case "link":
+            (run / "log.jsonl").symlink_to(tmp_path / "precious")
+        case "fifo":
+            os.mkfifo(run / "log.jsonl")
+        case "folder":
+            (run / "log.jsonl").mkdir()
+    told = Told()
+    charrnn.resume(run, observers=[told])
+    assert any("log.jsonl: cannot be written" in message for message in told.warnings)
+    assert (tmp_path / "precious").read_text() == "precious"
+    assert Run(run).latest.step == TRAINING.steps
+
+
+@pytest.mark.parametrize("line", [b'{"event": "step", "step": Infinity}\n', b"[" * 99_999, b"\0"])
+def test_a_damaged_log_is_cut_where_the_damage_is(half: Path, tmp_path: Path, line: bytes) -> None:
+    run = Path(shutil.copytree(half, tmp_path / "river"))
+    with (run / "log.jsonl").open("ab") as log:
+        log.write(line)
+    charrnn.resume(run)
+    told = [json.loads(text) for text in (run / "log.jsonl").read_text().splitlines()]
+    assert [e["step"] for e in told if e["event"] == "step"] == list(range(1, 25))
+
+
+def test_a_rotten_corpus_in_the_cache_is_not_learned(corpus: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"model": MODEL, "training": TRAINING, "cache_dir": tmp_path / "c"}
+    straight = charrnn.train(corpus, checkpoint_dir=tmp_path / "straight", **options)
+    run = charrnn.train(corpus, checkpoint_dir=tmp_path / "b", **options, **stopping(10)).folder
+    (ids,) = (tmp_path / "c").rglob("ids.bin")
+    ids.write_bytes(bytes(ids.stat().st_size))
+    charrnn.resume(run, cache_dir=tmp_path / "c")
+    assert_same_run(straight.folder, run)
+
+
+def test_latest_by_name_falls_back_as_well(half: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(half, tmp_path / "river"))
+    (run / "step-00000010" / "model.safetensors").write_bytes(b"")
+    told = Told()
+    charrnn.resume(run, checkpoint="latest", observers=[told])
+    assert "going back to step 8" in told.warnings[0]
+    with pytest.raises(RunError, match="is finished"):
+        charrnn.resume(run)
