@@ -38,7 +38,7 @@ from charrnn.evaluation import total_nats
 from charrnn.generation.config import SamplingConfig
 from charrnn.generation.stepper import Stepper
 from charrnn.generation.text import Generation
-from charrnn.model.config import ModelConfig
+from charrnn.model.config import ModelConfig, parameter_shapes
 from charrnn.model.device import torch_threads
 from charrnn.model.language_model import LanguageModel, export_weights, load_weights
 from charrnn.text.config import CorpusConfig
@@ -339,11 +339,13 @@ def _memory_told(plan: Plan) -> Iterator[None]:
             words in str(error).lower() for words in _OUT_OF_MEMORY
         ):
             raise
-        model, training = plan.model, plan.training
+        model, training, symbols = plan.model, plan.training, len(plan.corpus.vocabulary)
+        weights = sum(map(math.prod, parameter_shapes(model, symbols).values()))
         raise MemoryShortageError(
-            f"out of memory on {plan.device} with --batch-size {training.batch_size} x "
-            f"--seq-length {training.seq_length}, {model.num_layers} x {model.hidden_size} units "
-            f"and {len(plan.corpus.vocabulary):,} symbols; a new run with less of these takes less"
+            f"out of memory on {plan.device}: {model.num_layers} x {model.hidden_size} units and "
+            f"{symbols:,} symbols are {weights:,} weights, which take {16 * weights / 2**30:,.1f} "
+            f"GiB in training, besides {training.batch_size} lanes x {training.seq_length} steps; "
+            "a new run with a smaller --hidden-size, or --batch-size or --seq-length, takes less"
         ) from error
 
 

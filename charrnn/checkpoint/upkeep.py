@@ -19,7 +19,7 @@ from charrnn.checkpoint.writer import (
     sync_folder,
     take_away,
 )
-from charrnn.errors import CheckpointError, RunError
+from charrnn.errors import CheckpointError, MemoryShortageError, RunError
 
 _LOCK = ".lock"
 _LOCK_SECONDS = 1.0  # whoever only looks whether a run is in use holds its lock for a moment
@@ -59,8 +59,13 @@ def claimed(run: Run) -> Iterator[Callable[[], None]]:
         if not same:
             raise CheckpointError(f"{run.path}: is another folder than the one the run began in")
 
+    new = not run.folders
     try:
         yield check
+    except MemoryShortageError:
+        if new and [step_in(folder.name) for folder in run.folders] == [0]:
+            delete(run.folders[0])  # nothing was learned, and it can be large
+        raise
     finally:
         if not run.folders:
             for name in (LOG_FILE, _LOCK):

@@ -22,6 +22,7 @@ from charrnn import CHECKPOINT_DIR, counted, events
 from charrnn.cli.terminal import harmless, json_text
 
 REFRESH_SECONDS = 0.1
+_UNFOLDED = 100_000  # columns, where no terminal folds the lines
 WIDE, MIN_BAR = 100, 4  # columns
 WORTH_A_BAR = 10_000_000  # bytes of a corpus that take a while to read
 SMOOTHING = 0.05  # weight of the newest step in the loss that the bar shows
@@ -33,8 +34,19 @@ class _Console(Console):
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
 
+    def print_whole(self, table: Table) -> None:
+        """Print a table: on a terminal folded to its width, else each row in one line."""
+        if self.is_terminal:
+            self.print(table)
+            return
+        self.width = _UNFOLDED
+        with self.capture() as captured:
+            self.print(table)
+        lines = captured.get().splitlines()
+        self.file.write("".join(f"{line.rstrip()}\n" for line in lines))
 
-def talk() -> Console:
+
+def talk() -> _Console:
     """Return a console on stderr."""
     return _Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -65,17 +77,17 @@ def print_table(
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(harmless(cell)) for cell in row))
-    _Console(highlight=False).print(table)
+    _Console(highlight=False).print_whole(table)
 
 
-def print_facts(facts: Mapping[str, str], console: Console | None = None) -> None:
+def print_facts(facts: Mapping[str, str], console: _Console | None = None) -> None:
     """Write names and values below each other, to stdout unless told otherwise."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in facts.items():
         table.add_row(name, Text(harmless(value)))
-    (console or _Console(highlight=False)).print(table)
+    (console or _Console(highlight=False)).print_whole(table)
 
 
 def duration(seconds: float) -> str:

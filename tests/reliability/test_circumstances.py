@@ -94,7 +94,8 @@ def test_a_model_that_does_not_fit_into_memory_is_told_in_a_line(
     )  # fmt: skip
     stderr = done.stderr.decode()
     assert (done.returncode, stderr.count("\n")) == (1, 1), stderr
-    assert "error: out of memory on cpu with --batch-size 32 x --seq-length 64, 1 x 30000" in stderr
+    assert "error: out of memory on cpu: 1 x 30000 units and" in stderr
+    assert "GiB in training, besides 32 lanes x 64 steps; a new run with a smaller" in stderr
     assert not any((tmp_path / "checkpoints").iterdir())
 
 
