@@ -162,15 +162,19 @@ def load(
     *,
     checkpoint: str | None = None,
     checkpoint_dir: str | Path = CHECKPOINT_DIR,
+    notice: Callable[[str], None] = lambda _: None,
 ) -> Model:
     """Read a model.
 
     model: a run's name, a run's folder, a checkpoint's folder or a model.safetensors; left out,
     the run saved last. checkpoint: latest, best or a step, of a run; left out, the best.
+    notice: called with what the user should know: checkpoints that could not be looked at.
     Raises RunError where there is no such model, CheckpointError where it is damaged.
     """
     while True:
         path = find_checkpoint(model, Path(checkpoint_dir), checkpoint, "best")
+        for folder in find_run_of(path).unreadable:
+            notice(f"{folder}: cannot be read and is passed over; charrnn info --verify says why")
         try:
             return Model(path, read_model(path))
         except CheckpointError as error:
@@ -179,9 +183,14 @@ def load(
             raise CheckpointError(f"{error}{_others(path)}") from error
 
 
+def find_run_of(model: Path) -> Run:
+    """Return the run that a model.safetensors is in; what is no run has no checkpoints."""
+    return Run(model.absolute().parent.parent)
+
+
 def _others(path: Path) -> str:
     """Name the other checkpoints of a run, one of whose is damaged."""
-    steps = [c.step for c in Run(path.parent.parent).checkpoints if c.path != path.parent]
+    steps = [c.step for c in find_run_of(path).checkpoints if c.path.name != path.parent.name]
     return f"; others of the run: --checkpoint {', '.join(map(str, steps))}" if steps else ""
 
 

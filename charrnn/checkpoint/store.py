@@ -89,6 +89,12 @@ class Run:
         found |= {step_in(e.name): e for e in entries}
         return [found[step] for step in sorted(step for step in found if step is not None)]
 
+    @property
+    def unreadable(self) -> list[Path]:
+        """The folders of checkpoints that are passed over, because of their manifests."""
+        readable = {checkpoint.path for checkpoint in self.checkpoints}
+        return [folder for folder in self.folders if folder not in readable]
+
     def read_latest(
         self, check: Callable[[Saved], object] = lambda _: None
     ) -> tuple[Saved, list[CheckpointError]]:

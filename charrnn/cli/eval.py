@@ -52,7 +52,7 @@ def evaluate(
     options.check_choice("--unknown", unknown, options.UNKNOWN)
     block = _context(context)
     options.resolve(charrnn.CorpusConfig, given, {})  # an unknown encoding is told first
-    loaded = charrnn.load(model, checkpoint=checkpoint, checkpoint_dir=checkpoint_dir)
+    loaded = options.load(model, checkpoint, checkpoint_dir, quiet)
     from charrnn.cli import console
 
     if verbose and not quiet:

@@ -45,7 +45,7 @@ def info(
             rows = [[str(path), finding or "sound"] for path, finding in findings.items()]
             console.print_table(("checkpoint", "finding"), rows)
         raise typer.Exit(1 if any(findings.values()) else 0)
-    loaded = charrnn.load(model, checkpoint=checkpoint, checkpoint_dir=checkpoint_dir)
+    loaded = options.load(model, checkpoint, checkpoint_dir, quiet)
     facts = _facts(loaded)
     if as_json:
         console.print_json(facts)

@@ -15,6 +15,7 @@ import typer
 
 import charrnn
 from charrnn import settings
+from charrnn.cli.terminal import harmless
 
 Settings = TypeVar("Settings")
 
@@ -238,3 +239,15 @@ def _no_setting(key: str, known: set[str]) -> str:
         f"; did you mean {settings.flag(close[0])[2:]}?" if close else "; see charrnn train --help"
     )
     return f"{settings.flag(key)[2:]} is no setting{hint}"
+
+
+def load(
+    model: str | None, checkpoint: str | None, checkpoint_dir: Path, quiet: bool
+) -> "charrnn.Model":
+    """Read a model, and say what the user should know of it."""
+
+    def notice(message: str) -> None:
+        if not quiet:
+            typer.echo(f"notice: {harmless(message)}", err=True)
+
+    return charrnn.load(model, checkpoint=checkpoint, checkpoint_dir=checkpoint_dir, notice=notice)

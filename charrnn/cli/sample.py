@@ -55,7 +55,7 @@ def sample(
     options.check_choice("--unknown", unknown, options.UNKNOWN)
     config = options.resolve(charrnn.SamplingConfig, given, {})
     text = _read_prompt(prompt, prompt_file, encoding)
-    loaded = charrnn.load(model, checkpoint=checkpoint, checkpoint_dir=checkpoint_dir)
+    loaded = options.load(model, checkpoint, checkpoint_dir, quiet)
     with charrnn.blas_threads(threads):
         generation = loaded.sample(text, config, unknown=unknown)  # type: ignore[arg-type]
         if verbose and not quiet:

@@ -1,6 +1,5 @@
 """What any text may do to a terminal. Holds no rich, so that sampling starts at once."""
 
-import json
 from typing import Any
 
 _PICTURES = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t"} | {
@@ -15,6 +14,8 @@ _ESCAPES = {code: f"\\u{code:04x}" for code in (0x7F, *range(0x80, 0xA0))}
 
 def json_text(data: Any, indent: int | None = None) -> str:
     """Write data as JSON that cannot steer the terminal, with a line end."""
+    import json
+
     text = json.dumps(data, ensure_ascii=False, indent=indent, default=str)
     return text.translate(_ESCAPES) + "\n"
 

@@ -230,7 +230,7 @@ def _unknown(source: str) -> str:
     path = Path(source)
     with suppress(OSError, ValueError):  # a name that no file can have
         beside = sorted(entry.name for entry in path.parent.iterdir())
-        if close := difflib.get_close_matches(path.name, beside, n=1, cutoff=0.75):
+        if close := difflib.get_close_matches(path.name, beside, n=1, cutoff=0.8):
             return f"no file is called {source!r}; did you mean {path.with_name(close[0])}?"
         if same := [name for name in beside if Path(name).stem == path.name]:
             return f"no file is called {source!r}; did you mean {path.with_name(same[0])}?"

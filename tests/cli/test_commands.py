@@ -177,6 +177,19 @@ def test_several_texts_are_a_list(command: Command, folder: Path, tmp_path: Path
     assert "c.txt: the model does not know 'Ω'" in wrong.stderr
 
 
+def test_a_checkpoint_that_is_passed_over_is_told(
+    command: Command, corpus: Path, tmp_path: Path
+) -> None:
+    assert command("train", corpus, *SMALL, "--steps", 4, "-q").returncode == 0
+    (tmp_path / "checkpoints" / "river" / "step-00000004" / "manifest.json").write_text("{}")
+    for arguments in (("sample", "-n", 5), ("eval",), ("info",)):
+        done = command(*arguments)
+        assert done.returncode == 0
+        assert "notice: " in done.stderr
+        assert "step-00000004: cannot be read and is passed over" in done.stderr
+        assert command(*arguments, "-q").stderr == ""
+
+
 def test_info_verifies(command: Command, corpus: Path, tmp_path: Path) -> None:
     assert command("train", corpus, *SMALL, "--steps", 4, "--save-every", 2, "-q").returncode == 0
     sound = command("info", "--verify")
