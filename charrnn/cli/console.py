@@ -174,6 +174,7 @@ class TrainingView:
         self._loss: float | None = None
         self._speed: float | None = None
         self._shown_at = -math.inf
+        self._eval_every = 0
         self._unit = "char"
         self._bars = ExitStack()
         self._reading = self._bars.enter_context(reading(quiet))
@@ -219,6 +220,7 @@ class TrainingView:
         self._run = event.run
         self._unit = event.unit
         self._folder = event.folder
+        self._eval_every = event.training["eval_every"]
         print_facts(_summary(event), self._console)
         if self._verbose:
             settings = {
@@ -243,11 +245,15 @@ class TrainingView:
             return
         self._loss = _smooth(self._loss, event.loss)
         self._speed = _smooth(self._speed, event.symbols_per_second)
-        if 0 <= event.seconds - self._shown_at < REFRESH_SECONDS and event.progress < 1:
+        evaluating = self._eval_every > 0 and event.step % self._eval_every == 0
+        soon = 0 <= event.seconds - self._shown_at < REFRESH_SECONDS
+        if soon and not evaluating and event.progress < 1:
             return
         self._shown_at = event.seconds
         self._bar.n = round(self._bar.total * event.progress)
-        text = _step_text(event, self._loss, self._speed, self._console.width)
+        text = _step_text(
+            event, self._loss, self._speed, self._console.width, evaluating=evaluating
+        )
         self._bar.set_description_str(text)
 
     def _print(self, text: Text) -> None:
@@ -332,15 +338,21 @@ def _sample_block(text: str, console: Console) -> Text:
     return Text("\n".join(margin + line.plain for line in lines), style="dim")
 
 
-def _step_text(event: events.StepEvent, loss: float, speed: float, width: int) -> str:
-    """Say how a step went, in as many parts as fit beside the bar."""
+def _step_text(
+    event: events.StepEvent, loss: float, speed: float, width: int, *, evaluating: bool
+) -> str:
+    """Say how a step went, in as many parts as fit beside the bar.
+
+    evaluating: whether an evaluation follows, which may take long, and the bar stands still.
+    """
     left = event.seconds * (1 / event.progress - 1) if event.progress else math.nan
+    remaining = f"{duration(left)} left" if math.isfinite(left) else ""
     parts = [
         f" {event.step:,}",
         f"loss {loss:.3f}",
         f"{bits(loss):.2f} bits",
         f"{size(speed)}/s",
-        f"{duration(left)} left" if math.isfinite(left) else "",
+        "evaluating" if evaluating else remaining,
         f"lr {event.learning_rate:.1e}".replace("e-0", "e-"),
         f"grad {event.grad_norm:.2f}",
     ]

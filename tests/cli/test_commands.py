@@ -278,7 +278,7 @@ def test_the_bar_and_the_lines_above_it_fit_the_terminal(
     bars = [line for line in lines if "%|" in line]
     assert bars
     assert all(len(bar) <= columns for bar in bars)
-    told = ["loss"] if columns == 40 else ["loss", "bits", "/s", "left", "lr", "grad"]
+    told = ["loss"] if columns == 40 else ["loss", "bits", "/s", "evaluating", "lr", "grad"]
     assert all(word in bars[-1] for word in told)
     evaluations = [line for line in lines if line.startswith("step ")]
     assert len(evaluations) == 2
