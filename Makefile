@@ -30,7 +30,7 @@ test: lint ## Check style, types and layers, then run the tests.
 slow: $(VENV)/dev ## Run the tests that take minutes.
 	$(BIN)/python -m pytest -m slow
 
-reliability: $(VENV)/dev ## Kill real runs two hundred times; takes about twenty minutes.
+reliability: $(VENV)/dev ## Kill real runs two hundred times; takes about half an hour.
 	$(BIN)/python -m pytest -s -m reliability tests/reliability
 
 lint: $(VENV)/dev ## Check style, types and layers.
