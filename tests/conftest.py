@@ -60,6 +60,15 @@ def saved_at(run: Run, step: int, model: SavedModel, arrays: Any, manifest: Mani
     return folder
 
 
+def start(*arguments: object, cwd: Path) -> "subprocess.Popen[bytes]":
+    """Start `charrnn ...` as a process of its own, which the test ends."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "charrnn", *map(str, arguments)],
+        cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+
+
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
     """A file with a small text."""

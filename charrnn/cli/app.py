@@ -17,7 +17,7 @@ from charrnn.cli.info import info
 from charrnn.cli.resume import resume
 from charrnn.cli.runs import runs
 from charrnn.cli.sample import sample
-from charrnn.cli.terminal import harmless
+from charrnn.cli.terminal import harmless, silence
 from charrnn.cli.train import train
 
 app = typer.Typer(
@@ -63,8 +63,7 @@ def with_exit_codes(command: Callable[..., None]) -> Callable[..., None]:
             typer.echo("error: out of memory; end other programs, or give it less to do", err=True)
             raise typer.Exit(1) from error
         except BrokenPipeError as error:
-            # Whoever read has enough. stdout must still be closable when the interpreter ends.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            silence(sys.stdout)  # whoever read has enough
             raise typer.Exit(0) from error
         except OSError as error:
             place = f"{error.filename}: " if error.filename else ""

@@ -4,7 +4,6 @@ Talk goes to stderr; what was asked for (tables, JSON) goes to stdout.
 """
 
 import math
-import os
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ from rich.text import Text
 from tqdm import tqdm
 
 from charrnn import CHECKPOINT_DIR, counted, events
-from charrnn.cli.terminal import harmless, json_text
+from charrnn.cli.terminal import harmless, json_text, silence
 
 REFRESH_SECONDS = 0.1
 _UNFOLDED = 100_000  # columns, where no terminal folds the lines
@@ -188,7 +187,7 @@ class TrainingView:
         except OSError:  # the terminal is gone, or who read the pipe
             self._quiet = True
             with suppress(OSError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+                silence(sys.stderr)
 
     def _show(self, event: events.Event) -> None:
         match event:

@@ -1,5 +1,6 @@
 """What any text may do to a terminal. Holds no rich, so that sampling starts at once."""
 
+import os
 from typing import Any
 
 _PICTURES = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t"} | {
@@ -18,6 +19,11 @@ def json_text(data: Any, indent: int | None = None) -> str:
 
     text = json.dumps(data, ensure_ascii=False, indent=indent, default=str)
     return text.translate(_ESCAPES) + "\n"
+
+
+def silence(stream: Any) -> None:
+    """Let a stream whose reader is gone lead nowhere, so that it can be closed at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def harmless(text: str) -> str:

@@ -145,17 +145,16 @@ def _decoded(
 
 def _doubted(blocks: Iterator[str], name: str, notice: Notice) -> Iterator[str]:
     for text in blocks:
-        if text.count("\0") > len(text) // 4:
+        doubtful = text.count("\0") > len(text) // 4
+        if doubtful:
             notice(
                 f"{name}: much of it is NUL characters; if it is UTF-16, name --encoding utf-16-le "
                 "or utf-16-be"
             )
-            notice = _ignored
         yield text
-
-
-def _ignored(_message: str) -> None:
-    """Tell nothing more."""
+        if doubtful:
+            break
+    yield from blocks
 
 
 def _counted(blocks: Iterator[str], name: str, notice: Notice) -> Iterator[str]:

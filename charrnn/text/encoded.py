@@ -85,8 +85,8 @@ def encode_corpus(
             )
             found = find(sources)
             held_out = _validation_files(config.val_text, find)
-            entry, told = _entry(cache, workspace, found, held_out, config, on_progress)
-            corpus = _assembled(entry, config, base, found.name)
+            entry, stored, told = _entry(cache, workspace, found, held_out, config, on_progress)
+            corpus = _assembled(entry, stored, config, base, found.name)
     except BaseException as error:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -118,7 +118,7 @@ def find_encoded(
         except (OSError, ValueError):
             continue
         else:
-            return _assembled(entry.path, config, base, stored.name)
+            return _assembled(entry.path, stored, config, base, stored.name)
     return None
 
 
@@ -186,8 +186,8 @@ def _entry(
     held_out: Found | None,
     config: CorpusConfig,
     on_progress: Progress,
-) -> tuple[Path, list[str]]:
-    """Return the folder of the encoded corpus, and what the user should know of its files.
+) -> tuple[Path, Stored, list[str]]:
+    """Return the encoded corpus, its folder first, and what the user should know of its files.
 
     It is encoded where the cache does not have it.
     """
@@ -202,16 +202,15 @@ def _entry(
         except (OSError, ValueError):
             shutil.rmtree(entry, ignore_errors=True)  # damaged: made anew
         else:
-            return entry, told + _renamed(stored, files)
+            return entry, stored, told + _renamed(stored, files)
     built = workspace / "entry"
     built.mkdir()
-    _encode(built, parts, config, found.name, on_progress)
+    stored = _encode(built, parts, config, found.name, on_progress)
     if before != [_stamp(file.path) for file in files]:
         raise CorpusError(
             "the corpus changed while it was read; wait until it is written, try again"
         )
-    entry = cache.commit(built, key)
-    return entry, told + _renamed(Stored.load(entry), files)
+    return cache.commit(built, key), stored, told + _renamed(stored, files)
 
 
 def _renamed(stored: Stored, files: list[SourceFile]) -> list[str]:
@@ -286,8 +285,8 @@ def _encode(
     config: CorpusConfig,
     name: str,
     on_progress: Progress,
-) -> None:
-    """Write the ids of all files, and what is known of them, into a folder."""
+) -> Stored:
+    """Write the ids of all files, and what is known of them, into a folder; returns the latter."""
     notices: list[str] = []
     progress = _Bytes("encoding", [file for part in parts for file in part], on_progress)
     hashes, lengths = [], []
@@ -328,14 +327,15 @@ def _encode(
     if config.split_documents:
         val_start = hold_out_documents(folder, stored, config.val_fraction)
         stored = replace(stored, val_start=val_start)
-    replace(stored, data_sha256=data_hash(folder)).save(folder)
+    stored = replace(stored, data_sha256=data_hash(folder))
+    stored.save(folder)
+    return stored
 
 
 def _assembled(
-    folder: Path, config: CorpusConfig, base: Vocabulary | None, name: str
+    folder: Path, stored: Stored, config: CorpusConfig, base: Vocabulary | None, name: str
 ) -> EncodedCorpus:
     """Make the corpus of an entry: its vocabulary, its two parts."""
-    stored = Stored.load(folder)
     Budget(config.max_corpus_bytes).spend(stored.bytes)
     counts = np.zeros(CODE_POINTS, dtype=np.int64)
     counts[stored.symbols] = stored.counts

@@ -80,24 +80,24 @@ class _Finder:
             self._spool(source, None)
 
     def _pattern(self, pattern: str) -> None:
-        matches = [Path(match) for match in glob.glob(pattern, recursive=True)]  # noqa: PTH207
+        found = [Path(match) for match in glob.glob(pattern, recursive=True)]  # noqa: PTH207
         if "**" in pattern:  # it matches folders and what is in them
-            matches = [path for path in matches if path.is_file()]
-        if not matches:
+            found = [path for path in found if path.is_file()]
+        if not found:
             raise CorpusError(f"no file matches {pattern!r}")
-        for path in sorted(set(matches)):
+        for path in sorted(set(found)):
             self._path(path, str(path))
 
     def _folder(self, folder: Path, source: str) -> None:
-        left_out, glob = LeftOut(), self.config.glob
+        left_out, chosen = LeftOut(), self.config.glob
         wanted = [
             path
             for path in _walk(folder, left_out)
-            if glob is None or matches(path.as_posix(), glob)
+            if chosen is None or matches(path.as_posix(), chosen)
         ]
         texts = [found for path in wanted for found in self._text(path, left_out)]
         if not texts:
-            why = left_out.why(None if wanted else glob)
+            why = left_out.why(None if wanted else chosen)
             raise CorpusError(
                 f"{source}: no text in this folder ({why}); if there should be, name its "
                 "--encoding or another --glob"

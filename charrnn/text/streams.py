@@ -29,14 +29,15 @@ try:
 except ModuleNotFoundError:  # some builds of Python have none
     lzma = None  # type: ignore[assignment]
 
+_GZIP, _ZSTD, _XZ = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\0"
 ZIP_MAGIC = (b"PK\3\4", b"PK\5\6")  # the second is that of an empty archive
 _NAMED = 3  # files of each kind that was left out
 _TAR_MAGIC, _TAR_MAGIC_AT = b"ustar", 257
 _EMPTY_TAR = 1024  # NULs, at least, are a tar with nothing in it
 _FOREIGN = {  # what is met in place of text, by its first bytes
-    b"\x1f\x8b": "a compressed file within a compressed one; unpack it once",
-    b"\x28\xb5\x2f\xfd": "a compressed file within a compressed one; unpack it once",
-    b"\xfd7zXZ\0": "a compressed file within a compressed one; unpack it once",
+    **dict.fromkeys(
+        (_GZIP, _ZSTD, _XZ), "a compressed file within a compressed one; unpack it once"
+    ),
     b"PK\3\4": "a zip archive within a compressed file; unpack it once",
     b"\x1f\x9d": "compressed in a way that is not read; unpack it first",
     b"\x5d\0\0": "compressed in a way that is not read; unpack it first",
@@ -252,13 +253,13 @@ def _ignore(_size: int) -> None:
 def _unpacked(raw: "io.BufferedReader[Any]", name: str) -> Any:
     """Return a stream of what a file holds, decompressed; which way is seen from its content."""
     head = raw.peek(10)[:10]
-    if head.startswith(b"\x1f\x8b"):
+    if head.startswith(_GZIP):
         return gzip.GzipFile(fileobj=raw)
     if head[:3] == b"BZh" and head[4:10] in (b"1AY&SY", b"\x17rE8P\x90"):  # with text, and empty
         return bz2.BZ2File(raw)
-    if head.startswith(b"\x28\xb5\x2f\xfd"):
+    if head.startswith(_ZSTD):
         return zstd.ZstdFile(raw)
-    if head.startswith(b"\xfd7zXZ\0"):
+    if head.startswith(_XZ):
         if lzma is None:
             raise CorpusError(f"{name}: this Python has no lzma module; decompress the file first")
         return lzma.LZMAFile(raw)

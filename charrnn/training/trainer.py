@@ -155,9 +155,8 @@ class Trainer:
     def _take_step(self, began: float) -> None:
         rate = learning_rate(self.config, self.step, self.progress(), self.record.factor)
         rate *= self.rate_scale
-        loss, norm = self._learn(rate)
+        loss, norm, good = self._learn(rate)
         self.step += 1
-        good = math.isfinite(norm) and math.isfinite(loss)
         if good and loss < LOST * math.log(self.model.vocabulary_size + 1):
             self.last_good = self.step
         if good:
@@ -182,18 +181,20 @@ class Trainer:
         if not good:
             self._count_bad_step()
 
-    def _learn(self, rate: float) -> tuple[float, float]:
-        """Take one truncated-BPTT step; returns its loss and the gradient's norm."""
+    def _learn(self, rate: float) -> tuple[float, float, bool]:
+        """Take one truncated-BPTT step; returns its loss, the gradient's norm, and if it counts."""
         chunk = self.lanes.next()
         inputs, targets = chunk.inputs.to(self.device), chunk.targets.to(self.device)
         logits, state = self.model(inputs, self.state, self.dropout_rng, chunk.resets)
         loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
         norm = self.optimizer.step(loss, rate)
-        if math.isfinite(norm) and math.isfinite(loss.item()):
+        value = loss.item()
+        good = math.isfinite(norm) and math.isfinite(value)
+        if good:
             self.state = tuple(part.detach() for part in state)
         else:  # what overflowed must not be carried on
             self.state = self.model.start(self.lanes.batch_size)
-        return loss.item(), norm
+        return value, norm, good
 
     def _count_bad_step(self) -> None:
         self.bad_steps += 1

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from charrnn.signals import heeded
-from tests.conftest import ROOT
+from tests.conftest import start
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
@@ -38,14 +38,6 @@ def corpus(folder: Path) -> Path:
         text = " ".join(rng.choice(words) for _ in range(2_500))
         (folder / "texts" / f"{name}.txt").write_text(text + "\n")
     return folder / "texts"
-
-
-def start(*arguments: object, cwd: Path) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "charrnn", *map(str, arguments)],
-        cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
 
 
 def what_matters(run: Path) -> tuple[bytes, bytes, list[Any]]:

@@ -10,21 +10,13 @@ from pathlib import Path
 import pytest
 
 from charrnn.checkpoint.store import Run
-from tests.conftest import ROOT, TEXT
+from tests.conftest import ROOT, TEXT, start
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
 CODES = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)]
 TINY = ["--hidden-size", "8", "--embedding-size", "4", "--batch-size", "4", "--seq-length", "16"]
 TINY += ["--threads", "1"]
-
-
-def start(*arguments: object, cwd: Path) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "charrnn", *map(str, arguments)],
-        cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
 
 
 def wait_for(text: bytes, path: Path, process: "subprocess.Popen[bytes]") -> None:
