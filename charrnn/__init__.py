@@ -39,9 +39,11 @@ if TYPE_CHECKING:
         shown_character,
     )
     from charrnn.evaluation import Evaluation
-    from charrnn.generation.config import SamplingConfig
+    from charrnn.generation.config import MAX_LANES, BeamConfig, SamplingConfig, number_pair
+    from charrnn.generation.search import Beam
     from charrnn.generation.text import Generation
     from charrnn.model.config import ModelConfig
+    from charrnn.report import Report
     from charrnn.text.catalog import BUILT_IN as CORPORA
     from charrnn.text.catalog import PUBLIC as PUBLIC_CORPORA
     from charrnn.text.catalog import NamedCorpus, PublicCorpus
@@ -65,7 +67,10 @@ __all__ = [
     "CHECKPOINT_DIR",
     "CORPORA",
     "CORPORA_DIR",
+    "MAX_LANES",
     "PUBLIC_CORPORA",
+    "Beam",
+    "BeamConfig",
     "CharrnnError",
     "Checkpoint",
     "CorpusConfig",
@@ -78,6 +83,7 @@ __all__ = [
     "ModelConfig",
     "NamedCorpus",
     "PublicCorpus",
+    "Report",
     "Run",
     "SamplingConfig",
     "SettingsError",
@@ -94,6 +100,7 @@ __all__ = [
     "events",
     "fetch",
     "load",
+    "number_pair",
     "read_text",
     "resume",
     "run_names",
@@ -125,6 +132,11 @@ _HOMES = {
     "counted": ("charrnn.errors", "counted"),
     "shown_character": ("charrnn.errors", "shown_character"),
     "Evaluation": ("charrnn.evaluation", "Evaluation"),
+    "MAX_LANES": ("charrnn.generation.config", "MAX_LANES"),
+    "number_pair": ("charrnn.generation.config", "number_pair"),
+    "Beam": ("charrnn.generation.search", "Beam"),
+    "BeamConfig": ("charrnn.generation.config", "BeamConfig"),
+    "Report": ("charrnn.report", "Report"),
     "SamplingConfig": ("charrnn.generation.config", "SamplingConfig"),
     "Generation": ("charrnn.generation.text", "Generation"),
     "ModelConfig": ("charrnn.model.config", "ModelConfig"),

@@ -37,7 +37,7 @@ from charrnn.errors import (
 from charrnn.evaluation import total_nats
 from charrnn.generation.config import SamplingConfig
 from charrnn.generation.stepper import Stepper
-from charrnn.generation.text import Generation
+from charrnn.generation.text import begin, generations
 from charrnn.model.config import ModelConfig, parameter_shapes
 from charrnn.model.device import torch_threads
 from charrnn.model.language_model import LanguageModel, export_weights, load_weights
@@ -195,10 +195,13 @@ def _hooks(
 
     def write_sample(step: int) -> str:
         stepper = Stepper(export_weights(model), plan.model)
+        config = SamplingConfig(length=SAMPLE_LENGTH, seed=step)
+        start = begin(corpus.vocabulary, config, end=end)
         texts: list[str] = []
-        while sum(map(len, texts)) < SAMPLE_LENGTH and len(texts) < SAMPLE_DOCUMENTS:
-            config = SamplingConfig(length=SAMPLE_LENGTH, seed=step * SAMPLE_DOCUMENTS + len(texts))
-            texts.append("".join(Generation(stepper, corpus.vocabulary, config, end=end)))
+        for generation in generations(stepper, start, config, SAMPLE_DOCUMENTS if end else 1):
+            texts.append("".join(generation))
+            if sum(map(len, texts)) >= SAMPLE_LENGTH:
+                break
         return "\n".join(texts)
 
     return Hooks(

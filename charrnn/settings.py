@@ -79,6 +79,9 @@ def _problem(value: Any, field: "dataclasses.Field[Any]") -> str | None:
     kind, optional = value_type(field)
     if value is None and optional:
         return None
+    if typing.get_origin(kind) is tuple:
+        several = isinstance(value, tuple) and all(isinstance(part, str) for part in value)
+        return None if several else "texts"
     if typing.get_origin(kind) is Literal:
         choices = typing.get_args(kind)
         return None if value in choices else f"one of {', '.join(map(str, choices))}"

@@ -3,11 +3,12 @@
 torch is imported where a function needs it, so that what does without it answers at once.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -21,16 +22,20 @@ from charrnn.checkpoint.format import (
 )
 from charrnn.checkpoint.layout import CHECKPOINT_DIR
 from charrnn.checkpoint.store import Run, find_checkpoint, find_checkpoints, list_runs
-from charrnn.errors import CharrnnError, CheckpointError, CorpusError, RunError
-from charrnn.generation.config import SamplingConfig
-from charrnn.generation.stepper import Stepper
-from charrnn.generation.text import Generation
+from charrnn.errors import CharrnnError, CheckpointError, CorpusError, RunError, SettingsError
+from charrnn.generation.config import BeamConfig, SamplingConfig
+from charrnn.generation.lane_model import LaneModel
+from charrnn.generation.layers import Dense, Kind
+from charrnn.generation.search import Beam, check_memory, search_text
+from charrnn.generation.stepper import Stepper, fastest_threads
+from charrnn.generation.text import Generation, Start, begin, generations
 from charrnn.text.config import CORPORA_DIR
 from charrnn.text.decoding import transformed
 from charrnn.text.vocabulary import Unknown, Vocabulary
 
 if TYPE_CHECKING:
     from charrnn.evaluation import Evaluation
+    from charrnn.report import Report
     from charrnn.text.encoded import EncodedCorpus, Progress
     from charrnn.text.store import Symbols
 
@@ -46,6 +51,25 @@ class Model:
         self.vocabulary = saved.vocabulary
         self.text = saved.text
         self._weights = saved.weights
+        self._kind: Kind = Dense
+        self._device = "cpu"
+
+    def prepare(self, device: str = "auto", weights: str = "float32") -> None:
+        """Choose how texts are written.
+
+        device: auto, cpu, cuda or mps; auto is the CPU, without torch. weights: float32, or int8,
+        which is faster on the CPU and a little less exact. Raises DeviceError for a device that is
+        not there, and SettingsError for int8 on another one or without numba.
+        """
+        self._device, self._kind = "cpu" if device == "auto" else device, Dense
+        if weights == "int8":
+            if self._device != "cpu":
+                raise SettingsError(f"--weights int8 and --device {device}: int8 is for the CPU")
+            self._kind = _int8()
+        if self._device != "cpu":
+            from charrnn.model.device import resolve_device
+
+            resolve_device(self._device)
 
     def sample(
         self,
@@ -59,15 +83,87 @@ class Model:
         unknown: what becomes of prompt characters that the model does not know: "error" raises
         UnknownCharacterError, "skip" leaves them out, "replace" reads another in their place.
         """
-        stepper = Stepper(self._weights, self.config)
-        return Generation(
-            stepper,
-            self.vocabulary,
-            config or SamplingConfig(),
-            transformed(prompt, self.text),
-            unknown,
-            end=self.text.document_end,
-        )
+        return next(self.samples(1, prompt, config, unknown=unknown))
+
+    def samples(
+        self,
+        number: int,
+        prompt: str = "",
+        config: SamplingConfig | None = None,
+        *,
+        temperatures: Sequence[float] = (),
+        unknown: Unknown = "error",
+    ) -> Iterator[Generation]:
+        """Write several texts after a prompt, up to 64 of them in step, each with its own seed.
+
+        The first has the seed of config; the others' are derived from it, whatever the number.
+        temperatures: one for each text, all of which then have the same seed.
+        """
+        config = config or SamplingConfig()
+        start = self._begin(prompt, config, unknown)
+        return generations(self._stepper, start, config, number, temperatures=temperatures)
+
+    def beam_search(
+        self,
+        prompt: str = "",
+        config: SamplingConfig | None = None,
+        beams: BeamConfig | None = None,
+        *,
+        unknown: Unknown = "error",
+        on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+    ) -> list[Beam]:
+        """Search for the most probable texts after a prompt; the best first.
+
+        config: its length, stop texts, bans, n-grams and time hold; temperature and seed for
+        stochastic beam search alone. on_progress: called with the symbols done and in all.
+        """
+        config, beams = config or SamplingConfig(), beams or BeamConfig()
+        start = self._begin(prompt, config, unknown)
+        check_memory(self.config, len(self.vocabulary), beams.num_beams)
+        return search_text(self._stepper, start, config, beams, on_progress=on_progress)
+
+    def fastest_threads(self, lanes: int = 1) -> int | None:
+        """Return the number of threads to write with, for `blas_threads`: measured, 1 or all.
+
+        lanes: how many texts are written in step.
+        """
+        if not isinstance(self._stepper, Stepper):
+            return None
+        return fastest_threads(self._stepper, lanes)
+
+    def report(
+        self,
+        text: str,
+        bits_per_char: float | None = None,
+        *,
+        cache_dir: str | Path | None = None,
+        corpora_dir: str | Path = CORPORA_DIR,
+    ) -> "Report":
+        """Tell of a generated text whether it repeats itself, or the text the model learned.
+
+        bits_per_char: what the model gives it, where that is known. Raises RunError where the run's
+        corpus is no longer there or no longer the same.
+        """
+        from charrnn.report import report
+
+        corpus = self._corpus(cache_dir, corpora_dir)
+        return report(transformed(text, self.text), bits_per_char, self.vocabulary, corpus.train)
+
+    @cached_property
+    def _stepper(self) -> LaneModel[Any]:
+        if self._device == "cpu":
+            return Stepper(self._weights, self.config, self._kind)
+        from charrnn.generation.torch_stepper import TorchStepper
+        from charrnn.model.device import resolve_device
+        from charrnn.model.language_model import LanguageModel, load_weights
+
+        model = LanguageModel(self.config, len(self.vocabulary))
+        load_weights(model, self._weights)
+        return TorchStepper(model.to(resolve_device(self._device)))
+
+    def _begin(self, prompt: str, config: SamplingConfig, unknown: Unknown) -> Start:
+        prompt, end = transformed(prompt, self.text), self.text.document_end
+        return begin(self.vocabulary, config, prompt, unknown, end=end)
 
     def evaluate(
         self,
@@ -140,21 +236,38 @@ class Model:
         lengths = [len(self.vocabulary.encode(document + end, unknown)) for document in documents]
         return Symbols(ids, ends=np.cumsum(lengths, dtype=np.int64))
 
-    def _validation_part(self, cache_dir: str | Path | None, corpora_dir: str | Path) -> "Symbols":
+    def _corpus(self, cache_dir: str | Path | None, corpora_dir: str | Path) -> "EncodedCorpus":
         manifest = self.manifest
         if manifest is None:
             raise RunError(
-                f"{self.path} is a model without its run, so there is no validation text; name one"
+                f"{self.path} is a model without its run, so the text it learned is not known"
             )
-        corpus = same_corpus(
+        return same_corpus(
             manifest,
             self.vocabulary,
             cache_dir=None if cache_dir is None else Path(cache_dir),
             corpora_dir=Path(corpora_dir),
         )
+
+    def _validation_part(self, cache_dir: str | Path | None, corpora_dir: str | Path) -> "Symbols":
+        corpus = self._corpus(cache_dir, corpora_dir)
         if len(corpus.val) == 0:
             raise RunError("the run has no validation part (--val-fraction 0); name a text")
         return corpus.val
+
+
+def _int8() -> Kind:
+    try:
+        from charrnn.generation.int8 import Int8
+    except ImportError as error:
+        raise SettingsError(
+            "--weights int8 needs numba, which is not installed: pip install 'charrnn[fast]'"
+        ) from error
+    except RuntimeError as error:  # numba, where it cannot keep what it compiles
+        raise SettingsError(
+            f"--weights int8: {error}; name a folder that can be written in NUMBA_CACHE_DIR"
+        ) from error
+    return Int8
 
 
 def load(

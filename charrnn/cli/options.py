@@ -7,6 +7,7 @@ import inspect
 import os
 import re
 import tomllib
+import typing
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -117,6 +118,7 @@ NamesOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 UNKNOWN = ("error", "skip", "replace")
+WEIGHTS = ("float32", "int8")
 UnknownOption = Annotated[
     str,
     typer.Option(
@@ -152,9 +154,11 @@ def with_settings(
         @functools.wraps(command)
         def wrapper(**options: Any) -> None:
             values = {field.name: options.pop(field.name) for field in fields}
-            given = {name: value for name, value in values.items() if value is not None}
+            given = {name: value for name, value in values.items() if value not in (None, [])}
             if "separator" in given:  # a shell has no easy way to write a line end
-                given["separator"] = _unescaped(given["separator"])
+                given["separator"] = unescaped(given["separator"])
+            if "stop" in given:
+                given["stop"] = tuple(map(unescaped, given["stop"]))
             command(given=given, **options)
 
         signature = inspect.signature(command)
@@ -202,7 +206,8 @@ def read_config(path: Path | None, *models: type) -> dict[str, Any]:
     return values
 
 
-def _unescaped(text: str) -> str:
+def unescaped(text: str) -> str:
+    r"""Read \n, \t and \\ as in Python."""
     return re.sub(r"\\[nt\\]", lambda found: _ESCAPES[found[0]], text)
 
 
@@ -214,13 +219,15 @@ def check_choice(flag: str, value: str, choices: Iterable[str]) -> None:
 
 def _parameter(field: "dataclasses.Field[Any]", default: str | None) -> inspect.Parameter:
     kind, _ = settings.value_type(field)
+    if typing.get_origin(kind) is tuple:
+        kind = list[str]
     flag = settings.flag(field.name)
     names = [f"{flag}/--no-{flag[2:]}" if kind is bool else flag]
     if field.metadata["short"]:
         names.append(field.metadata["short"])
     text = field.metadata["help"]
     own = field.metadata["shown"] or (
-        None if kind is bool or field.default == "" else field.default
+        None if kind is bool or field.default in ("", ()) else field.default
     )
     if (shown := default or own) is not None:
         text += f" [default: {shown}]"

@@ -1,5 +1,6 @@
 """`charrnn sample`."""
 
+import dataclasses
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,11 +8,27 @@ from typing import Annotated, Any
 import typer
 
 import charrnn
+from charrnn import settings
 from charrnn.cli import options
-from charrnn.cli.terminal import harmless, json_text
+from charrnn.cli.writing import Request, write
+
+# What only one text after the other has, and not a beam search.
+DRAWN = (
+    "--num-samples",
+    "--temperature-range",
+    "--temperature-schedule",
+    "--top-k",
+    "--top-p",
+    "--min-p",
+    "--typical-p",
+    "--epsilon-cutoff",
+    "--heat",
+)
+# What a conversation cannot do.
+ALONE = ("--json", "--output", "--num-samples", "--temperature-range", "--report")
 
 
-@options.with_settings(charrnn.SamplingConfig)
+@options.with_settings(charrnn.SamplingConfig, charrnn.BeamConfig)
 def sample(
     model: options.ModelArgument = None,
     prompt: Annotated[
@@ -29,16 +46,58 @@ def sample(
         str, typer.Option(metavar="NAME", help="How the prompt file is encoded.")
     ] = "utf-8",
     unknown: options.UnknownOption = "error",
+    num_samples: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Texts to write, each with a seed of its own; the first has --seed itself.",
+        ),
+    ] = 1,
+    temperature_range: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FROM:TO:N",
+            help="Write N texts at temperatures from one to the other, with the same seed; beside "
+            "each other on a wide terminal.",
+            show_default=False,
+        ),
+    ] = None,
+    interactive: Annotated[
+        bool,
+        typer.Option("--interactive", "-i", help="Ask for one prompt after the other."),
+    ] = False,
+    heat: Annotated[
+        bool,
+        typer.Option(
+            "--heat",
+            help="Colour each character by the bits it surprised the model with, on a terminal.",
+        ),
+    ] = False,
+    report: Annotated[
+        bool,
+        typer.Option(
+            "--report",
+            help="Tell on stderr whether a text repeats itself, or what the model learned.",
+        ),
+    ] = False,
     echo: Annotated[bool, typer.Option("--echo/--no-echo", help="Print the prompt first.")] = True,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="FILE", help="Write to a file.", show_default=False),
     ] = None,
     as_json: options.JsonOption = False,
+    weights: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(options.WEIGHTS),
+            help="int8 writes faster, a little less exactly; it needs charrnn[fast].",
+        ),
+    ] = "float32",
     checkpoint: options.CheckpointOption = None,
     checkpoint_dir: options.CheckpointDirOption = options.CHECKPOINT_DIR,
     device: Annotated[
-        str, typer.Option(metavar="auto|cpu", help="Where to compute; sampling runs on the CPU.")
+        str,
+        typer.Option(metavar="auto|cpu|cuda|mps", help="Where to compute; auto is the CPU."),
     ] = "auto",
     threads: options.ThreadsOption = None,
     quiet: options.QuietOption = False,
@@ -51,19 +110,82 @@ def sample(
     The same model, prompt, settings and seed write the same text on the same machine with as many
     threads.
     """
-    options.check_choice("--device", device, ("auto", "cpu"))
     options.check_choice("--unknown", unknown, options.UNKNOWN)
+    options.check_choice("--weights", weights, options.WEIGHTS)
+    options.check_choice("--device", device, ("auto", "cpu", "cuda", "mps"))
     config = options.resolve(charrnn.SamplingConfig, given, {})
+    beams = options.resolve(charrnn.BeamConfig, given, {})
+    temperatures = _temperatures(temperature_range)
+    asked = {
+        "--num-samples": num_samples > 1,
+        "--temperature-range": bool(temperatures),
+        "--interactive": interactive,
+        "--heat": heat,
+        "--json": as_json,
+        "--output": output is not None,
+        "--report": report,
+    } | {settings.flag(name): True for name in given}
+    _check_together({flag for flag, is_asked in asked.items() if is_asked}, beams)
     text = _read_prompt(prompt, prompt_file, encoding)
     loaded = options.load(model, checkpoint, checkpoint_dir, quiet)
-    with charrnn.blas_threads(threads):
-        generation = loaded.sample(text, config, unknown=unknown)  # type: ignore[arg-type]
-        if verbose and not quiet:
-            typer.echo(f"{loaded.path}, seed {generation.seed}", err=True)
-        if as_json or output:
-            _write_whole(generation, generation.prompt if echo else "", output, as_json)
+    loaded.prepare(device, weights)
+    request = Request(
+        loaded,
+        config,
+        beams,
+        num_samples,
+        temperatures,
+        unknown,
+        echo=echo,
+        heat=heat,
+        report=report,
+        quiet=quiet,
+        verbose=verbose,
+    )
+    with charrnn.blas_threads(threads or loaded.fastest_threads(request.lanes)):
+        if interactive:
+            from charrnn.cli.interactive import converse
+
+            converse(request, text)
         else:
-            _stream(generation, generation.prompt if echo else "")
+            write(request, text, output, as_json=as_json)
+
+
+def _temperatures(text: str | None) -> list[float]:
+    """Read FROM:TO:N."""
+    if text is None:
+        return []
+    pair, _, number = text.rpartition(":")
+    if not number.isdecimal() or not 2 <= int(number) <= 100:
+        raise charrnn.SettingsError(
+            f"--temperature-range {text}: must be FROM:TO:N, as 0.3:1.2:4 for 4 temperatures"
+        )
+    first, last = charrnn.number_pair("--temperature-range", pair)
+    step = (last - first) / (int(number) - 1)
+    return [round(first + k * step, 6) for k in range(int(number))]
+
+
+def _check_together(asked: set[str], beams: "charrnn.BeamConfig") -> None:
+    """Raise SettingsError for flags that cannot both be meant."""
+    searches = beams.num_beams > 1
+    for field in dataclasses.fields(charrnn.BeamConfig):
+        flag = settings.flag(field.name)
+        if flag in asked and not searches and field.name != "num_beams":
+            raise charrnn.SettingsError(f"{flag} needs --num-beams of 2 or more")
+    pairs = [
+        ("--temperature-range", "--num-samples"),
+        ("--temperature-range", "--temperature"),
+        ("--temperature-range", "--temperature-schedule"),
+        ("--temperature-schedule", "--temperature"),
+        *(("--interactive", flag) for flag in ALONE),
+        ("--heat", "--json"),
+        ("--heat", "--output"),
+    ]
+    if searches:
+        pairs += [("--num-beams", flag) for flag in DRAWN]
+    for one, other in pairs:
+        if {one, other} <= asked:
+            raise charrnn.SettingsError(f"{one} and {other}: choose one")
 
 
 def _read_prompt(prompt: str, file: Path | None, encoding: str) -> str:
@@ -78,40 +200,3 @@ def _read_prompt(prompt: str, file: Path | None, encoding: str) -> str:
         return sys.stdin.buffer.read().decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise charrnn.SettingsError(f"--prompt -: not UTF-8 at byte {error.start:,}") from error
-
-
-def _stream(generation: "charrnn.Generation", prompt: str) -> None:
-    terminal = sys.stdout.isatty()
-    show = harmless if terminal else str
-    sys.stdout.write(show(prompt))
-    for piece in generation:
-        sys.stdout.write(show(piece))
-        sys.stdout.flush()
-    if terminal:
-        sys.stdout.write("\n")
-
-
-def _write_whole(
-    generation: "charrnn.Generation", prompt: str, output: Path | None, as_json: bool
-) -> None:
-    text = prompt + "".join(generation)
-    if as_json:
-        text = json_text(_result(generation, text))
-    if output is None:
-        sys.stdout.write(text)
-        return
-    try:
-        output.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
-    except OSError as error:
-        raise charrnn.CharrnnError(f"-o {output}: {error.strerror or error}") from error
-
-
-def _result(generation: "charrnn.Generation", text: str) -> dict[str, Any]:
-    return {
-        "text": text,
-        "log_probability": generation.log_probability,
-        "characters": generation.characters,
-        "seed": generation.seed,
-        "temperature": generation.config.temperature,
-        "stop_reason": generation.stop_reason,
-    }

@@ -1,84 +1,271 @@
-"""Drawing symbols: from logits to a probability, from a probability to a stream of ids."""
+"""Drawing symbols: from logits to ids, from ids to lanes of text that grow in step."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from charrnn.errors import GenerationError
-from charrnn.generation.stepper import Stepper
-from charrnn.text.vocabulary import Vocabulary
+from charrnn.generation.config import SamplingConfig
+from charrnn.generation.filters import SeenNgrams, ban_by_lane, filtered
+from charrnn.generation.lane_model import LaneModel
+from charrnn.generation.layers import Floats
+from charrnn.text.vocabulary import Ids
 
-Logits = NDArray[np.float64]
+SCORED_AT_ONCE = 16_384  # logits kept until their log-probabilities are computed together
+DRAWN_AT_ONCE = 256  # random numbers of a lane
+COLDEST = 1e-30  # a temperature below it is taken for it, which is greedy but for exact equals
 
-# Read before the first character where there is no prompt: a text begins as a line does.
-STARTS = ("\n", " ")
+OVERFLOWED = "the model's numbers have overflowed; use an earlier checkpoint: --checkpoint STEP"
 
 
-def log_softmax(logits: Logits) -> Logits:
-    """Return the natural logarithm of softmax(logits), (V,)."""
-    shifted = logits - logits.max()
-    normalised: Logits = shifted - np.log(np.exp(shifted).sum())
+class Lane(Protocol):
+    """A text that grows by the symbols drawn for it."""
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Why it ended; None while it goes on."""
+
+    def feed(self, id_: int) -> None:
+        """Take a symbol."""
+
+    def barred(self) -> Sequence[int]:
+        """Return the ids that must not come next."""
+
+    def close(self, reason: str) -> None:
+        """End without a further symbol."""
+
+
+def log_softmax(logits: Floats) -> Floats:
+    """Return the natural logarithm of softmax over the last axis, (..., V)."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    normalised: Floats = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     return normalised
 
 
-def ban(logits: Logits, ids: Sequence[int]) -> Logits:
-    """Return logits, (V,), that give some ids no probability."""
-    banned = logits.copy()
-    banned[list(ids)] = -np.inf
-    return banned
+def sample_next(logits: Floats, temperature: Floats, uniforms: Floats, **filters: Any) -> Ids:
+    """Draw an id in each lane from softmax(logits / temperature), after filters.
 
-
-def sample_next(logits: Logits, temperature: float, rng: np.random.Generator) -> int:
-    """Draw an id from softmax(logits / temperature); logits (V,).
-
-    Temperature 0 is the limit: the most probable id, the lowest of equals, and rng is not used.
+    logits: (B, V), not wholly -inf in any lane. temperature: (B, 1). uniforms: random numbers in
+    [0, 1), (B,). filters: see filters.filtered. Returns ids, (B,).
+    Temperature 0 is the limit: the most probable id, the lowest of equals, whatever the filters.
+    Raises GenerationError where the logits are not numbers.
     """
+    best: Ids = logits.argmax(axis=1)
+    top = np.take_along_axis(logits, best[:, None], axis=1)
+    if not np.isfinite(top).all():  # argmax finds NaN
+        raise GenerationError(OVERFLOWED)
+    greedy = temperature == 0
+    if greedy.all():
+        return best
+    temperature = np.maximum(temperature, COLDEST)
+    scaled = filtered((logits.astype(np.float64) - top) / temperature, **filters)
+    cumulative = np.exp(scaled, scaled).cumsum(axis=1)
+    drawn: Ids = (cumulative <= uniforms[:, None] * cumulative[:, -1:]).sum(axis=1)
+    return np.where(greedy[:, 0], best, drawn) if greedy.any() else drawn
+
+
+def sample_one(logits: Floats, temperature: float, uniform: float) -> int:
+    """Draw an id as `sample_next` does, in a single lane without filters and in half the time.
+
+    logits: (V,).
+    """
+    scaled = logits.astype(np.float64)
+    best = scaled.argmax()
+    top = scaled.item(best)
+    if not math.isfinite(top):  # argmax finds NaN
+        raise GenerationError(OVERFLOWED)
     if temperature == 0:
-        return int(logits.argmax())
-    with np.errstate(over="ignore"):  # a tiny temperature: -inf, probability 0, is meant
-        scaled = (logits - logits.max()) / temperature
-    cumulative = np.exp(scaled).cumsum()
-    return int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
+        return int(best)
+    scaled -= top
+    scaled /= max(temperature, COLDEST)
+    cumulative = np.exp(scaled, scaled).cumsum()
+    return int(cumulative.searchsorted(uniform * cumulative.item(-1), "right"))
 
 
-def stream(
-    stepper: Stepper,
-    vocabulary: Vocabulary,
-    prompt: Sequence[int] | NDArray[np.integer[Any]],
-    temperature: float,
-    rng: np.random.Generator,
-) -> Iterator[tuple[int, float]]:
-    """Yield id after id without end, each with its log-probability under the model.
+class Sampler:
+    """Draws one symbol after the other for B lanes, each from a random generator of its own.
 
-    prompt: ids to read first, at least one. The log-probability is at temperature 1, and like the
-    draw leaves the unknown symbol out, which is never generated.
-    Raises GenerationError where the logits are not finite numbers.
+    A lane's random numbers do not depend on how many lanes there are. The last bits of its logits
+    do, as a product with many columns adds up in another order than one with a few.
     """
-    never = () if vocabulary.unknown is None else (vocabulary.unknown,)
-    state = stepper.start(1)
-    logits = np.zeros((1, stepper.vocabulary_size), stepper.bias.dtype)
-    for id_ in prompt:
-        logits, state = stepper.step(np.array([id_]), state)
-    while True:
-        if not np.isfinite(logits).all():
-            raise GenerationError(
-                "the model's numbers have overflowed; use an earlier checkpoint: --checkpoint STEP"
-            )
-        log_p = log_softmax(ban(logits[0].astype(np.float64), never))
-        id_ = sample_next(log_p, temperature, rng)
-        yield id_, float(log_p[id_])
-        logits, state = stepper.step(np.array([id_]), state)
+
+    def __init__(
+        self,
+        stepper: LaneModel[Any],
+        prompt: Ids,
+        config: SamplingConfig,
+        seeds: Sequence[int],
+        *,
+        history: Ids,
+        temperatures: Sequence[float] = (),
+        never: Sequence[int] = (),
+        banned: Sequence[int] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Prepare to go on from a prompt, ids (T,) with T at least 1, in as many lanes as seeds.
+
+        history: those of the prompt's ids that n-grams may begin in.
+        temperatures: one for each lane, in place of config's. never: ids that do not exist for the
+        sampler, the unknown symbol. banned: ids that are not drawn.
+        """
+        self._stepper, self._prompt, self._config = stepper, prompt, config
+        self._temperatures = np.array(temperatures)[:, None] if len(temperatures) else None
+        self._never, self._banned = np.array(never, dtype=int), np.array(banned, dtype=int)
+        self._generators = [np.random.default_rng(seed) for seed in seeds]
+        self._clock = clock
+        self._first, self._last = config.temperatures()
+        self._columns = list(range(len(seeds)))  # the lanes that the state still has
+        self._drawn = 0
+        self._ids = np.zeros(len(seeds), dtype=int)  # drawn last
+        self._numbers = np.zeros((len(seeds), 0))
+        self._scores: list[list[Floats]] = [[] for _ in seeds]
+        self._logits = np.empty((len(seeds), stepper.vocabulary_size))
+        self._past: list[Floats] = []  # the logits of what was not scored yet
+        self._past_ids: list[list[int]] = []
+        self._past_size = max(SCORED_AT_ONCE // self._logits.size, 1)
+        size = config.no_repeat_ngram_size
+        self._seen = [SeenNgrams(size, history.tolist()) for _ in seeds] if size else []
+        self._filters = {
+            name: value
+            for name in ("top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff")
+            if (value := getattr(config, name)) is not None
+        }
+        self._barring = config.min_length > 0 or size > 0
+        self._single = len(seeds) == 1 and not self._filters and not len(temperatures)
+
+    def advance(self, lanes: Sequence[Lane]) -> None:
+        """Draw a symbol for each lane that goes on, or end them all where the time is over.
+
+        Raises GenerationError where the logits are not numbers.
+        """
+        if self._drawn == 0:
+            self._read_prompt()
+        elif self._config.max_seconds is not None and self._clock() >= self._deadline:
+            for lane in lanes:
+                if lane.stop_reason is None:
+                    lane.close("time")
+            return
+        else:
+            self._step(lanes)
+        ids = self._draw(lanes)
+        self._drawn += 1
+        for column, id_ in zip(self._columns, ids, strict=True):
+            lane = lanes[column]
+            if lane.stop_reason is None:
+                lane.feed(id_)
+                if self._seen:
+                    self._seen[column].add(id_)
+
+    def log_probabilities(self, lane: int) -> Floats:
+        """Return the natural log-probability of each symbol drawn for a lane so far, (N,).
+
+        Under the model at temperature 1, whatever was cut off. A lane that ended may have more.
+        """
+        self._settle()
+        return np.concatenate([*self._scores[lane], np.empty(0)])
+
+    def _read_prompt(self) -> None:
+        self._deadline = self._clock() + (self._config.max_seconds or math.inf)
+        state = self._stepper.start(1)
+        logits = self._stepper.read(self._prompt[:, None], state)
+        lanes = np.zeros(len(self._columns), dtype=int)
+        self._logits = logits[lanes]
+        self._state = state.take(lanes)
+
+    def _step(self, lanes: Sequence[Lane]) -> None:
+        if len(self._columns) > 1:
+            going = [lanes[column].stop_reason is None for column in self._columns]
+            if 2 * sum(going) <= len(going):  # with fewer, a smaller state is worth its making
+                self._keep(np.flatnonzero(going))
+        self._logits = self._stepper.step(self._ids, self._state)
+
+    def _keep(self, kept: Ids) -> None:
+        self._settle()
+        self._columns = [self._columns[k] for k in kept]
+        self._state = self._state.take(kept)
+        self._ids, self._numbers = self._ids[kept], self._numbers[kept]
+
+    def _draw(self, lanes: Sequence[Lane]) -> list[int]:
+        logits = self._logits
+        if self._never.size:
+            logits[:, self._never] = -np.inf
+        self._past.append(logits.copy())
+        if self._banned.size:
+            logits[:, self._banned] = -np.inf
+        if self._barring:
+            logits = self._barred(logits, lanes)
+        place = self._drawn % DRAWN_AT_ONCE
+        if place == 0:
+            self._draw_numbers()
+        if self._single:
+            uniform = self._numbers.item(place)
+            self._ids[0] = sample_one(logits[0], self._temperature(), uniform)
+        else:
+            temperatures = self._lane_temperatures()
+            uniforms = self._numbers[:, place]
+            self._ids = sample_next(logits, temperatures, uniforms, **self._filters)
+        ids: list[int] = self._ids.tolist()
+        self._past_ids.append(ids)
+        if len(self._past) >= self._past_size:
+            self._settle()
+        return ids
+
+    def _barred(self, logits: Floats, lanes: Sequence[Lane]) -> Floats:
+        """Take from each lane what must not come there; a lane that is left with nothing ends."""
+        barred = [list(lanes[column].barred()) for column in self._columns]
+        if self._seen:
+            for ids, column in zip(barred, self._columns, strict=True):
+                ids += self._seen[column].banned()
+        allowed = ban_by_lane(logits, barred)
+        for row in np.flatnonzero(np.isneginf(allowed).all(axis=1)):
+            if lanes[self._columns[row]].stop_reason is None:
+                lanes[self._columns[row]].close("banned")
+            allowed[row] = logits[row]
+        return allowed
+
+    def _temperature(self) -> float:
+        """Return the temperature of the next symbol."""
+        if self._first == self._last:
+            return self._first
+        part = self._drawn / max(self._config.length - 1, 1)
+        return self._first + (self._last - self._first) * min(part, 1)
+
+    def _lane_temperatures(self) -> Floats:
+        """Return the temperatures of the next symbols, (B, 1) or (1, 1)."""
+        if self._temperatures is None:
+            return np.array([[self._temperature()]])
+        own: Floats = self._temperatures[self._columns]
+        return own
+
+    def _draw_numbers(self) -> None:
+        """Draw random numbers for each lane, (B, DRAWN_AT_ONCE)."""
+        generators = [self._generators[column] for column in self._columns]
+        self._numbers = np.array([g.random(DRAWN_AT_ONCE) for g in generators])
+
+    def _settle(self) -> None:
+        """Compute the log-probabilities of what was drawn since the last time."""
+        if not self._past:
+            return
+        ids = np.array(self._past_ids)[..., None]
+        log_p = np.take_along_axis(log_softmax(np.stack(self._past)), ids, axis=-1)[..., 0]
+        for row, column in enumerate(self._columns):
+            self._scores[column].append(log_p[:, row].astype(float))
+        self._past, self._past_ids = [], []
 
 
-def start_ids(vocabulary: Vocabulary, end: str = "") -> list[int]:
-    """Return what a model reads before the first character of a text.
+def derived_seed(seed: int, sample: int) -> int:
+    """Return the seed of a sample: the first has the one that was given.
 
-    That is what the end of another document ends with, else the first of STARTS it knows, or id 0.
+    Any other is drawn from (seed, sample), so it does not depend on how many there are.
     """
-    if vocabulary.unit == "byte" and end:
-        return [end.encode()[-1]]
-    candidates = (end[-1:], *STARTS)
-    known = (vocabulary.symbols.index(s) for s in candidates if s and s in vocabulary.symbols)
-    return [next(known, 0)]
+    if sample == 0:
+        return seed
+    return int(np.random.SeedSequence((seed, sample)).generate_state(1)[0])
+
+
+def new_seed() -> int:
+    """Draw a seed."""
+    return int(np.random.SeedSequence().generate_state(1)[0])

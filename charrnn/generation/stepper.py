@@ -1,142 +1,179 @@
-"""One symbol at a time in plain numpy: the layers of model/cells.py, without gradients or torch.
+"""One symbol at a time in plain numpy, close to what the bare matrix products take."""
 
-The equations, letters and gate orders are those of model/cells.py; tests hold the two equal.
-"""
-
-from collections.abc import Callable, Mapping
-from typing import Any
+import math
+import time
+from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
-from charrnn.model.config import LEAKY_SLOPE, NORM_EPS, ModelConfig
+from charrnn.generation.layers import Dense, Floats, Kind, Weights, make_layer
+from charrnn.model.config import ModelConfig
+from charrnn.text.vocabulary import Ids
 
-Floats = NDArray[Any]  # float32, or float64 where the weights are
-State = tuple[Floats, ...]
-Weights = Mapping[str, Floats]
-CellStep = Callable[[Weights, ModelConfig, Floats, State], State]
+TABLE_BYTES = 32 * 2**20  # what the first layer makes of each symbol is kept where it is smaller
+READ_STEPS = 128  # symbols of a prompt that go through a layer before the next layer sees them
+
+WORTH_THREADS = 2**19  # numbers of the weights, below which threads cost more than they gain
+TRIALS = 3
+CLEARLY = 0.9
 
 
 class Stepper:
     """A language model as a function from a symbol and a state to logits and a state."""
 
-    def __init__(self, weights: Weights, config: ModelConfig) -> None:
-        """Take the weights by the names of model.config.parameter_shapes."""
+    def __init__(self, weights: Weights, config: ModelConfig, kind: Kind = Dense) -> None:
+        """Take the weights by the names of model.config.parameter_shapes.
+
+        kind: makes the matrices to multiply by, such as int8.Int8.
+        """
         self.config = config
         self.bias = weights["output.bias"]
         self.embedding = weights.get("embedding.weight")
         self.output = weights["embedding.weight" if config.tie_embeddings else "output.weight"]
-        self.step_cell = STEPS[config.cell]
-        self.layers = [_part(weights, f"cells.{layer}.") for layer in range(config.num_layers)]
+        self.layers = [
+            make_layer(_part(weights, f"cells.{layer}."), config, kind, first=layer == 0)
+            for layer in range(config.num_layers)
+        ]
+        self.kind, self.predictor = kind, kind(self.output)
+        gates = len(self.layers[0].bias)
+        self.table = None
+        if self.vocabulary_size * gates * self.bias.itemsize <= TABLE_BYTES:
+            self.table = self._driven(np.arange(self.vocabulary_size))[:, :, None]
 
     @property
     def vocabulary_size(self) -> int:
         """The number of symbols, V."""
         return len(self.bias)
 
-    def start(self, batch_size: int) -> State:
-        """Return the state before any symbol: zeros, a tuple of (L, B, H)."""
-        shape = (self.config.num_layers, batch_size, self.config.hidden_size)
-        return tuple(np.zeros(shape, self.bias.dtype) for _ in self.config.state_names)
+    def start(self, lanes: int) -> "State":
+        """Return the state before any symbol: zeros, in each of B lanes."""
+        return State(self, lanes)
 
-    def step(self, ids: NDArray[np.integer[Any]], state: State) -> tuple[Floats, State]:
-        """Read one symbol in each lane: ids (B,), state a tuple of (L, B, H).
+    def step(self, ids: Ids, state: "State") -> Floats:
+        """Read one symbol in each lane, ids (B,), and move the state on.
 
-        Returns the logits of the symbol behind it, (B, V), and the state after it.
+        Returns the logits of the symbol behind it, (B, V); the next step overwrites them.
         """
-        y = self._embed(ids)
-        after: list[State] = []
-        for layer, weights in enumerate(self.layers):
-            before = tuple(part[layer] for part in state)
-            after.append(self.step_cell(weights, self.config, y, before))
-            y = after[-1][0]
-        logits: Floats = y @ self.output.T + self.bias
-        return logits, tuple(np.stack(parts) for parts in zip(*after, strict=True))
+        if self.table is None:
+            driven = self._driven(ids).T
+        elif len(ids) == 1:
+            driven = self.table[ids.item(0)]
+        else:
+            driven = self.table[ids, :, 0].T
+        for advance, bias in state.steps:
+            advance(driven if bias is None else bias)
+        return state.predict()
 
-    def _embed(self, ids: NDArray[np.integer[Any]]) -> Floats:
-        if self.embedding is not None:
-            row: Floats = self.embedding[ids]
+    def read(self, ids: Ids, state: "State") -> Floats:
+        """Read a text, ids (T, B) with T at least 1: as `step` does for each row, but faster.
+
+        Each layer's input products are made for many symbols at once. Returns the last logits.
+        """
+        assert len(ids)
+        if self.kind is not Dense:  # the others would not give the same
+            return [self.step(row, state) for row in ids][-1]
+        lanes = ids.shape[1]
+        for start in range(0, len(ids), READ_STEPS):
+            part = ids[start : start + READ_STEPS]
+            outputs = np.empty((0, 0))
+            for i, (layer, advance) in enumerate(zip(self.layers, state.reads, strict=True)):
+                driven = layer.drive(outputs) if i else self._driven(part.ravel())
+                h = state.hidden(i)
+                outputs = np.empty((len(part) * lanes, len(h)), h.dtype)
+                columns = driven.reshape(len(part), lanes, -1).swapaxes(1, 2)
+                for column, out in zip(columns, outputs.reshape(len(part), lanes, -1), strict=True):
+                    advance(column)
+                    out[...] = h.T
+        return state.predict()
+
+    def _driven(self, ids: Ids) -> Floats:
+        """Return what symbols, ids (N,), drive the first layer's gates with, (N, gates)."""
+        first = self.layers[0]
+        if self.table is not None:
+            row: Floats = self.table[ids, :, 0]
             return row
+        if self.embedding is not None:
+            return first.drive(self.embedding[ids])
         one_hot = np.zeros((len(ids), self.vocabulary_size), self.bias.dtype)
         one_hot[np.arange(len(ids)), ids] = 1
-        return one_hot
+        return first.drive(one_hot)
 
 
-def sigmoid(x: Floats) -> Floats:
-    """Logistic sigmoid, by way of tanh, which cannot overflow."""
-    return 0.5 * np.tanh(0.5 * x) + 0.5
+def fastest_threads(stepper: Stepper, lanes: int = 1) -> int | None:
+    """Measure whether one thread is faster than all, and return 1 or None for as they are.
+
+    Threads wait for each other after each product, so where a product is short or another process
+    is busy, one is faster, by far at times. A small model is not measured.
+    """
+    if sum(layer.bias.size for layer in stepper.layers) * stepper.output.shape[1] < WORTH_THREADS:
+        return 1
+    state, ids = stepper.start(lanes), np.zeros(lanes, dtype=int)
+    seconds: dict[int | None, float] = {1: math.inf, None: math.inf}
+    for _ in range(TRIALS):
+        for threads in seconds:
+            with threadpool_limits(threads, user_api="blas"):
+                stepper.step(ids, state)  # wakes the threads up
+                began = time.perf_counter()
+                stepper.step(ids, state)
+                seconds[threads] = min(seconds[threads], time.perf_counter() - began)
+    return None if seconds[None] < CLEARLY * seconds[1] else 1
 
 
-def layer_norm(x: Floats, gain: Floats) -> Floats:
-    """Normalise each row of x, (B, N), to mean 0 and variance 1, times a gain (N,)."""
-    centred = x - x.mean(axis=1, keepdims=True)
-    variance = np.square(centred).mean(axis=1, keepdims=True)
-    normalised: Floats = centred / np.sqrt(variance + NORM_EPS) * gain
-    return normalised
+class State:
+    """What a model has in mind in each of B lanes, and the buffers for a step.
 
+    h: the outputs of all layers below each other, (L * H, B), so that what a layer reads, the
+    output of the layer below and its own, is one block. memories: the cell states, L times (H, B).
+    """
 
-def lstm(w: Weights, _: ModelConfig, x: Floats, state: State) -> State:
-    """See model.cells.LSTM."""
-    h, c = state
-    gates = x @ w["rnn.weight_ih_l0"].T + w["rnn.bias_ih_l0"]
-    gates = gates + h @ w["rnn.weight_hh_l0"].T + w["rnn.bias_hh_l0"]
-    i, f, g, o = np.split(gates, 4, axis=1)
-    c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
-    return sigmoid(o) * np.tanh(c), c
+    def __init__(self, stepper: Stepper, lanes: int) -> None:
+        self._stepper = stepper
+        hidden, dtype = stepper.config.hidden_size, stepper.bias.dtype
+        self.h = np.zeros((stepper.config.num_layers * hidden, lanes), dtype)
+        bound = [
+            layer.bind(self.h[max(i - 1, 0) * hidden : (i + 1) * hidden], self.hidden(i))
+            for i, layer in enumerate(stepper.layers)
+        ]
+        self.memories = [b.memory for b in bound if b.memory is not None]
+        self.reads = [b.read for b in bound]
+        self.steps = [
+            (b.step, layer.bias if i else None)
+            for i, (b, layer) in enumerate(zip(bound, stepper.layers, strict=True))
+        ]
+        self.predict = self._make_predict()
 
+    @property
+    def lanes(self) -> int:
+        """The number of lanes, B."""
+        return self.h.shape[1]
 
-def gru(w: Weights, _: ModelConfig, x: Floats, state: State) -> State:
-    """See model.cells.GRU."""
-    (h,) = state
-    driven = np.split(x @ w["rnn.weight_ih_l0"].T + w["rnn.bias_ih_l0"], 3, axis=1)
-    recurrent = np.split(h @ w["rnn.weight_hh_l0"].T + w["rnn.bias_hh_l0"], 3, axis=1)
-    r, z = (sigmoid(a + b) for a, b in zip(driven[:2], recurrent[:2], strict=True))
-    n = np.tanh(driven[2] + r * recurrent[2])
-    return ((1 - z) * n + z * h,)
+    def hidden(self, layer: int) -> Floats:
+        """Return the output of a layer, (H, B)."""
+        hidden: Floats = np.split(self.h, len(self._stepper.layers))[layer]
+        return hidden
 
+    def _make_predict(self) -> Callable[[], Floats]:
+        """Return a function that returns the logits of the next symbol, (B, V), in a buffer."""
+        output, bias = self._stepper.output, self._stepper.bias
+        products = np.empty((len(output), self.lanes), bias.dtype)
+        product = self._stepper.predictor.into(self.hidden(-1), products)
+        transposed, logits = products.T, np.empty((self.lanes, len(output)), bias.dtype)
 
-def rnn(w: Weights, config: ModelConfig, x: Floats, state: State) -> State:
-    """See model.cells.RNN."""
-    (h,) = state
-    z = x @ w["rnn.weight_ih_l0"].T + w["rnn.bias_ih_l0"]
-    z = z + h @ w["rnn.weight_hh_l0"].T + w["rnn.bias_hh_l0"]
-    match config.nonlinearity:
-        case "tanh":
-            return (np.tanh(z),)
-        case "relu":
-            return (np.maximum(z, 0),)
-        case "leaky-relu":
-            return (np.where(z > 0, z, LEAKY_SLOPE * z),)
+        def predict() -> Floats:
+            product()
+            np.add(transposed, bias, logits)
+            return logits
 
+        return predict
 
-def peephole_lstm(w: Weights, _: ModelConfig, x: Floats, state: State) -> State:
-    """See model.cells.PeepholeLSTM."""
-    h, c = state
-    p_i, p_f, p_o = np.split(w["peephole"], 3)
-    gates = x @ w["weight_ih"].T + w["bias"] + h @ w["weight_hh"].T
-    i, f, g, o = np.split(gates, 4, axis=1)
-    i, f = sigmoid(i + p_i * c), sigmoid(f + p_f * c)
-    c = f * c + i * np.tanh(g)
-    return sigmoid(o + p_o * c) * np.tanh(c), c
-
-
-def layernorm_lstm(w: Weights, _: ModelConfig, x: Floats, state: State) -> State:
-    """See model.cells.LayerNormLSTM."""
-    h, c = state
-    gates = layer_norm(x @ w["weight_ih"].T, w["gain_ih"]) + w["bias"]
-    gates = gates + layer_norm(h @ w["weight_hh"].T, w["gain_hh"])
-    i, f, g, o = np.split(gates, 4, axis=1)
-    c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
-    return sigmoid(o) * np.tanh(layer_norm(c, w["gain_c"]) + w["bias_c"]), c
-
-
-STEPS: dict[str, CellStep] = {
-    "lstm": lstm,
-    "gru": gru,
-    "rnn": rnn,
-    "peephole-lstm": peephole_lstm,
-    "layernorm-lstm": layernorm_lstm,
-}
+    def take(self, lanes: Ids) -> "State":
+        """Return the state with these lanes in place of its own, which it may be written over."""
+        after = self if len(lanes) == self.lanes else State(self._stepper, len(lanes))
+        after.h[...] = self.h[:, lanes]
+        for mine, its in zip(self.memories, after.memories, strict=True):
+            its[...] = mine[:, lanes]
+        return after
 
 
 def _part(weights: Weights, prefix: str) -> dict[str, Floats]:

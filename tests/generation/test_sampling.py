@@ -1,6 +1,5 @@
 """Drawing symbols and writing text."""
 
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -14,9 +13,8 @@ from numpy.typing import NDArray
 import charrnn
 from charrnn.errors import SettingsError, UnknownCharacterError
 from charrnn.generation.config import SamplingConfig
-from charrnn.generation.sampling import ban, log_softmax, sample_next, start_ids, stream
-from charrnn.generation.stepper import State, Stepper
-from charrnn.generation.text import Generation
+from charrnn.generation.sampling import log_softmax, sample_next, sample_one
+from charrnn.generation.text import Generation, begin, generations, start_ids
 from charrnn.model.config import ModelConfig
 from charrnn.text.vocabulary import BYTES, Vocabulary
 from charrnn.training.config import TrainingConfig
@@ -35,31 +33,49 @@ def test_log_softmax_sums_to_one(logits: Sequence[float]) -> None:
     np.testing.assert_allclose(log_p - log_p[0], np.array(logits) - logits[0], atol=1e-9)
 
 
+def draw(logits: NDArray[Any], temperature: float, uniforms: NDArray[Any]) -> list[int]:
+    """Draw from one row of logits with as many random numbers as there are, in lanes."""
+    rows = np.tile(logits, (len(uniforms), 1))
+    drawn: list[int] = sample_next(rows, np.array([[temperature]]), uniforms).tolist()
+    return drawn
+
+
 @given(logit_lists, st.floats(0, 1e3), st.integers(0, 999))
+@example([0.0], 1.0, 0)
 def test_a_draw_is_always_a_symbol_that_may_be_drawn(
     logits: Sequence[float], temperature: float, seed: int
 ) -> None:
-    """Also the last one banned, and temperatures next to 0."""
-    banned = ban(np.array([*logits, 100.0]), [len(logits)])
-    assert 0 <= sample_next(banned, temperature, rng(seed)) < len(logits)
+    """Also the last one banned, temperatures next to 0, and random numbers next to 0 and 1."""
+    banned = np.array([*logits, -np.inf])
+    uniforms = np.array([0.0, *rng(seed).random(3), 1 - 2**-53])
+    drawn = draw(banned, temperature, uniforms)
+    assert all(0 <= id_ < len(logits) for id_ in drawn)
+    assert drawn == [sample_one(banned, temperature, uniform) for uniform in uniforms.tolist()]
 
 
 @given(logit_lists)
 def test_temperature_zero_is_greedy_and_near_zero_agrees(logits: Sequence[float]) -> None:
     array = np.array(logits)
-    assert sample_next(array, 0, rng()) == int(array.argmax())
-    assert array[sample_next(array, 1e-9, rng())] == pytest.approx(array.max(), abs=1e-6)
+    uniforms = rng().random(4)
+    assert draw(array, 0, uniforms) == 4 * [int(array.argmax())]
+    for id_ in draw(array, 1e-9, uniforms):
+        assert array[id_] == pytest.approx(array.max(), abs=1e-6)
 
 
-def test_symbols_are_drawn_as_often_as_they_are_probable() -> None:
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_symbols_are_drawn_as_often_as_they_are_probable(dtype: str) -> None:
     """p = softmax(logits / T): 200,000 draws lie within five standard deviations of it."""
-    logits = np.log(np.array([0.1, 0.2, 0.7]))
+    logits = np.log(np.array([0.1, 0.2, 0.7], dtype))
     for temperature, p in ((1.0, [0.1, 0.2, 0.7]), (0.5, [1 / 54, 4 / 54, 49 / 54])):
-        generator = rng(1)
-        draws = [sample_next(logits, temperature, generator) for _ in range(200_000)]
+        draws = draw(logits, temperature, rng(1).random(200_000))
         share = np.bincount(draws, minlength=3) / len(draws)
         deviation = np.sqrt(np.array(p) * (1 - np.array(p)) / len(draws))
         assert (np.abs(share - p) < 5 * deviation).all()
+
+
+def test_lanes_have_temperatures_of_their_own() -> None:
+    logits = np.log(np.array([[0.6, 0.4], [0.6, 0.4]]))
+    assert sample_next(logits, np.array([[0.0], [1.0]]), np.array([0.9, 0.9])).tolist() == [0, 1]
 
 
 def write(model: charrnn.Model, **settings: float) -> str:
@@ -130,12 +146,10 @@ def test_the_unknown_symbol_is_never_written(tmp_path: Path) -> None:
     )
     model = charrnn.load(result.folder)
     assert model.vocabulary.symbols == ("", "a", "b")
-    stepper = Stepper(model._weights, model.config)
-    start = start_ids(model.vocabulary)
-    drawn = list(itertools.islice(stream(stepper, model.vocabulary, start, 5.0, rng()), 300))
-    assert {id_ for id_, _ in drawn} == {1, 2}
+    generation = model.sample("", SamplingConfig(length=300, temperature=5.0, seed=0))
+    assert set("".join(generation)) == {"a", "b"}
     # What is left shares the whole probability: two symbols have at least half of it between them.
-    assert max(log_p for _, log_p in drawn) >= np.log(0.5)
+    assert min(generation.surprises()) <= 1
 
 
 def test_a_model_of_bytes_takes_any_prompt_and_writes_whole_characters(tmp_path: Path) -> None:
@@ -180,35 +194,55 @@ def test_numbers_that_overflowed_are_an_error(trained: charrnn.TrainingResult) -
         next(model.sample("The"))
 
 
-class Reciter(Stepper):
+class Place:
+    """Where in its text each lane of a Reciter is."""
+
+    def __init__(self, positions: NDArray[Any]) -> None:
+        self.positions = positions
+
+    def take(self, lanes: NDArray[Any]) -> "Place":
+        return Place(self.positions[lanes])
+
+
+class Reciter:
     """Knows a text by heart: what it reads must be the text, what it writes is what follows."""
 
     def __init__(self, ids: Sequence[int], vocabulary_size: int) -> None:
-        self.ids = ids
-        self.bias = np.zeros(vocabulary_size)
+        self.ids = np.array(ids)
+        self.vocabulary_size = vocabulary_size
 
-    def start(self, batch_size: int) -> State:
-        return (np.zeros(batch_size, dtype=np.int64),)
+    def start(self, lanes: int) -> Place:
+        return Place(np.zeros(lanes, dtype=int))
 
-    def step(self, ids: NDArray[np.integer[Any]], state: State) -> tuple[NDArray[Any], State]:
-        (position,) = state
-        assert ids.tolist() == [self.ids[int(position[0])]]
-        next_id = self.ids[int(position[0]) + 1]
-        return 50.0 * (np.arange(len(self.bias)) == next_id)[None], (position + 1,)
+    def step(self, ids: NDArray[Any], state: Place) -> NDArray[Any]:
+        assert ids.tolist() == self.ids[state.positions].tolist()
+        state.positions += 1
+        following = self.ids[state.positions]
+        logits: NDArray[Any] = 50.0 * (np.arange(self.vocabulary_size) == following[:, None])
+        return logits
+
+    def read(self, ids: NDArray[Any], state: Place) -> NDArray[Any]:
+        return [self.step(row, state) for row in ids][-1]
 
 
 LETTERS = Vocabulary("char", tuple("\n-abn、。"))  # the bytes of the last two differ in the third
 
 
 def reciting(
-    text: str, end: str, *, prompt: str = "", length: int = 1_000, unit: Literal["char", "byte"]
+    text: str,
+    end: str,
+    *,
+    prompt: str = "",
+    unit: Literal["char", "byte"],
+    **settings: Any,
 ) -> Generation:
     """A generation that draws `text` after a prompt, and fails where it draws more than that."""
     vocabulary = LETTERS if unit == "char" else BYTES
-    before = start_ids(vocabulary, end) if end else []
+    before = start_ids(vocabulary, end) if end or not prompt else []
     ids = [*before, *vocabulary.encode(prompt + text).tolist()]
-    config = SamplingConfig(length=length, temperature=0)
-    return Generation(Reciter(ids, len(vocabulary)), vocabulary, config, prompt, end=end)
+    config = SamplingConfig(**({"length": 1_000, "temperature": 0} | settings))
+    start = begin(vocabulary, config, prompt, end=end)
+    return next(generations(Reciter(ids, len(vocabulary)), start, config))
 
 
 units = pytest.mark.parametrize("unit", ["char", "byte"])

@@ -5,14 +5,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from charrnn.generation.stepper import STEPS, Stepper
+from charrnn.generation import layers, stepper
+from charrnn.generation.layers import Dense
+from charrnn.generation.stepper import READ_STEPS, Stepper
 from charrnn.model.cells import CELLS
 from charrnn.model.config import ModelConfig
 from charrnn.model.language_model import LanguageModel, export_weights
 
+SYMBOLS = 7
 configurations = st.fixed_dictionaries(
     {
         "cell": st.sampled_from(sorted(CELLS)),
@@ -21,55 +24,114 @@ configurations = st.fixed_dictionaries(
         "embedding_size": st.integers(0, 5),
     }
 )
+lengths = st.integers(0, 6) | st.sampled_from([READ_STEPS - 1, READ_STEPS, 2 * READ_STEPS + 1])
+LEFT_OUT = [
+    {"cell": "rnn", "nonlinearity": "relu"},
+    {"cell": "rnn", "nonlinearity": "leaky-relu"},
+    {"embedding_size": 6, "tie_embeddings": True},
+]
 
 
-def random_model(config: ModelConfig, vocabulary_size: int, seed: int) -> LanguageModel:
-    model = LanguageModel(config, vocabulary_size).double()
+def random_model(config: ModelConfig, seed: int, *, single: bool = False) -> LanguageModel:
+    model = LanguageModel(config, SYMBOLS).double()
     generator = torch.Generator().manual_seed(seed)
+    # So small that no state is chaotic, in which any two programs would drift apart.
+    deviation = 0.7 / config.hidden_size**0.5
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.normal_(std=0.7, generator=generator)
-    return model
+            parameter.normal_(std=deviation, generator=generator)
+    return model.float() if single else model
 
 
-def assert_equal_logits(config: ModelConfig, length: int, batch: int, seed: int) -> None:
-    model = random_model(config, 7, seed)
-    ids = np.random.default_rng(seed).integers(7, size=(length, batch))
+def assert_equal_logits(
+    config: ModelConfig, read: int, lanes: int, seed: int, *, single: bool = False
+) -> None:
+    """Hold steps, a prompt that is read, and further steps against the model's forward pass."""
+    model = random_model(config, seed, single=single)
+    ids = np.random.default_rng(seed).integers(SYMBOLS, size=(read + 6, lanes))
     with torch.no_grad():
-        expected, torch_state = model(torch.from_numpy(ids), model.start(batch))
+        expected, _ = model(torch.from_numpy(ids), model.start(lanes))
+    tolerance = 1e-5 if single else 1e-9
     stepper = Stepper(export_weights(model), config)
-    state = stepper.start(batch)
-    for t in range(length):
-        logits, state = stepper.step(ids[t], state)
-        np.testing.assert_allclose(logits, expected[t].numpy(), rtol=1e-9, atol=1e-9)
-    for part, expected_part in zip(state, torch_state, strict=True):
-        np.testing.assert_allclose(part, expected_part.numpy(), rtol=1e-9, atol=1e-9)
+    state = stepper.start(lanes)
+
+    def check(logits: Any, t: int) -> None:
+        size = max(float(expected[t].abs().max()), 1e-3)
+        np.testing.assert_allclose(logits, expected[t].numpy(), rtol=0, atol=tolerance * size)
+
+    for t in range(3):
+        check(stepper.step(ids[t], state), t)
+    if read:
+        check(stepper.read(ids[3 : 3 + read], state), 2 + read)
+    for t in range(3 + read, len(ids)):
+        check(stepper.step(ids[t], state), t)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    values=configurations,
+    read=lengths,
+    lanes=st.integers(1, 4) | st.just(layers.FEW_LANES + 1),
+    seed=st.integers(0, 99),
+    single=st.booleans(),
+)
+def test_logits_are_those_of_the_model(
+    values: dict[str, Any], read: int, lanes: int, seed: int, single: bool
+) -> None:
+    """Any cell, depth, number of lanes and length of prompt; in float32 to 1e-5 of the largest."""
+    assert_equal_logits(ModelConfig(**values), read, lanes, seed, single=single)
+
+
+@pytest.mark.parametrize("values", LEFT_OUT)
+def test_so_they_are_for_what_the_above_leaves_out(values: dict[str, Any]) -> None:
+    assert_equal_logits(ModelConfig(hidden_size=6, num_layers=2, **values), 5, 3, 1)
+
+
+@pytest.mark.parametrize("embedding_size", [0, 4])
+def test_so_they_are_for_vocabularies_too_large_for_a_table(
+    embedding_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stepper, "TABLE_BYTES", 0)
+    config = ModelConfig(hidden_size=6, num_layers=2, embedding_size=embedding_size)
+    assert_equal_logits(config, 5, 3, 1)
+
+
+@given(
+    rows=st.integers(1, 40), inner=st.integers(1, 9), lanes=st.integers(1, 20), seed=st.integers(0)
+)
+@example(rows=24, inner=3, lanes=layers.FEW_LANES, seed=0)
+def test_a_product_in_blocks_is_the_product(rows: int, inner: int, lanes: int, seed: int) -> None:
+    """Whether the rows can be halved or not."""
+    rng = np.random.default_rng(seed)
+    matrix, x = rng.normal(size=(rows, inner)), rng.normal(size=(inner, lanes))
+    out = np.empty((rows, lanes))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layers, "BLOCK", 30)
+        Dense(matrix).into(x, out)()
+    np.testing.assert_allclose(out, matrix @ x, rtol=1e-12, atol=1e-12)
 
 
 @settings(max_examples=60, deadline=None)
 @given(
     values=configurations,
-    length=st.integers(1, 6),
-    batch=st.integers(1, 4),
-    seed=st.integers(0, 99),
+    lanes=st.integers(1, 3),
+    taken=st.lists(st.integers(0, 2), min_size=1, max_size=5),
 )
-def test_logits_and_states_are_those_of_the_model(
-    values: dict[str, Any], length: int, batch: int, seed: int
+def test_taken_lanes_go_on_where_they_were(
+    values: dict[str, Any], lanes: int, taken: list[int]
 ) -> None:
-    assert_equal_logits(ModelConfig(**values), length, batch, seed)
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"cell": "rnn", "nonlinearity": "relu"},
-        {"cell": "rnn", "nonlinearity": "leaky-relu"},
-        {"embedding_size": 6, "tie_embeddings": True},
-    ],
-)
-def test_so_they_are_for_what_the_above_leaves_out(values: dict[str, Any]) -> None:
-    assert_equal_logits(ModelConfig(hidden_size=6, num_layers=2, **values), 5, 3, 1)
-
-
-def test_every_cell_has_its_step() -> None:
-    assert STEPS.keys() == CELLS.keys()
+    """More, fewer, repeated or in another order: as if each had been alone from the beginning."""
+    config = ModelConfig(**values)
+    weights = export_weights(random_model(config, 1))
+    ids = np.random.default_rng(1).integers(SYMBOLS, size=(4, lanes))
+    kept = np.array([lane % lanes for lane in taken])
+    stepper = Stepper(weights, config)
+    state = stepper.start(lanes)
+    for row in ids:
+        stepper.step(row, state)
+    together = stepper.step(kept % SYMBOLS, state.take(kept))
+    for logits, lane in zip(together, kept, strict=True):
+        alone = stepper.start(1)
+        stepper.read(ids[:, lane : lane + 1], alone)
+        expected = stepper.step(np.array([lane % SYMBOLS]), alone)
+        np.testing.assert_allclose(logits, expected[0], rtol=1e-9, atol=1e-9)

@@ -1,0 +1,166 @@
+"""`charrnn sample --interactive`: one prompt after the other, and settings changed on the way."""
+
+import dataclasses
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import typer
+
+import charrnn
+from charrnn import settings
+from charrnn.cli import options
+from charrnn.cli.terminal import harmless
+from charrnn.cli.writing import Request, stream
+
+HELP = """\
+Type a prompt and press Enter; \\n in it is a line end. An empty line goes on with the last text.
+  /temperature 0.5   any setting of charrnn sample, by its name; /beams 4 for --num-beams
+  /seed 7            the same seed for each text; /seed none for a new one each time
+  /retry             write the last text anew, with the next seed
+  /save FILE         append the last text to a file
+  /settings          show what differs from the defaults
+  /help, /quit       this help; leave, as Ctrl-D does
+Ctrl-C ends a text, not the program."""
+
+SHORT = {"beams": "num_beams"}
+
+
+def converse(request: Request, prompt: str) -> None:
+    """Ask for prompts until the input ends; `prompt`, where there is one, is the first."""
+    conversation = Conversation(request)
+    if sys.stdin.isatty() and not request.quiet:
+        typer.echo(f"{request.model.path.parent}; /help tells what can be typed", err=True)
+    if prompt:
+        conversation.heed(prompt)
+    for line in _lines():
+        if not conversation.heed(line):
+            return
+
+
+class Conversation:
+    """What was written last, and the settings as they are now."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._prompt = ""
+        self._text = ""
+        self._seed = 0
+        self._commands: dict[str, Callable[[str], None]] = {
+            "retry": self._retry,
+            "save": self._save,
+            "settings": self._show_settings,
+            "help": lambda _: typer.echo(HELP, err=True),
+        }
+
+    def heed(self, line: str) -> bool:
+        """Do what a line says; return whether to go on. What is wrong with it is told."""
+        name, _, value = line.removeprefix("/").partition(" ")
+        try:
+            if not line.startswith("/"):
+                self._write(options.unescaped(line) if line else self._prompt + self._text)
+            elif name in ("quit", "exit"):
+                return False
+            elif name in self._commands:
+                self._commands[name](value.strip())
+            else:
+                self._set(name, value.strip())
+        except charrnn.CharrnnError as error:
+            typer.echo(f"error: {harmless(str(error))}", err=True)
+        return True
+
+    def _write(self, prompt: str, seed: int | None = None) -> None:
+        request = self._request
+        if seed is not None:
+            config = dataclasses.replace(request.config, seed=seed)
+            request = dataclasses.replace(request, config=config)
+        pieces: list[str] = []
+        with _interruptible():
+            for source in request.texts(prompt):
+                self._prompt, self._text, self._seed = source.prompt, "", source.seed
+                try:
+                    stream(request, [source], pieces.append)
+                finally:
+                    self._text = "".join(pieces)
+
+    def _retry(self, _value: str) -> None:
+        self._write(self._prompt, self._seed + 1)
+
+    def _save(self, value: str) -> None:
+        if not value:
+            raise charrnn.SettingsError("/save needs the name of a file")
+        try:
+            with Path(value).open("a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(f"{self._prompt}{self._text}\n")
+        except OSError as error:
+            raise charrnn.CharrnnError(f"/save {value}: {error.strerror or error}") from error
+        typer.echo(f"saved in {value}", err=True)
+
+    def _show_settings(self, _value: str) -> None:
+        for kind in (self._request.config, self._request.beams):
+            for field in dataclasses.fields(kind):
+                value = getattr(kind, field.name)
+                if value != field.default:
+                    typer.echo(f"{settings.flag(field.name)[2:]} {value}", err=True)
+
+    def _set(self, name: str, text: str) -> None:
+        field_name = SHORT.get(name, name.replace("-", "_"))
+        for part in ("config", "beams"):
+            kind = getattr(self._request, part)
+            for field in dataclasses.fields(kind):
+                if field.name == field_name:
+                    changed = {field.name: _value(field, text)}
+                    changed_kind = dataclasses.replace(kind, **changed)
+                    self._request = dataclasses.replace(self._request, **{part: changed_kind})
+                    return
+        raise charrnn.SettingsError(f"/{name}: no such command or setting; see /help")
+
+
+def _value(field: "dataclasses.Field[Any]", text: str) -> Any:
+    """Read a setting's value; none is its absence. What is no value is left for it to refuse."""
+    kind, optional = settings.value_type(field)
+    if text == "none" and (optional or kind not in (int, float)):
+        return field.default
+    if kind is bool:
+        return {"on": True, "true": True, "off": False, "false": False}.get(text, text)
+    if kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            return text
+    unescaped = options.unescaped(text)
+    return unescaped if kind is str else (unescaped,)
+
+
+def _lines() -> Iterator[str]:
+    """Yield what is typed, line by line; a pipe's lines as they come."""
+    if not sys.stdin.isatty():
+        for line in sys.stdin:
+            yield line.rstrip("\n")
+        return
+    from prompt_toolkit import PromptSession
+    from prompt_toolkit.output import create_output
+
+    session: PromptSession[str] = PromptSession(output=create_output(sys.stderr))
+    while True:
+        try:
+            yield session.prompt("> ")
+        except KeyboardInterrupt:  # the line is given up
+            continue
+        except EOFError:
+            return
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C end what is done within, and nothing else."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("", err=True)
+    finally:
+        signal.signal(signal.SIGINT, before)

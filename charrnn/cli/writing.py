@@ -1,0 +1,265 @@
+"""Texts as `charrnn sample` shows them: streamed, beside each other, in a file, as JSON."""
+
+import dataclasses
+import io
+import math
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+import charrnn
+from charrnn.cli.terminal import Heat, harmless, has_colours, json_text
+
+if TYPE_CHECKING:
+    Source = charrnn.Generation | charrnn.Beam
+
+COLUMN = 24  # columns of a terminal that a text beside others needs
+SHOWN = 60  # characters of what was copied
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a model besides the prompt.
+
+    temperatures: one for each text, or none. echo: whether the prompt is shown with a text.
+    """
+
+    model: "charrnn.Model"
+    config: "charrnn.SamplingConfig"
+    beams: "charrnn.BeamConfig"
+    number: int = 1
+    temperatures: Sequence[float] = ()
+    unknown: str = "error"
+    echo: bool = True
+    heat: bool = False
+    report: bool = False
+    quiet: bool = False
+    verbose: bool = False
+
+    @property
+    def searches(self) -> bool:
+        """Whether texts are searched for, not drawn."""
+        return self.beams.num_beams > 1
+
+    @property
+    def total(self) -> int:
+        """How many texts there will be, at most."""
+        if self.searches:
+            return self.beams.num_return_sequences
+        return len(self.temperatures) or self.number
+
+    @property
+    def lanes(self) -> int:
+        """How many texts grow in step."""
+        return min(self.beams.num_beams if self.searches else self.total, charrnn.MAX_LANES)
+
+    def texts(self, prompt: str) -> "Iterator[Source]":
+        """Write texts after a prompt. Raises CharrnnError for what the model cannot read."""
+        if self.searches:
+            return iter(self._search(prompt))
+        return self.model.samples(
+            self.total,
+            prompt,
+            self.config,
+            temperatures=self.temperatures,
+            unknown=self.unknown,  # type: ignore[arg-type]
+        )
+
+    def _search(self, prompt: str) -> "list[charrnn.Beam]":
+        from charrnn.cli.console import Progress
+
+        progress = Progress("beam search", self.quiet)
+        try:
+            return self.model.beam_search(
+                prompt,
+                self.config,
+                self.beams,
+                unknown=self.unknown,  # type: ignore[arg-type]
+                on_progress=progress,
+            )
+        finally:
+            progress.close()
+
+
+@dataclass(frozen=True)
+class Written:
+    """A text that is finished: what follows the prompt, and what wrote it."""
+
+    text: str
+    source: "Source"
+
+    @property
+    def bits_per_char(self) -> float | None:
+        """The bits that a character cost the model, an ending's among them."""
+        if not self.text:
+            return None
+        return -self.source.log_probability / (len(self.text) * math.log(2))
+
+
+def write(request: Request, prompt: str, output: Path | None, *, as_json: bool) -> None:
+    """Write texts after a prompt to stdout, or to a file."""
+    texts = request.texts(prompt)
+    if as_json:
+        written = [Written("".join(text), text) for text in texts]
+        objects = [_object(request, one) for one in written]
+        _save(json_text(objects[0] if request.total == 1 else objects), output)
+        return
+    if output is not None:
+        file = io.StringIO()
+        written = _write(request, texts, file.write)
+        _save(file.getvalue(), output)
+    elif request.temperatures and _columns() >= COLUMN * request.total:
+        written = [Written("".join(text), text) for text in texts]
+        _print_side_by_side(request, written)
+    else:
+        written = stream(request, texts)
+    if request.report:
+        print_reports(request, written)
+
+
+def stream(
+    request: Request, texts: "Iterable[Source]", heard: Callable[[str], Any] = lambda _: None
+) -> list[Written]:
+    """Write texts to stdout as they come; heard: called with each piece behind the prompt."""
+    terminal = sys.stdout.isatty()
+    heat = Heat() if request.heat and terminal and has_colours() else None
+    if heat is not None and not request.quiet:
+        typer.echo(heat.legend, err=True)
+
+    def show(text: str) -> None:
+        sys.stdout.write(harmless(text) if terminal else text)
+        sys.stdout.flush()
+
+    try:
+        return _write(request, texts, show, heat, heard)
+    finally:
+        if terminal and request.total == 1:
+            sys.stdout.write("\n")
+
+
+def print_reports(request: Request, written: Sequence[Written]) -> None:
+    """Tell on stderr what there is to know of texts."""
+    from charrnn.cli import console
+
+    for number, one in enumerate(written, start=1):
+        facts = report_facts(request.model.report(one.text, one.bits_per_char))
+        head = {"text": f"{number} of {len(written)}"} if len(written) > 1 else {}
+        console.print_facts(head | facts, console.talk())
+
+
+def report_facts(report: "charrnn.Report") -> dict[str, str]:
+    """Put a report into words."""
+    copied = "nothing"
+    if report.copied_at is not None:
+        copied = (
+            f"{charrnn.counted(report.copied_characters, 'character')} "
+            f"({report.copied_share:.0%} of the text) from character {report.copied_at + 1:,} of "
+            f"the corpus: {_shortened(report.copied)}"
+        )
+    return {
+        "bits/char": _figure(report.bits_per_char, ".4f"),
+        "distinct 4-grams": _figure(report.distinct_4, ".1%"),
+        "distinct 8-grams": _figure(report.distinct_8, ".1%"),
+        "distinct 16-grams": _figure(report.distinct_16, ".1%"),
+        "longest copy": copied,
+        "known words": _figure(report.known_words, ".1%"),
+    }
+
+
+def _write(
+    request: Request,
+    texts: "Iterable[Source]",
+    show: Callable[[str], Any],
+    heat: Heat | None = None,
+    heard: Callable[[str], Any] = lambda _: None,
+) -> list[Written]:
+    written = []
+    for number, source in enumerate(texts, start=1):
+        if request.verbose and not request.quiet:
+            typer.echo(f"{request.model.path}, seed {source.seed}", err=True)
+        show(_header(request, number, source))
+        show(source.prompt if request.echo else "")
+        text = ""
+        for piece in source:
+            if heat is not None and isinstance(source, charrnn.Generation):
+                sys.stdout.write(heat.coloured(piece, source.surprises(len(text))))
+                sys.stdout.flush()
+            else:
+                show(piece)
+            text += piece
+            heard(piece)
+        show("\n" if request.total > 1 else "")
+        written.append(Written(text, source))
+    return written
+
+
+def _header(request: Request, number: int, source: "Source") -> str:
+    """Return what separates texts: nothing for one, or where each is a line."""
+    if request.total == 1 or (
+        request.model.text.document_end == "\n" and request.config.stop_at_end
+    ):
+        return ""
+    facts = f"seed {source.seed}"
+    if request.temperatures and isinstance(source, charrnn.Generation):
+        facts = f"temperature {source.temperature:g}"
+    if isinstance(source, charrnn.Beam):
+        facts = f"log-probability {source.log_probability:.2f}"
+    return f"--- {number} of {request.total}, {facts} ---\n"
+
+
+def _object(request: Request, one: Written) -> dict[str, Any]:
+    source = one.source
+    config = dataclasses.asdict(request.config)
+    found = {
+        "text": (source.prompt if request.echo else "") + one.text,
+        "log_probability": source.log_probability,
+        "bits_per_char": one.bits_per_char,
+        "characters": source.characters,
+        "seed": source.seed,
+    }
+    if isinstance(source, charrnn.Beam):
+        config |= dataclasses.asdict(request.beams)
+        found["score"] = source.score
+    else:
+        found["temperature"] = source.temperature
+    found |= {"stop_reason": source.stop_reason, "settings": config}
+    if request.report:
+        report = request.model.report(one.text, one.bits_per_char)
+        found["report"] = dataclasses.asdict(report)
+    return found
+
+
+def _print_side_by_side(request: Request, written: Sequence[Written]) -> None:
+    from charrnn.cli import console
+
+    texts = [(one.source.prompt if request.echo else "") + one.text for one in written]
+    console.print_table([f"temperature {t:g}" for t in request.temperatures], [texts])
+
+
+def _save(text: str, output: Path | None) -> None:
+    if output is None:
+        sys.stdout.write(text)
+        return
+    try:
+        output.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+    except OSError as error:
+        raise charrnn.CharrnnError(f"-o {output}: {error.strerror or error}") from error
+
+
+def _columns() -> int:
+    """Return how wide the terminal is, 0 where stdout is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "the text is too short" if value is None else f"{value:{form}}"
+
+
+def _shortened(text: str) -> str:
+    shown = text if len(text) <= SHOWN else text[:SHOWN] + "…"
+    return repr(shown)

@@ -1,0 +1,64 @@
+"""Which symbols of a vocabulary a user means: characters, a class in brackets, or a name."""
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.errors import SettingsError, UnknownCharacterError, describe
+from charrnn.text.vocabulary import Vocabulary
+
+CLASSES = {
+    "digits": r"\d",
+    "letters": r"[^\W\d_]",
+    "punctuation": r"[^\w\s]|_",
+    "space": r"\s",
+}
+
+
+def matching(vocabulary: Vocabulary, flag: str, characters: str) -> NDArray[np.intp]:
+    """Return the ids of the symbols that `characters` names, (N,), which may be none.
+
+    characters: a name of CLASSES, a class of a regular expression in brackets, or the characters.
+    For a model of bytes, those of ASCII. Raises SettingsError for a class that is no class, or a
+    character that a model of bytes has in several symbols.
+    """
+    if characters == "lower":
+        return _where(vocabulary, str.islower)
+    if characters == "upper":
+        return _where(vocabulary, str.isupper)
+    if characters in CLASSES:
+        pattern = CLASSES[characters]
+    elif len(characters) > 2 and characters[0] == "[" and characters[-1] == "]":
+        pattern = characters
+    else:
+        pattern = f"[{re.escape(characters)}]"
+    if vocabulary.unit == "byte" and not characters.isascii():
+        raise SettingsError(f"{flag} {characters}: for a model of bytes, ASCII characters alone")
+    try:
+        matches = re.compile(pattern).fullmatch
+    except re.error as error:
+        raise SettingsError(f"{flag} {characters}: no class of characters ({error})") from error
+    return _where(vocabulary, lambda symbol: matches(symbol) is not None)
+
+
+def stop_ids(vocabulary: Vocabulary, text: str, banned: NDArray[np.intp]) -> list[int]:
+    """Return a stop text as ids. Raises SettingsError where it can never be written."""
+    try:
+        ids: list[int] = vocabulary.encode(text).tolist()
+    except UnknownCharacterError as error:
+        raise SettingsError(
+            f"--stop {text!r}: the model never writes {describe(error.character)}; leave it out"
+        ) from error
+    for id_ in ids:
+        if id_ in banned:
+            raise SettingsError(
+                f"--stop {text!r}: {vocabulary.symbols[id_]!r} is ruled out by --ban or --only"
+            )
+    return ids
+
+
+def _where(vocabulary: Vocabulary, test: Callable[[str], bool]) -> NDArray[np.intp]:
+    symbols = vocabulary.symbols[:128] if vocabulary.unit == "byte" else vocabulary.symbols
+    return np.array([i for i, s in enumerate(symbols) if s and test(s)], dtype=np.intp)

@@ -1,0 +1,221 @@
+"""Filters of sampling: what may be drawn, and how evenly.
+
+Each is a pure function on logits (B, V), float32 or float64, a row a lane. It returns new logits of
+the same dtype in which what is cut is -inf. Rows may hold -inf already, though not only -inf, so
+filters may follow each other in any order.
+
+Names and meanings are those of the logits processors of Hugging Face transformers, with one
+difference: a bound that a probability meets but for rounding counts as met (ROUNDING).
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float = TypeVar("Float", np.float32, np.float64)
+Integers = NDArray[np.integer[Any]]
+
+# The logarithm of a probability, rounded to float32, is off by up to a few times 1e-7. Without this
+# allowance a nucleus of 0.8 could cut (0.5, 0.3, 0.2) after the second symbol or after the third.
+ROUNDING = 1e-6
+
+
+def temperature(logits: NDArray[Float], t: float | NDArray[Any]) -> NDArray[Float]:
+    """Divide by a temperature: below 1 the probable becomes more probable, above 1 less.
+
+    t: above 0, one for all lanes or (B, 1). The greatest logit of each row becomes 0, so however
+    small t is, the others go to -inf and nothing to NaN.
+    """
+    # In float64, where a t next to 0 does not round to 0.
+    shifted = np.subtract(logits, logits.max(axis=1, keepdims=True), dtype=np.float64)
+    with np.errstate(over="ignore"):
+        scaled: NDArray[Float] = (shifted / t).astype(logits.dtype)
+    return scaled
+
+
+def top_k(logits: NDArray[Float], k: int) -> NDArray[Float]:
+    """Keep the k most probable symbols, k >= 1, and all that equal the last of them.
+
+    Source: Fan et al. 2018 (arXiv:1805.04833).
+    """
+    least = max(logits.shape[1] - k, 0)
+    return _keep(logits, logits >= np.partition(logits, least, axis=1)[:, least, None])
+
+
+def top_p(logits: NDArray[Float], p: float) -> NDArray[Float]:
+    """Nucleus sampling: keep the fewest most probable symbols that together have probability p.
+
+    p: up to 1, which keeps all. At least one symbol stays. Of equals the lower ids come first.
+    Source: Holtzman et al. 2020 (arXiv:1904.09751).
+    """
+    order = np.argsort(-logits, axis=1, kind="stable")
+    return _keep(logits, _first(order, np.exp(_log_softmax(logits)), p))
+
+
+def min_p(logits: NDArray[Float], p: float) -> NDArray[Float]:
+    """Keep what has at least p times the probability of the most probable symbol.
+
+    p: 0, which keeps all, to 1. Source: Nguyen et al. 2024 (arXiv:2407.01082).
+    """
+    shifted = np.subtract(logits, logits.max(axis=1, keepdims=True), dtype=np.float64)
+    return _keep(logits, np.exp(shifted) >= p * (1 - ROUNDING))
+
+
+def typical_p(logits: NDArray[Float], p: float) -> NDArray[Float]:
+    """Locally typical sampling: keep what is about as surprising as the next symbol should be.
+
+    Ordered by | -ln(probability) - entropy |, the first symbols that together have probability p
+    stay, and all that equal the last of them. That can cut the most probable symbol.
+    p: up to 1, which keeps all. Source: Meister et al. 2023 (arXiv:2202.00666).
+    """
+    log_p = _log_softmax(logits)
+    probability = np.exp(log_p)
+    # 0 ln 0 is 0 in an entropy.
+    entropy = -(probability * np.where(probability > 0, log_p, 0)).sum(axis=1, keepdims=True)
+    distance = np.abs(log_p + entropy)
+    first = _first(np.argsort(distance, axis=1, kind="stable"), probability, p)
+    return _keep(logits, distance <= np.where(first, distance, 0).max(axis=1, keepdims=True))
+
+
+def epsilon_cutoff(logits: NDArray[Float], epsilon: float) -> NDArray[Float]:
+    """Keep what has a probability of at least epsilon; the most probable always stays.
+
+    Source: Hewitt et al. 2022 (arXiv:2210.15191).
+    """
+    probable = np.exp(_log_softmax(logits)) >= epsilon * (1 - ROUNDING)
+    return _keep(logits, probable | (logits == logits.max(axis=1, keepdims=True)))
+
+
+def filtered(
+    logits: NDArray[Float],
+    *,
+    temperature: float | None = None,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    typical_p: float | None = None,
+    epsilon_cutoff: float | None = None,
+) -> NDArray[Float]:
+    """Apply the filters that are not None, in the order of the arguments, which transformers has.
+
+    Each one judges the probabilities that the one before it left. Without any, the same logits are
+    returned. Temperature 0, greedy, is not a filter: argmax needs none.
+    """
+    values = (temperature, top_k, top_p, min_p, typical_p, epsilon_cutoff)
+    for apply, value in zip(_ORDER, values, strict=True):
+        if value is not None:
+            logits = apply(logits, value)
+    return logits
+
+
+def ban(logits: NDArray[Float], ids: Integers) -> NDArray[Float]:
+    """Give some ids, (N,), no probability in any lane. This may leave nothing."""
+    banned = logits.copy()
+    banned[:, ids] = -np.inf
+    return banned
+
+
+def ban_by_lane(logits: NDArray[Float], ids: Sequence[Sequence[int]]) -> NDArray[Float]:
+    """Give each lane's own ids no probability in that lane. This may leave nothing."""
+    banned = logits.copy()
+    for row, row_ids in zip(banned, ids, strict=True):
+        row[list(row_ids)] = -np.inf
+    return banned
+
+
+def no_repeat_ngram(
+    logits: NDArray[Float], history: Sequence[Sequence[int] | Integers], n: int
+) -> NDArray[Float]:
+    """Ban in each lane the ids that would repeat n characters of its history. May leave nothing.
+
+    history: a lane's ids so far, one sequence a lane. All of it is read, so a loop that draws one
+    character after the other keeps a SeenNgrams for each lane instead.
+    Source: Paulus et al. 2018 (arXiv:1705.04304).
+    """
+    seen = [SeenNgrams(n, np.asarray(ids).tolist()) for ids in history]
+    return ban_by_lane(logits, [lane.banned() for lane in seen])
+
+
+class SeenNgrams:
+    """The n-grams (n >= 1) of one lane's text, to tell which ids would repeat one.
+
+    `add` and `banned` take the same time however long the text is. For a beam search, `copy` takes
+    about the square root of its length: a copy shares the older n-grams with its original, in a
+    dictionary that is never changed, and has its own of the newer ones.
+
+        beams = [(score, id_, seen[parent].copy()) for score, id_, parent in survivors]
+    """
+
+    def __init__(self, n: int, ids: Iterable[int] = ()) -> None:
+        self.n = n
+        self._end: tuple[int, ...] = ()  # the last n - 1 ids
+        # From n - 1 ids to all that have followed them; what _newer has stands for what _older has.
+        self._older: dict[tuple[int, ...], frozenset[int]] = {}
+        self._newer: dict[tuple[int, ...], frozenset[int]] = {}
+        for id_ in ids:
+            self.add(id_)
+
+    def add(self, id_: int) -> None:
+        """Append an id to the text."""
+        # At the beginning the end is shorter than n - 1; each such end comes once and bans nothing.
+        self._newer[self._end] = self._followers() | {id_}
+        longer = (*self._end, id_)
+        self._end = longer[max(len(longer) - self.n + 1, 0) :]
+
+    def banned(self) -> list[int]:
+        """Return the ids that would complete an n-gram which the text has already, in order."""
+        return sorted(self._followers())
+
+    def copy(self) -> "SeenNgrams":
+        """Return one that goes on from here on its own."""
+        # At the square root, copying the newer and now and then joining both cost alike.
+        if len(self._newer) ** 2 > len(self._older):
+            self._older = self._older | self._newer
+            self._newer = {}
+        twin = SeenNgrams(self.n)
+        twin._end, twin._older, twin._newer = self._end, self._older, self._newer.copy()
+        return twin
+
+    def _followers(self) -> frozenset[int]:
+        found = self._newer.get(self._end)
+        return self._older.get(self._end, frozenset()) if found is None else found
+
+
+def _keep(logits: NDArray[Float], kept: NDArray[np.bool_]) -> NDArray[Float]:
+    """Return logits with -inf for what is not kept; kept (B, V)."""
+    return np.where(kept, logits, -np.inf)
+
+
+def _log_softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
+    """Return ln softmax of each row, (B, V), in float64 whatever the logits are."""
+    shifted = np.subtract(logits, logits.max(axis=1, keepdims=True), dtype=np.float64)
+    normalised: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return normalised
+
+
+def _first(
+    order: NDArray[np.intp], probability: NDArray[np.float64], p: float
+) -> NDArray[np.bool_]:
+    """Return which symbols are the fewest first ones of an order that have probability p.
+
+    order: ids, (B, V); probability: (B, V). At least one symbol. Returns (B, V), by id.
+    """
+    # Summed from the far end, where small probabilities are not lost beside great ones: what is
+    # left out has at most 1 - p.
+    rest = np.take_along_axis(probability, order, axis=1)[:, ::-1].cumsum(axis=1)[:, ::-1]
+    count = (rest > (1 - p) * (1 + ROUNDING)).sum(axis=1, keepdims=True)
+    rank = np.argsort(order, axis=1)
+    first: NDArray[np.bool_] = rank < np.maximum(count, 1)
+    return first
+
+
+_ORDER: tuple[Callable[[Any, Any], Any], ...] = (
+    temperature,
+    top_k,
+    top_p,
+    min_p,
+    typical_p,
+    epsilon_cutoff,
+)

@@ -1,0 +1,174 @@
+"""The unfinished texts of a search, which beam.py and stochastic_beam.py widen step by step."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.errors import GenerationError
+from charrnn.generation.config import SamplingConfig
+from charrnn.generation.filters import SeenNgrams
+from charrnn.generation.lane_model import LaneModel, S
+from charrnn.generation.sampling import OVERFLOWED, log_softmax
+from charrnn.text.vocabulary import Ids
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+StopReason = Literal["length", "stop", "time", "banned"]
+
+
+class Step(NamedTuple):
+    """What may come next in each lane.
+
+    log_p: the log-probability of each id, (B, V), -inf where it may not come. stopping: whether it
+    would complete a stop, (B, V).
+    """
+
+    log_p: Floats
+    stopping: Bools
+
+
+@dataclass(frozen=True)
+class End:
+    """Where a text ended: in a lane of the frontier after some steps, or one id `last` later."""
+
+    score: float
+    log_p: float
+    stop_reason: StopReason
+    steps: int
+    lane: int
+    last: tuple[int, ...] = ()
+
+
+class Frontier(Generic[S]):
+    """Unfinished texts of one length, each in a lane of the model.
+
+    length: symbols behind the prompt. log_p: the log-probability of each text, (B,).
+    stop_reason: why texts end that are unfinished when the steps are over.
+    """
+
+    def __init__(
+        self,
+        stepper: LaneModel[S],
+        prompt: Sequence[int] | Ids,
+        config: SamplingConfig,
+        *,
+        history: Sequence[int] | Ids | None,
+        stops: Sequence[Sequence[int]],
+        never: Sequence[int],
+        banned: Sequence[int],
+        clock: Callable[[], float],
+        on_progress: Callable[[int, int], None],
+    ) -> None:
+        """Begin with the prompt in one lane. The arguments are those of beam.search."""
+        self.length = 0
+        self.log_p = np.zeros(1)
+        self.stop_reason: StopReason = "length"
+        self._config, self._clock, self._on_progress = config, clock, on_progress
+        self._deadline = math.inf if config.max_seconds is None else clock() + config.max_seconds
+        self._stepper, self._state = stepper, stepper.start(1)
+        self._prompt = np.asarray(prompt, np.intp)
+        self._never, self._banned = list(never), list(banned)
+        self._stops = [np.asarray(stop, np.intp) for stop in stops]
+        # The last ids of each text, (B, longest stop - 1): a stop may have begun with them.
+        begun = max(map(len, stops), default=1) - 1
+        before = self._prompt if history is None else np.asarray(history, np.intp)
+        padded = np.concatenate([np.full(begun, -1), before])  # no id is -1
+        self._recent = padded[None, len(padded) - begun :]
+        n = config.no_repeat_ngram_size
+        self._seen = [SeenNgrams(n, before.tolist())] if n else []
+        # For each step and each lane after it, the lane it was before and the id that it read.
+        self._links: list[tuple[Ids, Ids]] = []
+
+    @property
+    def in_last_step(self) -> bool:
+        """Whether the texts are as long as they may be after this step."""
+        return self.length + 1 == self._config.length
+
+    def steps(self) -> Iterator[Step]:
+        """Yield what may come next until the length or time is over or no lane is left.
+
+        Between two steps `widen` has to be called.
+        """
+        while len(self.log_p) and self.length < self._config.length:
+            if self._clock() >= self._deadline:
+                self.stop_reason = "time"
+                return
+            log_p = self._log_p()
+            stopping = self._stopping(log_p)
+            log_p[:, self._banned] = -np.inf
+            for lane, seen in enumerate(self._seen):
+                log_p[lane, seen.banned()] = -np.inf
+            yield Step(log_p, stopping)
+            self._on_progress(self.length, self._config.length)
+
+    def widen(self, lanes: Ids, ids: Ids, step: Step) -> None:
+        """Have a lane for each of these lanes, (B,), followed by one of these ids, (B,)."""
+        self.length += 1
+        self.log_p = self.log_p[lanes] + step.log_p[lanes, ids]
+        self._links.append((lanes, ids))
+        if self._stops:
+            self._recent = np.column_stack([self._recent[lanes], ids])[:, 1:]
+        if self._seen:
+            self._seen = [self._seen[lane].copy() for lane in lanes.tolist()]
+            for seen, id_ in zip(self._seen, ids.tolist(), strict=True):
+                seen.add(id_)
+
+    def stopped(self, lanes: Ids, ids: Ids, scores: Floats, step: Step) -> list[End]:
+        """End the texts of these lanes, (N,), with these ids, (N,), which complete a stop."""
+        log_p = self.log_p[lanes] + step.log_p[lanes, ids]
+        rows = zip(scores.tolist(), log_p.tolist(), lanes.tolist(), ids.tolist(), strict=True)
+        return [End(score, p, "stop", self.length, lane, (id_,)) for score, p, lane, id_ in rows]
+
+    def unfinished(self, lanes: Ids, scores: Floats, stop_reason: StopReason) -> list[End]:
+        """End the texts of these lanes, (N,), as they are."""
+        rows = zip(scores.tolist(), self.log_p[lanes].tolist(), lanes.tolist(), strict=True)
+        return [End(score, p, stop_reason, self.length, lane) for score, p, lane in rows]
+
+    def ids(self, end: End) -> tuple[int, ...]:
+        """Return what a text has behind the prompt."""
+        backwards = list(end.last)
+        lane = end.lane
+        for lanes, ids in reversed(self._links[: end.steps]):
+            backwards.append(int(ids[lane]))
+            lane = int(lanes[lane])
+        return tuple(reversed(backwards))
+
+    def _log_p(self) -> Floats:
+        """Let the model read what came last; return ln p of each id, (B, V)."""
+        if self._links:
+            lanes, ids = self._links[-1]
+            self._state = self._state.take(lanes)
+            logits = self._stepper.step(ids, self._state)
+        else:
+            logits = self._stepper.read(self._prompt[:, None], self._state)
+        possible = logits.astype(np.float64)
+        possible[:, self._never] = -np.inf
+        if not np.isfinite(possible.max(axis=1)).all():  # the maximum with NaN is NaN
+            raise GenerationError(OVERFLOWED)
+        return log_softmax(possible)
+
+    def _stopping(self, log_p: Floats) -> Bools:
+        """Return which ids would complete a stop, (B, V); ban those that come too early."""
+        stopping = np.zeros(log_p.shape, np.bool_)
+        for stop in self._stops:
+            begun = self._recent[:, self._recent.shape[1] + 1 - len(stop) :] == stop[:-1]
+            lanes = begun.all(axis=1)
+            stopping[lanes, stop[-1]] = True
+            if max(self.length + 1 - len(stop), 0) < self._config.min_length:
+                log_p[lanes, stop[-1]] = -np.inf
+        return stopping
+
+
+def largest(values: Floats, k: int) -> Ids:
+    """Return where the k largest values of an array are in it, flattened, the largest first.
+
+    Of equals the first come first. -inf is none of them, so there may be fewer than k.
+    """
+    flat = values.ravel()
+    least = np.partition(flat, -k)[-k] if k < len(flat) else -np.inf
+    places = np.flatnonzero((flat >= least) & (flat > -np.inf))
+    return places[np.argsort(-flat[places], kind="stable")[:k]]
