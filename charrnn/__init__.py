@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from charrnn.generation.search import Beam
     from charrnn.generation.text import Generation
     from charrnn.model.config import ModelConfig
-    from charrnn.report import Report
+    from charrnn.report import Report, bits_per_char
     from charrnn.text.catalog import BUILT_IN as CORPORA
     from charrnn.text.catalog import PUBLIC as PUBLIC_CORPORA
     from charrnn.text.catalog import NamedCorpus, PublicCorpus
@@ -92,6 +92,7 @@ __all__ = [
     "UndecodableError",
     "UnknownCharacterError",
     "__version__",
+    "bits_per_char",
     "blas_threads",
     "cached_corpora",
     "clear_cache",
@@ -137,6 +138,7 @@ _HOMES = {
     "Beam": ("charrnn.generation.search", "Beam"),
     "BeamConfig": ("charrnn.generation.config", "BeamConfig"),
     "Report": ("charrnn.report", "Report"),
+    "bits_per_char": ("charrnn.report", "bits_per_char"),
     "SamplingConfig": ("charrnn.generation.config", "SamplingConfig"),
     "Generation": ("charrnn.generation.text", "Generation"),
     "ModelConfig": ("charrnn.model.config", "ModelConfig"),

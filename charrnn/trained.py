@@ -135,7 +135,6 @@ class Model:
         self,
         text: str,
         bits_per_char: float | None = None,
-        *,
         cache_dir: str | Path | None = None,
         corpora_dir: str | Path = CORPORA_DIR,
     ) -> "Report":

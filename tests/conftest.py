@@ -4,11 +4,12 @@ import atexit
 import hashlib
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,55 @@ def start(*arguments: object, cwd: Path) -> "subprocess.Popen[bytes]":
         cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
+
+
+def in_terminal(
+    arguments: Sequence[object],
+    cwd: Path,
+    columns: int,
+    *,
+    typed: Sequence[tuple[str, bytes]] = (),
+    **environment: str,
+) -> str:
+    """Run charrnn in a terminal of that width; returns what it showed.
+
+    typed: each time that the first has been shown, what to type then.
+    """
+    import fcntl
+    import struct
+    import termios
+
+    master, slave = os.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "charrnn", *map(str, arguments)],
+        stdin=slave, stdout=slave, stderr=slave, cwd=cwd, start_new_session=True,
+        env={k: v for k, v in os.environ.items() if k not in ("COLUMNS", "NO_COLOR")}
+        | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1", "TERM": "dumb"}
+        | environment,
+    )  # fmt: skip
+    os.close(slave)
+    shown, answered = b"", 0
+    waiting = list(typed)
+    while data := _read(master, process):
+        shown += data
+        if waiting and (at := shown.find(waiting[0][0].encode(), answered)) >= 0:
+            answered = at + len(waiting[0][0].encode())
+            os.write(master, waiting.pop(0)[1])
+    os.close(master)
+    assert process.wait(60) == 0, shown.decode()
+    assert not waiting, shown.decode()
+    return shown.decode()
+
+
+def _read(terminal: int, process: "subprocess.Popen[bytes]") -> bytes:
+    if not select.select([terminal], [], [], 60)[0]:  # it waits for what is not typed
+        process.kill()
+        return b""
+    try:
+        return os.read(terminal, 4096)
+    except OSError:  # the other end is closed
+        return b""
 
 
 @pytest.fixture

@@ -1,12 +1,15 @@
 """`charrnn eval`."""
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
 
 import charrnn
 from charrnn.cli import options
+from charrnn.cli.writing import report_facts
 
 
 @options.with_settings(
@@ -31,6 +34,16 @@ def evaluate(
             help="Carry the state through the whole text, or start a fresh one every N characters.",
         ),
     ] = "carried",
+    generated: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Tell of a generated text whether it repeats itself, or the text that the model "
+            "learned.",
+            autocompletion=options.complete_path,
+            show_default=False,
+        ),
+    ] = None,
     unknown: options.UnknownOption = "error",
     as_json: options.JsonOption = False,
     checkpoint: options.CheckpointOption = None,
@@ -50,6 +63,8 @@ def evaluate(
     read as one.
     """
     options.check_choice("--unknown", unknown, options.UNKNOWN)
+    if generated is not None and texts:
+        raise charrnn.SettingsError("--generated and TEXT: choose one")
     block = _context(context)
     options.resolve(charrnn.CorpusConfig, given, {})  # an unknown encoding is told first
     loaded = options.load(model, checkpoint, checkpoint_dir, quiet)
@@ -58,19 +73,20 @@ def evaluate(
     if verbose and not quiet:
         console.say(f"{loaded.path}, context {context}")
     encoded = dataclasses.replace(loaded.text, **given)
-    results: list[tuple[str, charrnn.Evaluation]] = []
 
     def notice(message: str) -> None:
         if not quiet:
             console.say(f"notice: {message}")
 
-    for source in texts or (None,):
-        name = "validation" if source is None else source
-        try:
+    results: list[tuple[str, charrnn.Evaluation]] = []
+    for source in texts or (generated,):
+        name, text = "validation", None
+        if source is not None:
+            name = source
+            text = charrnn.read_text(source, encoded, corpora_dir=corpora_dir, notice=notice)
+        with _named(name):
             score = loaded.evaluate(
-                None
-                if source is None
-                else charrnn.read_text(source, encoded, corpora_dir=corpora_dir, notice=notice),
+                text,
                 context=block,
                 unknown=unknown,  # type: ignore[arg-type]
                 device=device,
@@ -79,18 +95,26 @@ def evaluate(
                 corpora_dir=corpora_dir,
                 on_progress=console.Progress(name, quiet),
             )
-            results.append((name, score))
-        except charrnn.UndecodableError:
-            raise  # names the text, and comes with a command
-        except (charrnn.UnknownCharacterError, charrnn.CorpusError) as error:
-            if name in str(error):
-                raise
-            raise charrnn.CharrnnError(f"{name}: {error}") from error
+        results.append((name, score))
+    if generated is None:
+        _print(results, as_json=as_json)
+        return
+    report = loaded.report(text or "", score.bits_per_char, cache_dir, corpora_dir)
     if as_json:
-        objects = [{"text": name} | dataclasses.asdict(e) for name, e in results]
-        console.print_json(objects[0] if len(objects) == 1 else objects)
+        console.print_json({"text": generated} | dataclasses.asdict(report))
     else:
-        _print(results)
+        console.print_facts(report_facts(report))
+
+
+@contextmanager
+def _named(text: str) -> Iterator[None]:
+    """Have an error about a text name it."""
+    try:
+        yield
+    except (charrnn.UnknownCharacterError, charrnn.CorpusError) as error:
+        if text in str(error):
+            raise
+        raise charrnn.CharrnnError(f"{text}: {error}") from error
 
 
 def _context(context: str) -> int | None:
@@ -103,9 +127,13 @@ def _context(context: str) -> int | None:
     return int(context)
 
 
-def _print(results: "list[tuple[str, charrnn.Evaluation]]") -> None:
+def _print(results: "list[tuple[str, charrnn.Evaluation]]", *, as_json: bool) -> None:
     from charrnn.cli import console
 
+    if as_json:
+        objects = [{"text": name} | dataclasses.asdict(e) for name, e in results]
+        console.print_json(objects[0] if len(objects) == 1 else objects)
+        return
     columns = ("text", "nats/char", "bits/char", "bits/byte", "perplexity", "characters")
     rows: list[list[Any]] = [
         [

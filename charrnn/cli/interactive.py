@@ -85,6 +85,9 @@ class Conversation:
                     stream(request, [source], pieces.append)
                 finally:
                     self._text = "".join(pieces)
+                    if not sys.stdout.isatty():  # one text and then another
+                        sys.stdout.write("\n")
+                        sys.stdout.flush()
 
     def _retry(self, _value: str) -> None:
         self._write(self._prompt, self._seed + 1)

@@ -7,7 +7,10 @@ from typing import Any
 _PICTURES = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t"} | {
     0x7F: 0x2421
 }
-_PICTURES |= dict.fromkeys(range(128, 160), 65533)
+# Controls of eight bits, and what turns the direction of all that follows.
+_PICTURES |= dict.fromkeys(
+    (*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)), 0xFFFD
+)
 
 
 # What JSON leaves as it is and a terminal obeys; ESC and its like it escapes itself.

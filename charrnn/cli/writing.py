@@ -2,7 +2,6 @@
 
 import dataclasses
 import io
-import math
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -96,9 +95,7 @@ class Written:
     @property
     def bits_per_char(self) -> float | None:
         """The bits that a character cost the model, an ending's among them."""
-        if not self.text:
-            return None
-        return -self.source.log_probability / (len(self.text) * math.log(2))
+        return charrnn.bits_per_char(self.source.log_probability, len(self.text))
 
 
 def write(request: Request, prompt: str, output: Path | None, *, as_json: bool) -> None:

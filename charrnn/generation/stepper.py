@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from functools import cached_property
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -60,7 +61,7 @@ class Stepper:
         elif len(ids) == 1:
             driven = self.table[ids.item(0)]
         else:
-            driven = self.table[ids, :, 0].T
+            driven = self._columns.take(ids, axis=1)
         for advance, bias in state.steps:
             advance(driven if bias is None else bias)
         return state.predict()
@@ -86,6 +87,12 @@ class Stepper:
                     advance(column)
                     out[...] = h.T
         return state.predict()
+
+    @cached_property
+    def _columns(self) -> Floats:
+        """The table with a column for each symbol, (gates, V), to take several at once from."""
+        assert self.table is not None
+        return np.ascontiguousarray(self.table[:, :, 0].T)
 
     def _driven(self, ids: Ids) -> Floats:
         """Return what symbols, ids (N,), drive the first layer's gates with, (N, gates)."""
@@ -138,7 +145,7 @@ class State:
         self.memories = [b.memory for b in bound if b.memory is not None]
         self.reads = [b.read for b in bound]
         self.steps = [
-            (b.step, layer.bias if i else None)
+            (b.step, layer.bias.repeat(lanes, axis=1) if i else None)
             for i, (b, layer) in enumerate(zip(bound, stepper.layers, strict=True))
         ]
         self.predict = self._make_predict()
@@ -170,9 +177,9 @@ class State:
     def take(self, lanes: Ids) -> "State":
         """Return the state with these lanes in place of its own, which it may be written over."""
         after = self if len(lanes) == self.lanes else State(self._stepper, len(lanes))
-        after.h[...] = self.h[:, lanes]
+        after.h[...] = self.h.take(lanes, axis=1)
         for mine, its in zip(self.memories, after.memories, strict=True):
-            its[...] = mine[:, lanes]
+            its[...] = mine.take(lanes, axis=1)
         return after
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import charrnn
-from tests.conftest import ROOT, TEXT, Command
+from tests.conftest import ROOT, TEXT, Command, in_terminal
 
 SMALL = (
     "--hidden-size", 16, "--embedding-size", 8, "--batch-size", 4, "--seq-length", 16,
@@ -106,7 +105,7 @@ WRONG = [
     (("sample", "tiny.txt"), 1, "not a safetensors file of charrnn"),
     (("sample", "-t", "-1"), 2, "--temperature -1.0: must be at least 0"),
     (("sample", "-t", "nan"), 2, "--temperature nan: must be a finite number"),
-    (("sample", "--device", "cuda"), 2, "--device cuda: choose one of auto, cpu"),
+    (("sample", "--device", "tpu"), 2, "--device tpu: choose one of auto, cpu, cuda, mps"),
     (("sample", "--unknown", "guess"), 2, "--unknown guess: choose one of"),
     (("sample", "-p", "a", "--prompt-file", "tiny.txt"), 2, "--prompt or --prompt-file, not both"),
     (("eval", "--context", "0"), 2, "--context 0: carried, or a number"),
@@ -273,7 +272,7 @@ def test_the_bar_and_the_lines_above_it_fit_the_terminal(
 ) -> None:
     """All but a sample's own lines, and paths, which may be longer than a narrow terminal."""
     arguments = ["train", str(corpus), *map(str, SMALL), "--steps", "40", "--eval-every", "20"]
-    shown = _in_terminal(arguments, tmp_path, columns)
+    shown = in_terminal(arguments, tmp_path, columns)
     lines = shown.replace("\n", "\r").split("\r")
     bars = [line for line in lines if "%|" in line]
     assert bars
@@ -335,35 +334,3 @@ def test_names_alone_for_scripts(command: Command, folder: Path) -> None:
     assert command("corpora", "-q").stdout.split()[:2] == ["python", "unicode-names"]
     assert "step-" not in command("runs", "--checkpoint-dir", folder).stdout
     assert "20, 40, 60" in command("runs", "-v", "--checkpoint-dir", folder).stdout
-
-
-def _in_terminal(arguments: list[str], cwd: Path, columns: int) -> str:
-    """Run charrnn with stderr on a terminal of that width; returns what it showed."""
-    import fcntl
-    import struct
-    import termios
-
-    master, slave = pty.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "charrnn", *arguments],
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        cwd=cwd,
-        env={k: v for k, v in os.environ.items() if k != "COLUMNS"}
-        | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1", "TERM": "dumb"},
-    )
-    os.close(slave)
-    shown = b""
-    while True:
-        try:
-            data = os.read(master, 4096)
-        except OSError:  # the other end is closed
-            break
-        if not data:
-            break
-        shown += data
-    os.close(master)
-    assert process.wait(60) == 0
-    return shown.decode()

@@ -1,0 +1,222 @@
+"""How fast text is written: against the bare matrix products, a torch loop, and `import torch`.
+
+Everything is timed in turn, round after round, with one thread and with all; the ratios are those
+of the medians, each with the number of threads that suits it best. Writing is timed end to end:
+draw, log-probabilities and decoding to text included, at temperature 0.8. Weights are random.
+
+    python benchmarks/sampling.py
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from common import machine
+from threadpoolctl import threadpool_limits
+
+import charrnn
+from charrnn.generation.beam import search
+from charrnn.generation.config import BeamConfig, SamplingConfig
+from charrnn.generation.int8 import Int8
+from charrnn.generation.layers import Dense, Kind
+from charrnn.generation.stepper import Stepper
+from charrnn.generation.text import begin, generations
+from charrnn.model.config import ModelConfig, parameter_shapes
+from charrnn.text.vocabulary import Vocabulary
+
+VOCABULARY = Vocabulary("char", tuple(map(chr, range(0x3C, 0x3C + 65))))
+ROUNDS = 15
+LANES, BEAMS = 64, 8
+START_ROUNDS = 7
+THREADS = sorted({1, os.cpu_count() or 1})
+
+Timed = dict[str, Callable[[], float]]  # each returns the seconds that a character took
+
+
+def main() -> None:
+    print(machine())
+    for hidden, characters in ((512, 300), (128, 2_000)):
+        seconds = measure(contestants(hidden, characters))
+        best = {name: min(times.values()) for name, times in seconds.items()}
+        print(f"\nLSTM 2 x {hidden}: microseconds a character" + f" with {THREADS} threads")
+        for name, times in seconds.items():
+            shown = "  ".join(f"{1e6 * times[threads]:8.1f}" for threads in THREADS)
+            print(f"  {name:28} {shown}")
+        bare = min(best["bare products, numpy"], best["bare products, torch.mv"])
+        one = best["one stream"]
+        print(f"  one stream / bare products   {one / bare:.2f}")
+        print(f"  torch loop / one stream      {best['a loop over nn.LSTM'] / one:.1f}")
+        print(f"  one stream / of {LANES}           {one / best[f'{LANES} streams']:.2f}")
+        print(f"  beam of {BEAMS} / one stream       {best[f'beam of {BEAMS}'] / one:.2f}")
+        print(f"  one stream / prompt          {one / best['prompt']:.2f}")
+        print(f"  one stream / int8            {one / best['one stream, int8']:.2f}")
+    start_up()
+
+
+def measure(timed: Timed) -> dict[str, dict[int, float]]:
+    """Time everything in turn; return the median seconds a character for each thread count."""
+    rounds: dict[str, dict[int, list[float]]] = {
+        name: {threads: [] for threads in THREADS} for name in timed
+    }
+    for _ in range(ROUNDS):
+        for name, run in timed.items():
+            for threads in THREADS:
+                torch.set_num_threads(threads)
+                with threadpool_limits(threads, user_api="blas"):
+                    rounds[name][threads].append(run())
+    return {
+        name: {threads: statistics.median(times) for threads, times in by_threads.items()}
+        for name, by_threads in rounds.items()
+    }
+
+
+def contestants(hidden: int, characters: int) -> Timed:
+    stepper, compact = make_stepper(hidden), make_stepper(hidden, Int8)
+    few = max(characters // LANES, 10)
+    return {
+        "bare products, numpy": lambda: bare_numpy(hidden, characters),
+        "bare products, torch.mv": lambda: bare_torch(hidden, characters),
+        "a loop over nn.LSTM": lambda: torch_loop(hidden, max(characters // 8, 20)),
+        "one stream": lambda: stream(stepper, characters),
+        "one stream, int8": lambda: stream(compact, characters),
+        f"{LANES} streams": lambda: stream(stepper, few, LANES),
+        f"beam of {BEAMS}": lambda: beam(stepper, characters // 4),
+        "prompt": lambda: prompt(stepper, characters),
+    }
+
+
+def make_stepper(hidden: int, kind: Kind = Dense) -> Stepper:
+    config = ModelConfig(num_layers=2, hidden_size=hidden, embedding_size=64)
+    rng = np.random.default_rng(0)
+    shapes = parameter_shapes(config, len(VOCABULARY))
+    weights = {k: random(rng, shape) for k, shape in shapes.items()}
+    return Stepper(weights, config, kind)
+
+
+def random(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    drawn: np.ndarray = (rng.standard_normal(shape) / shape[-1] ** 0.5).astype(np.float32)
+    return drawn
+
+
+def products(hidden: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the matrices of a character and vectors for them."""
+    rng = np.random.default_rng(0)
+    shapes = [(4 * hidden, hidden), (4 * hidden, 2 * hidden), (len(VOCABULARY), hidden)]
+    return [(random(rng, shape), random(rng, shape[1:])) for shape in shapes]
+
+
+def bare_numpy(hidden: int, characters: int) -> float:
+    triples = [(m, v, np.empty(len(m), np.float32)) for m, v in products(hidden)]
+    began = time.perf_counter()
+    for _ in range(characters):
+        for matrix, vector, out in triples:
+            matrix.dot(vector, out)
+    return (time.perf_counter() - began) / characters
+
+
+def bare_torch(hidden: int, characters: int) -> float:
+    triples = [
+        (torch.from_numpy(m), torch.from_numpy(v), torch.empty(len(m))) for m, v in products(hidden)
+    ]
+    with torch.inference_mode():
+        began = time.perf_counter()
+        for _ in range(characters):
+            for matrix, vector, out in triples:
+                torch.mv(matrix, vector, out=out)
+        return (time.perf_counter() - began) / characters
+
+
+def torch_loop(hidden: int, characters: int) -> float:
+    """Sample as a plain torch program does: embedding, nn.LSTM, linear, softmax, multinomial."""
+    embedding = torch.nn.Embedding(len(VOCABULARY), 64)
+    lstm = torch.nn.LSTM(64, hidden, 2)
+    linear = torch.nn.Linear(hidden, len(VOCABULARY))
+    with torch.inference_mode():
+        id_, state, text = torch.zeros(1, 1, dtype=torch.long), None, []
+        began = time.perf_counter()
+        for _ in range(characters):
+            y, state = lstm(embedding(id_), state)
+            probabilities = torch.softmax(linear(y[0]) / 0.8, dim=1)
+            id_ = torch.multinomial(probabilities, 1)
+            text.append(VOCABULARY.symbols[int(id_)])
+        return (time.perf_counter() - began) / characters
+
+
+def stream(stepper: Stepper, characters: int, lanes: int = 1) -> float:
+    config = SamplingConfig(length=characters, seed=0)
+    start = begin(VOCABULARY, config, "A")
+    began = time.perf_counter()
+    written = sum(len("".join(text)) for text in generations(stepper, start, config, lanes))
+    return (time.perf_counter() - began) / written
+
+
+def beam(stepper: Stepper, characters: int) -> float:
+    config = SamplingConfig(length=characters)
+    rng = np.random.default_rng(0)
+    began = time.perf_counter()
+    search(stepper, [0], config, BeamConfig(num_beams=BEAMS), rng=rng)
+    return (time.perf_counter() - began) / characters
+
+
+def prompt(stepper: Stepper, characters: int) -> float:
+    ids = np.random.default_rng(0).integers(len(VOCABULARY), size=(characters, 1))
+    state = stepper.start(1)
+    began = time.perf_counter()
+    stepper.read(ids, state)
+    return (time.perf_counter() - began) / characters
+
+
+def start_up() -> None:
+    """Time whole processes in turn, and take the largest memory of those that sample."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        text = folder / "river.txt"
+        text.write_text("The river does not know its name; it asks the stones.\n" * 60)
+        run = charrnn.train(
+            text,
+            model=charrnn.ModelConfig(num_layers=2, hidden_size=128),
+            training=charrnn.TrainingConfig(steps=1, sample_every=0),
+            checkpoint_dir=folder,
+            cache_dir=folder / "cache",
+        ).folder
+        sample = [sys.executable, "-m", "charrnn", "sample", str(run), "--no-echo"]
+        seconds: dict[str, list[float]] = {"first character": [], "import torch": []}
+        for _ in range(START_ROUNDS):
+            began = time.perf_counter()
+            with subprocess.Popen(sample, stdout=subprocess.PIPE) as process:
+                assert process.stdout is not None
+                process.stdout.read(1)
+                seconds["first character"].append(time.perf_counter() - began)
+                process.communicate()
+            began = time.perf_counter()
+            subprocess.run([sys.executable, "-c", "import torch"], check=True)
+            seconds["import torch"].append(time.perf_counter() - began)
+        ratio = statistics.median(seconds["first character"]) / statistics.median(
+            seconds["import torch"]
+        )
+        print(f"\nprocess start to first character / import torch   {ratio:.2f}")
+        print(f"peak memory of charrnn sample at 2 x 128           {peak_memory(sample):.0f} MB")
+
+
+def peak_memory(command: list[str]) -> float:
+    """Return the largest resident size of a command's process, in MB."""
+    measure = (
+        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, "
+        "stdout=subprocess.DEVNULL); "
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", measure, *command], check=True, capture_output=True, text=True
+    )
+    return int(done.stdout) / 1024
+
+
+if __name__ == "__main__":
+    main()

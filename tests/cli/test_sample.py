@@ -1,0 +1,314 @@
+"""`charrnn sample` and `charrnn eval --generated` as processes of their own."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import charrnn
+from tests.conftest import ROOT, TEXT, Command, in_terminal, start
+
+SHORT = ("-n", 40, "--seed", 1)
+
+
+@pytest.fixture(scope="module")
+def where(trained: charrnn.TrainingResult) -> tuple[object, ...]:
+    return ("--checkpoint-dir", trained.folder.parent)
+
+
+@pytest.fixture(scope="module")
+def names(tmp_path_factory: pytest.TempPathFactory) -> tuple[object, ...]:
+    """A model of lines."""
+    folder = tmp_path_factory.mktemp("names")
+    (folder / "names.txt").write_text("anna\nbert\n" * 200, encoding="utf-8")
+    charrnn.train(
+        folder / "names.txt",
+        text=charrnn.CorpusConfig(lines=True),
+        model=charrnn.ModelConfig(hidden_size=16, embedding_size=4, dropout=0.0),
+        training=charrnn.TrainingConfig(
+            steps=80, batch_size=4, seq_length=16, learning_rate=0.05, sample_every=0
+        ),
+        checkpoint_dir=folder,
+    )
+    return ("--checkpoint-dir", folder)
+
+
+def test_several_texts_are_told_apart_and_each_can_be_had_alone(
+    command: Command, where: tuple[object, ...]
+) -> None:
+    done = command("sample", *SHORT, "-p", "The ", "--num-samples", 3, *where)
+    assert (done.returncode, done.stderr) == (0, "")
+    heads = re.findall(r"^--- (\d) of 3, seed (\d+) ---$", done.stdout, re.MULTILINE)
+    assert [number for number, _ in heads] == ["1", "2", "3"]
+    assert heads[0][1] == "1"
+    third = re.split(r"--- .* ---\n", done.stdout)[3]
+    alone = command("sample", "-n", 40, "--seed", heads[2][1], "-p", "The ", *where)
+    assert alone.stdout + "\n" == third
+
+
+def test_a_model_of_lines_writes_a_line_each(command: Command, names: tuple[object, ...]) -> None:
+    done = command("sample", "--num-samples", 9, "--seed", 1, "-t", 0.5, *names)
+    assert len(done.stdout.splitlines()) == 9
+    assert set(done.stdout.splitlines()) <= {"anna", "bert"}
+    assert done.stdout.endswith("\n")
+
+
+def test_json_tells_what_a_script_needs(command: Command, where: tuple[object, ...]) -> None:
+    found = json.loads(
+        command("sample", *SHORT, "--json", "--report", "--num-samples", 2, *where).stdout
+    )
+    assert found[0]["seed"] == 1
+    for one in found:
+        assert one["characters"] == len(one["text"]) == 40
+        assert one["stop_reason"] == "length"
+        assert one["settings"]["temperature"] == one["temperature"] == 0.8
+        assert one["bits_per_char"] == pytest.approx(-one["log_probability"] / 40 / 0.6931471806)
+        assert one["report"]["characters"] == 40
+        assert one["report"]["copied"] in TEXT
+
+
+def test_the_end_of_a_text_is_chosen_by_flags(command: Command, where: tuple[object, ...]) -> None:
+    """A stop text may be given several times, and a line end be written \\n."""
+    whole = command("sample", "-n", 300, "--seed", 1, *where).stdout
+    first = whole[: whole.index("\n")]
+    assert command("sample", "-n", 300, "--seed", 1, "--stop", "\\n", *where).stdout == first
+    both = ("--stop", "hhhh", "--stop", "\n", "--include-stop")
+    assert command("sample", "-n", 300, "--seed", 1, *both, *where).stdout == f"{first}\n"
+
+
+def test_beam_search_returns_the_best_first(command: Command, where: tuple[object, ...]) -> None:
+    beams = ("--num-beams", 6, "--num-return-sequences", 3, "-n", 12, "-p", "The ")
+    found = json.loads(command("sample", *beams, "--json", *where).stdout)
+    scores = [one["score"] for one in found]
+    assert scores == sorted(scores, reverse=True)
+    assert found[0]["score"] == pytest.approx(found[0]["log_probability"] / 12)
+    assert len({one["text"] for one in found}) == 3
+    greedy = json.loads(command("sample", "-t", 0, "-n", 12, "-p", "The ", "--json", *where).stdout)
+    assert found[0]["log_probability"] >= greedy["log_probability"] - 1e-6
+    shown = command("sample", *beams, *where).stdout
+    assert shown.startswith(f"--- 1 of 3, log-probability {found[0]['log_probability']:.2f} ---\n")
+    assert found[2]["text"] in shown
+
+
+def test_drawn_beams_differ_and_come_again(command: Command, where: tuple[object, ...]) -> None:
+    flags = ("--num-beams", 5, "--beam-sampling", "--num-return-sequences", 5, *SHORT, "--json")
+    first, second = (command("sample", *flags, *where).stdout for _ in range(2))
+    assert first == second
+    assert len({one["text"] for one in json.loads(first)}) == 5
+
+
+WRONG = [
+    (("--num-beams", 0), "--num-beams 0: must be at least 1"),
+    (("--num-beams", 10**9), "--num-beams 1000000000: must be at most 65,536"),
+    (("--length-penalty", 1), "--length-penalty needs --num-beams of 2 or more"),
+    (("--num-beams", 4, "--top-k", 3), "--num-beams and --top-k: choose one"),
+    (("--num-beams", 4, "--temperature-schedule", "1:0"), "--temperature-schedule: choose one"),
+    (("--num-beams", 4, "--num-samples", 2), "--num-beams and --num-samples: choose one"),
+    (("--num-beams", 4, "--num-return-sequences", 5), "more than --num-beams 4"),
+    (("--num-beams", 4, "--num-beam-groups", 3), "must divide --num-beams 4"),
+    (("--num-beams", 4, "--diversity-penalty", 1), "needs --num-beam-groups of 2 or more"),
+    (("--num-beams", 4, "--beam-sampling", "-t", 0), "--beam-sampling needs a temperature above 0"),
+    (("--num-samples", 0), "0"),
+    (("--temperature-range", "0.3:1.2"), "must be FROM:TO:N"),
+    (("--temperature-range", "a:b:3"), "--temperature-range a:b: must be START:END"),
+    (("--temperature-range", "1:2:3", "-t", 1), "--temperature-range and --temperature: choose"),
+    (("--interactive", "--json"), "--interactive and --json: choose one"),
+    (("--heat", "--json"), "--heat and --json: choose one"),
+    (("--max-seconds", 0), "--max-seconds 0.0: must be above 0"),
+    (("--stop", ""), "--stop: an empty text"),
+    (("--stop", "é"), "--stop 'é': the model never writes 'é'"),
+    (("--only", "[é]"), "leave no character to write"),
+    (("--ban", "[z-a]"), "no class of characters"),
+    (("--min-length", 900), "--min-length 900: more than --length 500"),
+    (("--weights", "int4"), "--weights int4: choose one of float32, int8"),
+    (("--weights", "int8", "--device", "cuda"), "int8 is for the CPU"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), WRONG)
+def test_what_cannot_be_meant_is_refused_in_a_line(
+    command: Command, where: tuple[object, ...], arguments: tuple[object, ...], message: str
+) -> None:
+    done = command("sample", *arguments, *where)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_character_stays_where_the_colours_are(where: tuple[object, ...], tmp_path: Path) -> None:
+    """Heat colours a terminal's text, with a legend; nothing where colours are not wanted."""
+    arguments = ("sample", *SHORT, "--heat", *where)
+    plain = in_terminal(arguments, tmp_path, 80)
+    assert "\x1b" not in plain
+    assert "surprise" not in plain
+    coloured = in_terminal(arguments, tmp_path, 80, NO_COLOR="", TERM="xterm-256color")
+    assert "surprise in bits" in coloured
+    assert re.search(r"\x1b\[38;5;16;48;5;\d+m.\x1b\[0m", coloured)
+    assert re.sub(r"\x1b\[[\d;]*m", "", coloured).endswith(plain)
+
+
+def test_heat_leaves_a_pipe_alone(command: Command, where: tuple[object, ...]) -> None:
+    plain = command("sample", *SHORT, *where)
+    hot = command("sample", *SHORT, "--heat", *where)
+    assert (hot.stdout, hot.stderr) == (plain.stdout, "")
+
+
+def test_temperatures_stand_beside_each_other_where_there_is_room(
+    where: tuple[object, ...], tmp_path: Path, command: Command
+) -> None:
+    arguments = ("sample", *SHORT, "--temperature-range", "0.5:1.5:3", *where)
+    wide = in_terminal(arguments, tmp_path, 120)
+    assert re.search("temperature 0.5 +temperature 1 +temperature 1.5", wide)
+    for shown in (in_terminal(arguments, tmp_path, 60), command(*arguments).stdout):
+        assert re.findall("^--- . of 3, temperature (.*) ---", shown, re.MULTILINE) == [
+            "0.5",
+            "1",
+            "1.5",
+        ]
+
+
+def test_a_report_is_told_beside_the_text(command: Command, where: tuple[object, ...]) -> None:
+    done = command("sample", *SHORT, "--report", *where)
+    assert done.stdout == command("sample", *SHORT, *where).stdout
+    assert re.search(r"longest copy +\d+ characters \(", done.stderr)
+
+
+def test_a_copied_text_is_found_out(
+    command: Command, where: tuple[object, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "g.txt").write_text("The stones " * 3 + TEXT[10:90])
+    done = command("eval", "--generated", "g.txt", "--json", *where)
+    found = json.loads(done.stdout)
+    assert found["copied"] == " " + TEXT[10:90] or found["copied"] == TEXT[10:90]
+    assert found["copied_at"] in (9, 10)
+    assert found["distinct_4"] < 0.9
+    both = command("eval", "river", "g.txt", "--generated", "g.txt", *where)
+    assert (both.returncode, both.stdout) == (2, "")
+    assert "--generated and TEXT: choose one" in both.stderr
+
+
+CONVERSATION = """\
+/seed 5
+/length 20
+The
+/retry
+
+/temperature 0
+The
+/beams 3
+The
+/save saved.txt
+/nonsense 3
+/length many
+/settings
+Thé
+/quit
+The
+"""
+
+
+def test_a_conversation_works_through_pipes(
+    command: Command, where: tuple[object, ...], tmp_path: Path
+) -> None:
+    """Texts on stdout, a line end behind each; mistakes are told and change nothing."""
+    done = command("sample", "--interactive", *where, stdin=CONVERSATION)
+    assert done.returncode == 0
+
+    def alone(*arguments: object) -> str:
+        return command("sample", "-n", 20, *arguments, *where).stdout + "\n"
+
+    first = alone("-p", "The", "--seed", 5)
+    second = alone("-p", "The", "--seed", 6)
+    third = alone("-p", second[:-1], "--seed", 5)
+    best = alone("-p", "The", "--num-beams", 3)
+    expected = first + second + third + alone("-p", "The", "-t", 0) + best
+    assert done.stdout == expected
+    assert (tmp_path / "saved.txt").read_text() == best
+    assert done.stderr.splitlines() == [
+        "saved in saved.txt",
+        "error: /nonsense: no such command or setting; see /help",
+        "error: --length many: must be a whole number",
+        "length 20",
+        "temperature 0.0",
+        "seed 5",
+        "num-beams 3",
+        "error: the model does not know 'é' (U+00E9), character 3 of the text; leave it out, or "
+        "pass --unknown skip or --unknown replace",
+    ]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_ctrl_c_ends_a_text_and_not_the_conversation(
+    where: tuple[object, ...], tmp_path: Path
+) -> None:
+    shown = in_terminal(
+        ("sample", "-i", "--seed", 1, *where),
+        tmp_path,
+        80,
+        typed=[
+            ("2004h", b"/length 100000000\r"),
+            ("2004h", b"The\r"),
+            ("2004lThe ", b"\x03"),
+            ("2004h", b"/length 7\r"),
+            ("2004h", b"/settings\r"),
+            ("length 7\r\n", b""),
+            ("2004h", b"\x04"),
+        ],
+        TERM="xterm",
+        PROMPT_TOOLKIT_NO_CPR="1",
+    )
+    assert "Traceback" not in shown
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signals to send on Windows")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_text_at_once(
+    where: tuple[object, ...], tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    with start("sample", "-n", 10**8, *where, cwd=tmp_path) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(5)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (code, b"")
+
+
+def test_int8_needs_its_extra_and_says_so(
+    command: Command, where: tuple[object, ...], tmp_path: Path
+) -> None:
+    """Where numba is there, the text is one that the model finds about as probable."""
+    (tmp_path / "numba.py").write_text("raise ImportError('hidden by a test')")
+    arguments = ("sample", *SHORT, "-t", 0, "--weights", "int8", *where)
+    hidden = subprocess.run(
+        [sys.executable, "-m", "charrnn", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+        check=False,
+    )
+    assert (hidden.returncode, hidden.stdout) == (2, "")
+    assert "pip install 'charrnn[fast]'" in hidden.stderr
+
+
+def test_a_text_comes_before_it_is_whole(where: tuple[object, ...], tmp_path: Path) -> None:
+    """Character by character, also into a pipe."""
+    with start("sample", "-n", 10**8, *where, cwd=tmp_path) as process:
+        assert process.stdout is not None
+        assert len(process.stdout.read(100)) == 100
+        process.terminate()
+        process.communicate(timeout=60)
+
+
+def test_time_that_is_over_ends_a_text(command: Command, where: tuple[object, ...]) -> None:
+    began = time.monotonic()
+    arguments = ("sample", "-n", 10**8, "--max-seconds", 0.3, "--json", "--no-echo", *where)
+    found = json.loads(command(*arguments).stdout)
+    assert found["stop_reason"] == "time"
+    assert time.monotonic() - began < 60
