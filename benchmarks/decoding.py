@@ -102,7 +102,8 @@ def row(way: Way, reports: Sequence[charrnn.Report]) -> str:
     """Return a row of the table: means over the texts, and the longest copy of all."""
 
     def mean(name: str) -> float:
-        return statistics.mean(getattr(report, name) for report in reports)
+        values: list[float] = [getattr(report, name) for report in reports]
+        return statistics.mean(values)
 
     copied = max(report.copied_characters for report in reports)
     return (

@@ -61,6 +61,7 @@ class Model:
         which is faster on the CPU and a little less exact. Raises DeviceError for a device that is
         not there, and SettingsError for int8 on another one or without numba.
         """
+        self.__dict__.pop("stepper", None)  # one that was made before
         self._device, self._kind = "cpu" if device == "auto" else device, Dense
         if weights == "int8":
             if self._device != "cpu":
@@ -101,7 +102,7 @@ class Model:
         """
         config = config or SamplingConfig()
         start = self._begin(prompt, config, unknown)
-        return generations(self._stepper, start, config, number, temperatures=temperatures)
+        return generations(self.stepper, start, config, number, temperatures=temperatures)
 
     def beam_search(
         self,
@@ -120,16 +121,16 @@ class Model:
         config, beams = config or SamplingConfig(), beams or BeamConfig()
         start = self._begin(prompt, config, unknown)
         check_memory(self.config, len(self.vocabulary), beams.num_beams)
-        return search_text(self._stepper, start, config, beams, on_progress=on_progress)
+        return search_text(self.stepper, start, config, beams, on_progress=on_progress)
 
     def fastest_threads(self, lanes: int = 1) -> int | None:
         """Return the number of threads to write with, for `blas_threads`: measured, 1 or all.
 
         lanes: how many texts are written in step.
         """
-        if not isinstance(self._stepper, Stepper):
+        if not isinstance(self.stepper, Stepper):
             return None
-        return fastest_threads(self._stepper, lanes)
+        return fastest_threads(self.stepper, lanes)
 
     def report(
         self,
@@ -149,7 +150,8 @@ class Model:
         return report(transformed(text, self.text), bits_per_char, self.vocabulary, corpus.train)
 
     @cached_property
-    def _stepper(self) -> LaneModel[Any]:
+    def stepper(self) -> LaneModel[Any]:
+        """The model as sampling sees it, made when it is first needed."""
         if self._device == "cpu":
             return Stepper(self._weights, self.config, self._kind)
         from charrnn.generation.torch_stepper import TorchStepper

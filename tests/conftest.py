@@ -38,6 +38,12 @@ TEXT = (
     "small word they said the day before:\na hush, a hush, and nothing more.\n"
 ) * 12
 
+# Ctrl-C reaches a process whose terminal it is, which one that is handed down is not.
+_TAKE_TERMINAL = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+)
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -89,7 +95,7 @@ def in_terminal(
     master, slave = os.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     process = subprocess.Popen(
-        [sys.executable, "-m", "charrnn", *map(str, arguments)],
+        [sys.executable, "-c", _TAKE_TERMINAL, "-m", "charrnn", *map(str, arguments)],
         stdin=slave, stdout=slave, stderr=slave, cwd=cwd, start_new_session=True,
         env={k: v for k, v in os.environ.items() if k not in ("COLUMNS", "NO_COLOR")}
         | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1", "TERM": "dumb"}

@@ -165,7 +165,7 @@ class Sampler:
         Under the model at temperature 1, whatever was cut off. A lane that ended may have more.
         """
         self._settle()
-        return np.concatenate([*self._scores[lane], np.empty(0)])
+        return np.concatenate([*self._scores[lane], np.empty(0)], dtype=float)
 
     def _read_prompt(self) -> None:
         self._deadline = self._clock() + (self._config.max_seconds or math.inf)
@@ -252,7 +252,7 @@ class Sampler:
         ids = np.array(self._past_ids)[..., None]
         log_p = np.take_along_axis(log_softmax(np.stack(self._past)), ids, axis=-1)[..., 0]
         for row, column in enumerate(self._columns):
-            self._scores[column].append(log_p[:, row].astype(float))
+            self._scores[column].append(log_p[:, row])
         self._past, self._past_ids = [], []
 
 

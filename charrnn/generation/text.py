@@ -3,6 +3,7 @@
 import itertools
 import math
 import time
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -144,7 +145,7 @@ class Generation(Iterator[str]):
         self._endings = start.endings
         reach = max((len(ids) - 1 for _, ids, _ in start.endings), default=0)
         self._ids = start.prompt_ids[max(len(start.prompt_ids) - reach, 0) :].tolist()
-        self._drawn_for: list[int] = []  # the characters that each symbol has completed
+        self._drawn_for = array("B")  # the characters that each symbol has completed
         self._ready = ""  # to be handed out
         self._held = ""  # the beginning of an ending, perhaps
         self._before = ""  # what comes before that, as far as an ending may begin in it
