@@ -48,6 +48,7 @@ bench: $(VENV)/dev ## Measure what docs/results.md states; takes about ten minut
 	$(BIN)/python benchmarks/encoding.py
 	$(BIN)/python benchmarks/corpus_memory.py
 	$(BIN)/python benchmarks/checkpoint_cost.py
+	$(BIN)/python benchmarks/sampling.py
 	$(BIN)/python benchmarks/training_overhead.py
 	$(BIN)/python benchmarks/reference.py
 

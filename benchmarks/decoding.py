@@ -95,7 +95,7 @@ def report(
     model: charrnn.Model, text: tuple[charrnn.Generation | charrnn.Beam, str]
 ) -> charrnn.Report:
     source, written = text
-    return model.report(written, charrnn.bits_per_char(source.log_probability, len(written)))
+    return model.report(written, source.bits_per_char)
 
 
 def row(way: Way, reports: Sequence[charrnn.Report]) -> str:

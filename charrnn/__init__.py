@@ -39,11 +39,11 @@ if TYPE_CHECKING:
         shown_character,
     )
     from charrnn.evaluation import Evaluation
-    from charrnn.generation.config import MAX_LANES, BeamConfig, SamplingConfig, number_pair
+    from charrnn.generation.config import BeamConfig, SamplingConfig
     from charrnn.generation.search import Beam
     from charrnn.generation.text import Generation
     from charrnn.model.config import ModelConfig
-    from charrnn.report import Report, bits_per_char
+    from charrnn.report import Report
     from charrnn.text.catalog import BUILT_IN as CORPORA
     from charrnn.text.catalog import PUBLIC as PUBLIC_CORPORA
     from charrnn.text.catalog import NamedCorpus, PublicCorpus
@@ -67,7 +67,6 @@ __all__ = [
     "CHECKPOINT_DIR",
     "CORPORA",
     "CORPORA_DIR",
-    "MAX_LANES",
     "PUBLIC_CORPORA",
     "Beam",
     "BeamConfig",
@@ -92,7 +91,6 @@ __all__ = [
     "UndecodableError",
     "UnknownCharacterError",
     "__version__",
-    "bits_per_char",
     "blas_threads",
     "cached_corpora",
     "clear_cache",
@@ -101,7 +99,6 @@ __all__ = [
     "events",
     "fetch",
     "load",
-    "number_pair",
     "read_text",
     "resume",
     "run_names",
@@ -133,12 +130,9 @@ _HOMES = {
     "counted": ("charrnn.errors", "counted"),
     "shown_character": ("charrnn.errors", "shown_character"),
     "Evaluation": ("charrnn.evaluation", "Evaluation"),
-    "MAX_LANES": ("charrnn.generation.config", "MAX_LANES"),
-    "number_pair": ("charrnn.generation.config", "number_pair"),
     "Beam": ("charrnn.generation.search", "Beam"),
     "BeamConfig": ("charrnn.generation.config", "BeamConfig"),
     "Report": ("charrnn.report", "Report"),
-    "bits_per_char": ("charrnn.report", "bits_per_char"),
     "SamplingConfig": ("charrnn.generation.config", "SamplingConfig"),
     "Generation": ("charrnn.generation.text", "Generation"),
     "ModelConfig": ("charrnn.model.config", "ModelConfig"),

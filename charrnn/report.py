@@ -63,11 +63,6 @@ class Report:
     known_words: float | None
 
 
-def bits_per_char(log_probability: float, characters: int) -> float | None:
-    """Return the bits that a character of a text has cost; None for an empty text."""
-    return -log_probability / (characters * math.log(2)) if characters else None
-
-
 def report(
     text: str, bits_per_char: float | None, vocabulary: Vocabulary, corpus: Symbols
 ) -> Report:

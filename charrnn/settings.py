@@ -75,6 +75,17 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def number_pair(flag: str, text: str) -> tuple[float, float]:
+    """Read START:END, two numbers of at least 0. Raises SettingsError."""
+    try:
+        start, end = map(float, text.split(":"))
+    except ValueError:
+        start = end = -1.0
+    if not (0 <= start <= _LARGEST and 0 <= end <= _LARGEST):
+        raise SettingsError(f"{flag} {text}: must be START:END, two numbers such as 0.5:1.2")
+    return start, end
+
+
 def _problem(value: Any, field: "dataclasses.Field[Any]") -> str | None:
     kind, optional = value_type(field)
     if value is None and optional:

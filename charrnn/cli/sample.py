@@ -160,7 +160,7 @@ def _temperatures(text: str | None) -> list[float]:
         raise charrnn.SettingsError(
             f"--temperature-range {text}: must be FROM:TO:N, as 0.3:1.2:4 for 4 temperatures"
         )
-    first, last = charrnn.number_pair("--temperature-range", pair)
+    first, last = settings.number_pair("--temperature-range", pair)
     step = (last - first) / (int(number) - 1)
     return [round(first + k * step, 6) for k in range(int(number))]
 

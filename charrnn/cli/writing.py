@@ -55,7 +55,7 @@ class Request:
     @property
     def lanes(self) -> int:
         """How many texts grow in step."""
-        return min(self.beams.num_beams if self.searches else self.total, charrnn.MAX_LANES)
+        return self.beams.num_beams if self.searches else self.total
 
     def texts(self, prompt: str) -> "Iterator[Source]":
         """Write texts after a prompt. Raises CharrnnError for what the model cannot read."""
@@ -91,11 +91,6 @@ class Written:
 
     text: str
     source: "Source"
-
-    @property
-    def bits_per_char(self) -> float | None:
-        """The bits that a character cost the model, an ending's among them."""
-        return charrnn.bits_per_char(self.source.log_probability, len(self.text))
 
 
 def write(request: Request, prompt: str, output: Path | None, *, as_json: bool) -> None:
@@ -144,7 +139,7 @@ def print_reports(request: Request, written: Sequence[Written]) -> None:
     from charrnn.cli import console
 
     for number, one in enumerate(written, start=1):
-        facts = report_facts(request.model.report(one.text, one.bits_per_char))
+        facts = report_facts(request.model.report(one.text, one.source.bits_per_char))
         head = {"text": f"{number} of {len(written)}"} if len(written) > 1 else {}
         console.print_facts(head | facts, console.talk())
 
@@ -215,7 +210,7 @@ def _object(request: Request, one: Written) -> dict[str, Any]:
     found = {
         "text": (source.prompt if request.echo else "") + one.text,
         "log_probability": source.log_probability,
-        "bits_per_char": one.bits_per_char,
+        "bits_per_char": one.source.bits_per_char,
         "characters": source.characters,
         "seed": source.seed,
     }
@@ -226,7 +221,7 @@ def _object(request: Request, one: Written) -> dict[str, Any]:
         found["temperature"] = source.temperature
     found |= {"stop_reason": source.stop_reason, "settings": config}
     if request.report:
-        report = request.model.report(one.text, one.bits_per_char)
+        report = request.model.report(one.text, one.source.bits_per_char)
         found["report"] = dataclasses.asdict(report)
     return found
 

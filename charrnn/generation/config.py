@@ -1,13 +1,11 @@
 """Settings of sampling and beam search. Holds no numpy, so that help pages answer at once."""
 
-import re
 from dataclasses import dataclass
 
 from charrnn.errors import SettingsError
-from charrnn.settings import check, setting
+from charrnn.settings import check, number_pair, setting
 
 MAX_LANES = 64  # texts that are drawn in step; more gain nothing
-_PAIR = re.compile(r"([^:]+):([^:]+)")
 
 
 @dataclass(frozen=True)
@@ -93,6 +91,12 @@ class SamplingConfig:
             raise SettingsError("--stop: an empty text would end everything at once")
         self.temperatures()
 
+    def filters(self) -> dict[str, float]:
+        """Return the filters that are set, by the names of filters.filtered."""
+        names = ("top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff")
+        values = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in values.items() if value is not None}
+
     def temperatures(self) -> tuple[float, float]:
         """Return the temperature of the first character and that of the last."""
         if self.temperature_schedule is None:
@@ -144,15 +148,3 @@ class BeamConfig:
             raise SettingsError("--diversity-penalty needs --num-beam-groups of 2 or more")
         if self.beam_sampling and self.num_beam_groups > 1:
             raise SettingsError("--beam-sampling and --num-beam-groups: choose one")
-
-
-def number_pair(flag: str, text: str) -> tuple[float, float]:
-    """Read START:END, two temperatures. Raises SettingsError."""
-    pair = _PAIR.fullmatch(text)
-    try:
-        start, end = (float(part) for part in pair.groups()) if pair else (-1.0, -1.0)
-    except ValueError:
-        start = end = -1.0
-    if not (0 <= start < float("inf") and 0 <= end < float("inf")):
-        raise SettingsError(f"{flag} {text}: must be START:END, two temperatures such as 0.5:1.2")
-    return start, end

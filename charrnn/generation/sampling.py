@@ -128,11 +128,7 @@ class Sampler:
         self._past_size = max(SCORED_AT_ONCE // self._logits.size, 1)
         size = config.no_repeat_ngram_size
         self._seen = [SeenNgrams(size, history.tolist()) for _ in seeds] if size else []
-        self._filters = {
-            name: value
-            for name in ("top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff")
-            if (value := getattr(config, name)) is not None
-        }
+        self._filters: dict[str, Any] = config.filters()
         self._barring = config.min_length > 0 or size > 0
         self._single = len(seeds) == 1 and not self._filters and not len(temperatures)
 

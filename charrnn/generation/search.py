@@ -12,7 +12,7 @@ from charrnn.generation.beam import search
 from charrnn.generation.config import BeamConfig, SamplingConfig
 from charrnn.generation.lane_model import LaneModel
 from charrnn.generation.sampling import new_seed
-from charrnn.generation.text import Start
+from charrnn.generation.text import Start, bits_per_char
 from charrnn.model.config import ModelConfig
 
 MAX_BYTES = 2 * 2**30  # of memory for the beams of a search
@@ -38,6 +38,11 @@ class Beam:
     def characters(self) -> int:
         """How many were written."""
         return len(self.text)
+
+    @property
+    def bits_per_char(self) -> float | None:
+        """The bits that a character costs, an ending's among them; None for an empty text."""
+        return bits_per_char(self.log_probability, self.characters)
 
     def __iter__(self) -> Iterator[str]:
         """Yield the text, in a piece."""

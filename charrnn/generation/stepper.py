@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from charrnn.generation.config import MAX_LANES
 from charrnn.generation.layers import Dense, Floats, Kind, Weights, make_layer
 from charrnn.model.config import ModelConfig
 from charrnn.text.vocabulary import Ids
@@ -115,6 +116,7 @@ def fastest_threads(stepper: Stepper, lanes: int = 1) -> int | None:
     """
     if sum(layer.bias.size for layer in stepper.layers) * stepper.output.shape[1] < WORTH_THREADS:
         return 1
+    lanes = min(lanes, MAX_LANES)
     state, ids = stepper.start(lanes), np.zeros(lanes, dtype=int)
     seconds: dict[int | None, float] = {1: math.inf, None: math.inf}
     for _ in range(TRIALS):

@@ -4,6 +4,8 @@ Source: Kool, van Hoof and Welling 2019, "Stochastic Beams and Where to Find The
 (arXiv:1903.06059).
 """
 
+from typing import Any
+
 import numpy as np
 
 from charrnn.generation.config import SamplingConfig
@@ -54,15 +56,8 @@ def drawn_from(log_p: Floats, config: SamplingConfig, position: int) -> Floats:
     """Return the log-probabilities that a symbol is drawn with, (B, V), from those of the model."""
     first, last = config.temperatures()
     temperature = first + (last - first) * position / max(config.length - 1, 1)
-    cut = filtered(
-        log_p,
-        temperature=max(temperature, COLDEST),
-        top_k=config.top_k,
-        top_p=config.top_p,
-        min_p=config.min_p,
-        typical_p=config.typical_p,
-        epsilon_cutoff=config.epsilon_cutoff,
-    )
+    filters: dict[str, Any] = config.filters()
+    cut = filtered(log_p, temperature=max(temperature, COLDEST), **filters)
     return log_softmax(cut)
 
 

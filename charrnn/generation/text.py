@@ -166,6 +166,11 @@ class Generation(Iterator[str]):
         """Natural log of all that was drawn, an ending included, at temperature 1."""
         return float(self._log_probabilities().sum())
 
+    @property
+    def bits_per_char(self) -> float | None:
+        """The bits that a character has cost, an ending's among them; None before the first."""
+        return bits_per_char(self.log_probability, self.characters)
+
     def surprises(self, start: int = 0) -> list[float]:
         """Return the bits that each character from `start` on has cost, as far as it is written."""
         sums = np.concatenate([[0.0], self._log_probabilities().cumsum()])
@@ -244,6 +249,11 @@ class Generation(Iterator[str]):
             for n in range(min(len(text), len(ending) - 1) + 1)
             if n == 0 or ending.startswith(text[-n:])
         )
+
+
+def bits_per_char(log_probability: float, characters: int) -> float | None:
+    """Return the bits that a character of a text has cost; None for an empty text."""
+    return -log_probability / (characters * math.log(2)) if characters else None
 
 
 def start_ids(vocabulary: Vocabulary, end: str = "") -> list[int]:
