@@ -1,5 +1,6 @@
 """The program's beginning: `charrnn`, and `python -m charrnn`."""
 
+import os
 import signal
 from types import FrameType
 
@@ -23,8 +24,19 @@ def main() -> None:
             signal.signal(number, signal.SIG_IGN)
 
 
-def _leave(number: int, _frame: FrameType | None) -> None:
+def _leave(number: int, frame: FrameType | None) -> None:
+    if _importing(frame):  # where an exit may be caught, or turned into another error
+        os._exit(exit_code(number))
     raise SystemExit(exit_code(number))
+
+
+def _importing(frame: FrameType | None) -> bool:
+    """Whether a module is being loaded, in which nothing is half made but the module."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 if __name__ == "__main__":

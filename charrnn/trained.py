@@ -94,15 +94,24 @@ class Model:
         *,
         temperatures: Sequence[float] = (),
         unknown: Unknown = "error",
+        on_progress: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> Iterator[Generation]:
         """Write several texts after a prompt, up to 64 of them in step, each with its own seed.
 
         The first has the seed of config; the others' are derived from it, whatever the number.
         temperatures: one for each text, all of which then have the same seed.
+        on_progress: called with the symbols of the prompt that were read, and with all of them.
         """
         config = config or SamplingConfig()
         start = self._begin(prompt, config, unknown)
-        return generations(self.stepper, start, config, number, temperatures=temperatures)
+        return generations(
+            self.stepper,
+            start,
+            config,
+            number,
+            temperatures=temperatures,
+            on_progress=on_progress,
+        )
 
     def beam_search(
         self,

@@ -99,7 +99,12 @@ def main() -> None:
     encoding = None if sys.stdout.isatty() else "utf-8"
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace", newline="\n")
-    app(prog_name="charrnn")
+    try:
+        app(prog_name="charrnn")
+    except OSError as error:  # from a help page or the version; commands tell their own
+        silence(sys.stdout)
+        typer.echo(f"error: {error.strerror or error}", err=True)
+        raise SystemExit(1) from error
 
 
 def _with_flags(flags: tuple[str, ...]) -> str:

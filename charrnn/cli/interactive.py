@@ -18,12 +18,14 @@ from charrnn.cli.writing import Request, stream
 
 HELP = """\
 Type a prompt and press Enter; \\n in it is a line end. An empty line goes on with the last text.
-  /temperature 0.5   any setting of charrnn sample, by its name; /beams 4 for --num-beams
-  /seed 7            the same seed for each text; /seed none for a new one each time
-  /retry             write the last text anew, with the next seed
-  /save FILE         append the last text to a file
-  /settings          show what differs from the defaults
-  /help, /quit       this help; leave, as Ctrl-D does
+  /temperature 0.5  a setting that shapes the text, named like its flag
+  /beams 4          --num-beams; 1 draws again
+  /top-p none       a setting as it is by default
+  /seed 7           the same seed for each text; none: a new one each time
+  /retry            write the last text anew, with the next seed
+  /save FILE        append the last text to a file
+  /settings         show what differs from the defaults
+  /help, /quit      this help; leave, as Ctrl-D does
 Ctrl-C ends a text, not the program."""
 
 SHORT = {"beams": "num_beams"}
@@ -49,6 +51,7 @@ class Conversation:
         self._prompt = ""
         self._text = ""
         self._seed = 0
+        self._going_on: charrnn.Generation | charrnn.Beam | None = None
         self._commands: dict[str, Callable[[str], None]] = {
             "retry": self._retry,
             "save": self._save,
@@ -77,27 +80,33 @@ class Conversation:
         if seed is not None:
             config = dataclasses.replace(request.config, seed=seed)
             request = dataclasses.replace(request, config=config)
-        pieces: list[str] = []
+        self._text, self._going_on = "", None
         with _interruptible():
-            for source in request.texts(prompt):
-                self._prompt, self._text, self._seed = source.prompt, "", source.seed
-                try:
-                    stream(request, [source], pieces.append)
-                finally:
-                    self._text = "".join(pieces)
-                    if not sys.stdout.isatty():  # one text and then another
-                        sys.stdout.write("\n")
-                        sys.stdout.flush()
+            stream(request, request.texts(prompt), self._hear)
+        if not sys.stdout.isatty() and request.total == 1:  # one text and then another
+            sys.stdout.write("\n")
+            sys.stdout.flush()
+
+    def _hear(self, source: "charrnn.Generation | charrnn.Beam", piece: str) -> None:
+        if not piece:  # the beginning of a text; the first of several is the one to go on with
+            self._going_on = source if self._going_on is None else self._going_on
+        if source is self._going_on:
+            self._prompt, self._seed, self._text = source.prompt, source.seed, self._text + piece
 
     def _retry(self, _value: str) -> None:
-        self._write(self._prompt, self._seed + 1)
+        wanted = self._request.config.seed
+        self._write(self._prompt, self._seed + 1 if wanted in (None, self._seed) else wanted)
 
     def _save(self, value: str) -> None:
         if not value:
             raise charrnn.SettingsError("/save needs the name of a file")
         try:
-            with Path(value).open("a", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(f"{self._prompt}{self._text}\n")
+            with (
+                Path(value)
+                .expanduser()
+                .open("a", encoding="utf-8", errors="backslashreplace") as file
+            ):
+                file.write(f"{self._prompt}{self._text}\n\n")
         except OSError as error:
             raise charrnn.CharrnnError(f"/save {value}: {error.strerror or error}") from error
         typer.echo(f"saved in {value}", err=True)
@@ -116,6 +125,8 @@ class Conversation:
             for field in dataclasses.fields(kind):
                 if field.name == field_name:
                     changed = {field.name: _value(field, text)}
+                    if field.name == "temperature":
+                        changed["temperature_schedule"] = None
                     changed_kind = dataclasses.replace(kind, **changed)
                     self._request = dataclasses.replace(self._request, **{part: changed_kind})
                     return
@@ -123,12 +134,12 @@ class Conversation:
 
 
 def _value(field: "dataclasses.Field[Any]", text: str) -> Any:
-    """Read a setting's value; none is its absence. What is no value is left for it to refuse."""
-    kind, optional = settings.value_type(field)
-    if text == "none" and (optional or kind not in (int, float)):
+    """Read a setting's value; none is its default. What is no value is left for it to refuse."""
+    kind, _ = settings.value_type(field)
+    if text == "none":
         return field.default
     if kind is bool:
-        return {"on": True, "true": True, "off": False, "false": False}.get(text, text)
+        return {"": True, "on": True, "yes": True, "off": False, "no": False}.get(text, text)
     if kind in (int, float):
         try:
             return kind(text)

@@ -155,8 +155,9 @@ def with_settings(
         def wrapper(**options: Any) -> None:
             values = {field.name: options.pop(field.name) for field in fields}
             given = {name: value for name, value in values.items() if value not in (None, [])}
-            if "separator" in given:  # a shell has no easy way to write a line end
-                given["separator"] = unescaped(given["separator"])
+            for name in ("separator", "ban", "only"):  # a shell has no easy way to write a line end
+                if not given.get(name, "[").startswith("["):  # where a class begins
+                    given[name] = unescaped(given[name])
             if "stop" in given:
                 given["stop"] = tuple(map(unescaped, given["stop"]))
             command(given=given, **options)

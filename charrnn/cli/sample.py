@@ -1,7 +1,6 @@
 """`charrnn sample`."""
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,18 +11,8 @@ from charrnn import settings
 from charrnn.cli import options
 from charrnn.cli.writing import Request, write
 
-# What only one text after the other has, and not a beam search.
-DRAWN = (
-    "--num-samples",
-    "--temperature-range",
-    "--temperature-schedule",
-    "--top-k",
-    "--top-p",
-    "--min-p",
-    "--typical-p",
-    "--epsilon-cutoff",
-    "--heat",
-)
+# What only texts that are drawn have, and not a beam search.
+DRAWN = ("--num-samples", "--temperature-range", "--heat")
 # What a conversation cannot do.
 ALONE = ("--json", "--output", "--num-samples", "--temperature-range", "--report")
 
@@ -32,7 +21,12 @@ ALONE = ("--json", "--output", "--num-samples", "--temperature-range", "--report
 def sample(
     model: options.ModelArgument = None,
     prompt: Annotated[
-        str, typer.Option("-p", "--prompt", help="Text to go on from; - reads it from stdin.")
+        str,
+        typer.Option(
+            "-p",
+            "--prompt",
+            help="Text to go on from; - reads it from stdin. Most shells write a line end $'\\n'.",
+        ),
     ] = "",
     prompt_file: Annotated[
         Path | None,
@@ -43,8 +37,14 @@ def sample(
         ),
     ] = None,
     encoding: Annotated[
-        str, typer.Option(metavar="NAME", help="How the prompt file is encoded.")
+        str, typer.Option(metavar="NAME", help="How the prompt is encoded, if it is read.")
     ] = "utf-8",
+    errors: Annotated[
+        str,
+        typer.Option(
+            metavar="strict|replace|ignore", help="What becomes of bytes that are not so encoded."
+        ),
+    ] = "strict",
     unknown: options.UnknownOption = "error",
     num_samples: Annotated[
         int,
@@ -126,7 +126,7 @@ def sample(
         "--report": report,
     } | {settings.flag(name): True for name in given}
     _check_together({flag for flag, is_asked in asked.items() if is_asked}, beams)
-    text = _read_prompt(prompt, prompt_file, encoding)
+    text = _read_prompt(prompt, prompt_file, encoding, errors)
     loaded = options.load(model, checkpoint, checkpoint_dir, quiet)
     loaded.prepare(device, weights)
     request = Request(
@@ -155,12 +155,17 @@ def _temperatures(text: str | None) -> list[float]:
     """Read FROM:TO:N."""
     if text is None:
         return []
+    wrong = (
+        f"--temperature-range {text}: must be FROM:TO:N, two temperatures and 2 to 100 texts, "
+        "such as 0.3:1.2:4"
+    )
     pair, _, number = text.rpartition(":")
     if not number.isdecimal() or not 2 <= int(number) <= 100:
-        raise charrnn.SettingsError(
-            f"--temperature-range {text}: must be FROM:TO:N, as 0.3:1.2:4 for 4 temperatures"
-        )
-    first, last = settings.number_pair("--temperature-range", pair)
+        raise charrnn.SettingsError(wrong)
+    try:
+        first, last = settings.number_pair("--temperature-range", pair)
+    except charrnn.SettingsError as error:
+        raise charrnn.SettingsError(wrong) from error
     step = (last - first) / (int(number) - 1)
     return [round(first + k * step, 6) for k in range(int(number))]
 
@@ -180,6 +185,7 @@ def _check_together(asked: set[str], beams: "charrnn.BeamConfig") -> None:
         *(("--interactive", flag) for flag in ALONE),
         ("--heat", "--json"),
         ("--heat", "--output"),
+        ("--heat", "--temperature-range"),
     ]
     if searches:
         pairs += [("--num-beams", flag) for flag in DRAWN]
@@ -188,15 +194,13 @@ def _check_together(asked: set[str], beams: "charrnn.BeamConfig") -> None:
             raise charrnn.SettingsError(f"{one} and {other}: choose one")
 
 
-def _read_prompt(prompt: str, file: Path | None, encoding: str) -> str:
-    text = charrnn.CorpusConfig(encoding=encoding, keep_newlines=True)
+def _read_prompt(prompt: str, file: Path | None, encoding: str, errors: str) -> str:
+    text = charrnn.CorpusConfig(encoding=encoding, errors=errors, keep_newlines=True)  # type: ignore[arg-type]
     if file is not None and prompt:
         raise charrnn.SettingsError("give --prompt or --prompt-file, not both")
-    if file is not None:
-        return charrnn.read_text(file, text)
-    if prompt != "-":
-        return prompt
-    try:
-        return sys.stdin.buffer.read().decode().removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        raise charrnn.SettingsError(f"--prompt -: not UTF-8 at byte {error.start:,}") from error
+    if file is not None and (file.is_dir() or not file.exists()):
+        problem = "a folder" if file.is_dir() else "no such file"
+        raise charrnn.CharrnnError(f"--prompt-file {file}: {problem}")
+    if prompt == "-" or file is not None:
+        return charrnn.read_text(file or "-", text)
+    return prompt

@@ -1,17 +1,18 @@
 """Texts as `charrnn sample` shows them: streamed, beside each other, in a file, as JSON."""
 
 import dataclasses
-import io
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import typer
 
 import charrnn
+from charrnn import settings
 from charrnn.cli.terminal import Heat, harmless, has_colours, json_text
 
 if TYPE_CHECKING:
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
 
 COLUMN = 24  # columns of a terminal that a text beside others needs
 SHOWN = 60  # characters of what was copied
+LONG_PROMPT = 100_000  # characters that take a while to read
+EARLY = {
+    "time": "notice: --max-seconds are over",
+    "banned": "notice: every character was ruled out",
+}
+
+Hear = Callable[["Source", str], Any]  # told of each piece behind a prompt
 
 
 @dataclass(frozen=True)
@@ -26,6 +34,7 @@ class Request:
     """What is asked of a model besides the prompt.
 
     temperatures: one for each text, or none. echo: whether the prompt is shown with a text.
+    Raises SettingsError for settings that draw and a search that does not.
     """
 
     model: "charrnn.Model"
@@ -39,6 +48,18 @@ class Request:
     report: bool = False
     quiet: bool = False
     verbose: bool = False
+
+    def __post_init__(self) -> None:
+        if self.searches and self.heat:
+            raise charrnn.SettingsError("--num-beams and --heat: choose one")
+        if self.searches and not self.beams.beam_sampling:
+            drawing = list(self.config.filters())
+            drawing += ["temperature_schedule"] if self.config.temperature_schedule else []
+            if drawing:
+                flag = settings.flag(drawing[0])
+                raise charrnn.SettingsError(
+                    f"--num-beams and {flag}: choose one, or draw beams with --beam-sampling"
+                )
 
     @property
     def searches(self) -> bool:
@@ -67,7 +88,16 @@ class Request:
             self.config,
             temperatures=self.temperatures,
             unknown=self.unknown,  # type: ignore[arg-type]
+            on_progress=self._reading(len(prompt)),
         )
+
+    def _reading(self, characters: int) -> Callable[[int, int], None]:
+        """Return what shows how much of a long prompt was read."""
+        if characters < LONG_PROMPT:
+            return lambda _done, _total: None
+        from charrnn.cli.console import Progress  # rich and tqdm take their time
+
+        return Progress("reading the prompt", self.quiet)
 
     def _search(self, prompt: str) -> "list[charrnn.Beam]":
         from charrnn.cli.console import Progress
@@ -94,30 +124,26 @@ class Written:
 
 
 def write(request: Request, prompt: str, output: Path | None, *, as_json: bool) -> None:
-    """Write texts after a prompt to stdout, or to a file."""
-    texts = request.texts(prompt)
-    if as_json:
-        written = [Written("".join(text), text) for text in texts]
-        objects = [_object(request, one) for one in written]
-        _save(json_text(objects[0] if request.total == 1 else objects), output)
-        return
-    if output is not None:
-        file = io.StringIO()
-        written = _write(request, texts, file.write)
-        _save(file.getvalue(), output)
+    """Write texts after a prompt to stdout, or to a file; - is stdout, too."""
+    if output is not None and str(output) != "-":
+        with _opened(output, "a"):  # what cannot be written is told before the work
+            texts = request.texts(prompt)
+        with _opened(output, "w") as file:
+            _write_to(file, request, texts, as_json=as_json)
+    elif as_json:
+        _write_to(sys.stdout, request, request.texts(prompt), as_json=True)
     elif request.temperatures and _columns() >= COLUMN * request.total:
-        written = [Written("".join(text), text) for text in texts]
+        written = [Written("".join(text), text) for text in request.texts(prompt)]
         _print_side_by_side(request, written)
+        _tell(request, written)
     else:
-        written = stream(request, texts)
-    if request.report:
-        print_reports(request, written)
+        _tell(request, stream(request, request.texts(prompt)))
 
 
 def stream(
-    request: Request, texts: "Iterable[Source]", heard: Callable[[str], Any] = lambda _: None
+    request: Request, texts: "Iterable[Source]", hear: Hear = lambda _source, _piece: None
 ) -> list[Written]:
-    """Write texts to stdout as they come; heard: called with each piece behind the prompt."""
+    """Write texts to stdout as they come."""
     terminal = sys.stdout.isatty()
     heat = Heat() if request.heat and terminal and has_colours() else None
     if heat is not None and not request.quiet:
@@ -128,20 +154,10 @@ def stream(
         sys.stdout.flush()
 
     try:
-        return _write(request, texts, show, heat, heard)
+        return _write(request, texts, show, heat, hear)
     finally:
         if terminal and request.total == 1:
             sys.stdout.write("\n")
-
-
-def print_reports(request: Request, written: Sequence[Written]) -> None:
-    """Tell on stderr what there is to know of texts."""
-    from charrnn.cli import console
-
-    for number, one in enumerate(written, start=1):
-        facts = report_facts(request.model.report(one.text, one.source.bits_per_char))
-        head = {"text": f"{number} of {len(written)}"} if len(written) > 1 else {}
-        console.print_facts(head | facts, console.talk())
 
 
 def report_facts(report: "charrnn.Report") -> dict[str, str]:
@@ -163,12 +179,21 @@ def report_facts(report: "charrnn.Report") -> dict[str, str]:
     }
 
 
+def _write_to(file: IO[str], request: Request, texts: "Iterable[Source]", *, as_json: bool) -> None:
+    if as_json:
+        written = [Written("".join(text), text) for text in texts]
+        objects = [_object(request, one) for one in written]
+        file.write(json_text(objects[0] if request.total == 1 else objects))
+    else:
+        _tell(request, _write(request, texts, file.write))
+
+
 def _write(
     request: Request,
     texts: "Iterable[Source]",
     show: Callable[[str], Any],
     heat: Heat | None = None,
-    heard: Callable[[str], Any] = lambda _: None,
+    hear: Hear = lambda _source, _piece: None,
 ) -> list[Written]:
     written = []
     for number, source in enumerate(texts, start=1):
@@ -177,6 +202,7 @@ def _write(
         show(_header(request, number, source))
         show(source.prompt if request.echo else "")
         text = ""
+        hear(source, "")
         for piece in source:
             if heat is not None and isinstance(source, charrnn.Generation):
                 sys.stdout.write(heat.coloured(piece, source.surprises(len(text))))
@@ -184,44 +210,64 @@ def _write(
             else:
                 show(piece)
             text += piece
-            heard(piece)
+            hear(source, piece)
         show("\n" if request.total > 1 else "")
         written.append(Written(text, source))
     return written
 
 
+def _tell(request: Request, written: Sequence[Written]) -> None:
+    """Tell on stderr what there is to know of texts besides."""
+    for reason in dict.fromkeys(one.source.stop_reason for one in written):
+        if reason in EARLY and not request.quiet:
+            typer.echo(f"\n{EARLY[reason]}", err=True)
+    drawn = not request.searches or request.beams.beam_sampling
+    new_seed = written and drawn and request.config.seed is None
+    if new_seed and sys.stderr.isatty() and not request.quiet:
+        typer.echo(f"seed {written[0].source.seed}", err=True)
+    if not request.report:
+        return
+    from charrnn.cli import console
+
+    for number, one in enumerate(written, start=1):
+        head = {"text": f"{number} of {len(written)}"} if len(written) > 1 else {}
+        facts = report_facts(request.model.report(one.text, one.source.bits_per_char))
+        typer.echo("", err=True)
+        console.print_facts(head | facts, console.talk())
+
+
 def _header(request: Request, number: int, source: "Source") -> str:
-    """Return what separates texts: nothing for one, or where each is a line."""
-    if request.total == 1 or (
-        request.model.text.document_end == "\n" and request.config.stop_at_end
-    ):
+    """Return what parts texts: nothing for one, or where each is a line that ends."""
+    lines = request.model.text.document_end == "\n" and request.config.stop_at_end
+    if request.total == 1 or (lines and not request.temperatures):
         return ""
     facts = f"seed {source.seed}"
     if request.temperatures and isinstance(source, charrnn.Generation):
         facts = f"temperature {source.temperature:g}"
     if isinstance(source, charrnn.Beam):
-        facts = f"log-probability {source.log_probability:.2f}"
+        facts = f"score {source.score:.4f}, log-probability {source.log_probability:.2f}"
     return f"--- {number} of {request.total}, {facts} ---\n"
 
 
 def _object(request: Request, one: Written) -> dict[str, Any]:
     source = one.source
-    config = dataclasses.asdict(request.config)
+    used: dict[str, Any] = dataclasses.asdict(request.config) | {"seed": source.seed}
     found = {
         "text": (source.prompt if request.echo else "") + one.text,
+        "prompt": source.prompt,
         "log_probability": source.log_probability,
-        "bits_per_char": one.source.bits_per_char,
+        "bits_per_char": source.bits_per_char,
         "characters": source.characters,
         "seed": source.seed,
     }
     if isinstance(source, charrnn.Beam):
-        config |= dataclasses.asdict(request.beams)
+        used |= dataclasses.asdict(request.beams)
         found["score"] = source.score
     else:
-        found["temperature"] = source.temperature
-    found |= {"stop_reason": source.stop_reason, "settings": config}
+        used["temperature"] = found["temperature"] = source.temperature
+    found |= {"stop_reason": source.stop_reason, "model": str(request.model.path), "settings": used}
     if request.report:
-        report = request.model.report(one.text, one.source.bits_per_char)
+        report = request.model.report(one.text, source.bits_per_char)
         found["report"] = dataclasses.asdict(report)
     return found
 
@@ -233,12 +279,11 @@ def _print_side_by_side(request: Request, written: Sequence[Written]) -> None:
     console.print_table([f"temperature {t:g}" for t in request.temperatures], [texts])
 
 
-def _save(text: str, output: Path | None) -> None:
-    if output is None:
-        sys.stdout.write(text)
-        return
+@contextmanager
+def _opened(output: Path, mode: str) -> Iterator[IO[str]]:
     try:
-        output.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+        with output.open(mode, encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+            yield file
     except OSError as error:
         raise charrnn.CharrnnError(f"-o {output}: {error.strerror or error}") from error
 

@@ -9,31 +9,32 @@ from numpy.typing import NDArray
 from charrnn.errors import SettingsError, UnknownCharacterError, describe
 from charrnn.text.vocabulary import Vocabulary
 
-CLASSES = {
-    "digits": r"\d",
-    "letters": r"[^\W\d_]",
-    "punctuation": r"[^\w\s]|_",
-    "space": r"\s",
+CLASSES: dict[str, Callable[[str], bool]] = {
+    "digits": str.isdecimal,
+    "letters": str.isalpha,
+    "lower": str.islower,
+    "upper": str.isupper,
+    "punctuation": lambda symbol: not symbol.isalnum() and not symbol.isspace(),
+    "space": str.isspace,
 }
 
 
 def matching(vocabulary: Vocabulary, flag: str, characters: str) -> NDArray[np.intp]:
     """Return the ids of the symbols that `characters` names, (N,), which may be none.
 
-    characters: a name of CLASSES, a class of a regular expression in brackets, or the characters.
-    For a model of bytes, those of ASCII. Raises SettingsError for a class that is no class, or a
-    character that a model of bytes has in several symbols.
+    characters: names of CLASSES with commas between them, a class of a regular expression in
+    brackets, or the characters themselves. For a model of bytes, those of ASCII.
+    Raises SettingsError for a class that is no class, or a character that a model of bytes has in
+    several symbols.
     """
-    if characters == "lower":
-        return _where(vocabulary, str.islower)
-    if characters == "upper":
-        return _where(vocabulary, str.isupper)
-    if characters in CLASSES:
-        pattern = CLASSES[characters]
-    elif len(characters) > 2 and characters[0] == "[" and characters[-1] == "]":
-        pattern = characters
-    else:
+    names = characters.split(",")
+    if set(names) <= CLASSES.keys():
+        return _where(vocabulary, lambda symbol: any(CLASSES[name](symbol) for name in names))
+    pattern = characters
+    if len(characters) == 1 or not characters.startswith("["):
         pattern = f"[{re.escape(characters)}]"
+    elif len(characters) < 3 or not characters.endswith("]"):
+        raise SettingsError(f"{flag} {characters}: no class of characters (such as [a-z])")
     if vocabulary.unit == "byte" and not characters.isascii():
         raise SettingsError(f"{flag} {characters}: for a model of bytes, ASCII characters alone")
     try:

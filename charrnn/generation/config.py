@@ -35,7 +35,8 @@ class SamplingConfig:
     ban: str = setting(
         "",
         help="Never write these characters: the characters themselves, a class in brackets such "
-        "as [a-z], or a name: digits, letters, lower, upper, punctuation, space.",
+        "as [a-z], or names with commas between: digits, letters, lower, upper, punctuation, "
+        "space.",
     )
     only: str = setting("", help="Write these characters alone; given like --ban.")
     no_repeat_ngram_size: int = setting(

@@ -15,6 +15,7 @@ from charrnn.generation.layers import Floats
 from charrnn.text.vocabulary import Ids
 
 SCORED_AT_ONCE = 16_384  # logits kept until their log-probabilities are computed together
+READ_AT_ONCE = 10_000  # symbols of a prompt
 DRAWN_AT_ONCE = 256  # random numbers of a lane
 COLDEST = 1e-30  # a temperature below it is taken for it, which is greedy but for exact equals
 
@@ -104,6 +105,7 @@ class Sampler:
         never: Sequence[int] = (),
         banned: Sequence[int] = (),
         clock: Callable[[], float] = time.monotonic,
+        on_progress: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> None:
         """Prepare to go on from a prompt, ids (T,) with T at least 1, in as many lanes as seeds.
 
@@ -115,7 +117,7 @@ class Sampler:
         self._temperatures = np.array(temperatures)[:, None] if len(temperatures) else None
         self._never, self._banned = np.array(never, dtype=int), np.array(banned, dtype=int)
         self._generators = [np.random.default_rng(seed) for seed in seeds]
-        self._clock = clock
+        self._clock, self._on_progress = clock, on_progress
         self._first, self._last = config.temperatures()
         self._columns = list(range(len(seeds)))  # the lanes that the state still has
         self._drawn = 0
@@ -137,14 +139,12 @@ class Sampler:
 
         Raises GenerationError where the logits are not numbers.
         """
-        if self._drawn == 0:
-            self._read_prompt()
-        elif self._config.max_seconds is not None and self._clock() >= self._deadline:
+        if self._over() if self._drawn else not self._read_prompt():
             for lane in lanes:
                 if lane.stop_reason is None:
                     lane.close("time")
             return
-        else:
+        if self._drawn:
             self._step(lanes)
         ids = self._draw(lanes)
         self._drawn += 1
@@ -163,13 +163,23 @@ class Sampler:
         self._settle()
         return np.concatenate([*self._scores[lane], np.empty(0)], dtype=float)
 
-    def _read_prompt(self) -> None:
+    def _read_prompt(self) -> bool:
+        """Read the prompt, and return whether there was time for all of it."""
         self._deadline = self._clock() + (self._config.max_seconds or math.inf)
         state = self._stepper.start(1)
-        logits = self._stepper.read(self._prompt[:, None], state)
+        for begin in range(0, len(self._prompt), READ_AT_ONCE):
+            if self._over():
+                return False
+            part = self._prompt[begin : begin + READ_AT_ONCE]
+            logits = self._stepper.read(part[:, None], state)
+            self._on_progress(begin + len(part), len(self._prompt))
         lanes = np.zeros(len(self._columns), dtype=int)
         self._logits = logits[lanes]
         self._state = state.take(lanes)
+        return True
+
+    def _over(self) -> bool:
+        return self._config.max_seconds is not None and self._clock() >= self._deadline
 
     def _step(self, lanes: Sequence[Lane]) -> None:
         if len(self._columns) > 1:

@@ -88,11 +88,13 @@ def generations(
     *,
     temperatures: Sequence[float] = (),
     clock: Callable[[], float] = time.monotonic,
+    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> "Iterator[Generation]":
     """Write a number of texts, each drawn with a seed of its own.
 
     They grow in step, MAX_LANES at a time, whichever is iterated over. config.seed None draws a new
     seed. temperatures: one for each text, all of which are then drawn with the same seed.
+    on_progress: called with the symbols of the prompt that were read, and with all of them.
     """
     first = new_seed() if config.seed is None else config.seed
     seeds = (first if len(temperatures) else derived_seed(first, k) for k in range(number))
@@ -108,6 +110,7 @@ def generations(
             never=start.never,
             banned=start.banned.tolist(),
             clock=clock,
+            on_progress=on_progress,
         )
         lanes: list[Generation] = []
         for lane, seed in enumerate(batch):

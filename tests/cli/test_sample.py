@@ -92,8 +92,50 @@ def test_beam_search_returns_the_best_first(command: Command, where: tuple[objec
     greedy = json.loads(command("sample", "-t", 0, "-n", 12, "-p", "The ", "--json", *where).stdout)
     assert found[0]["log_probability"] >= greedy["log_probability"] - 1e-6
     shown = command("sample", *beams, *where).stdout
-    assert shown.startswith(f"--- 1 of 3, log-probability {found[0]['log_probability']:.2f} ---\n")
+    first = f"score {scores[0]:.4f}, log-probability {found[0]['log_probability']:.2f}"
+    assert shown.startswith(f"--- 1 of 3, {first} ---\n")
     assert found[2]["text"] in shown
+
+
+def test_what_is_searched_for_in_a_conversation_is_numbered(
+    command: Command, where: tuple[object, ...]
+) -> None:
+    """And the best of several is what goes on."""
+    flags = ("-i", "--num-beams", 4, "--num-return-sequences", 2, "-n", 6, *where)
+    shown = command("sample", *flags, stdin="The\n\n").stdout
+    assert re.findall("^--- (.) of 2", shown, re.MULTILINE) == ["1", "2", "1", "2"]
+    first, _, again, _ = re.split(r"--- .* ---\n", shown)[1:]
+    assert again.startswith(first.rstrip("\n"))
+
+
+def test_a_prompt_that_is_no_file_is_told(
+    command: Command, where: tuple[object, ...], tmp_path: Path
+) -> None:
+    for name, problem in (("", "a folder"), (tmp_path, "a folder"), ("no.txt", "no such file")):
+        done = command("sample", "--prompt-file", name, *where)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("error: --prompt-file ")
+        assert done.stderr.endswith(f": {problem}\n")
+
+
+def test_what_cannot_be_written_is_told_before_the_work(
+    command: Command, where: tuple[object, ...], tmp_path: Path
+) -> None:
+    done = command("sample", "-n", 10**9, "-o", "no/such/folder.txt", *where)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: -o no/such/folder.txt: ")
+    plain = command("sample", *SHORT, *where).stdout
+    assert command("sample", *SHORT, "-o", "-", *where).stdout == plain
+    assert not (tmp_path / "-").exists()
+
+
+def test_a_long_prompt_is_read_within_the_time(
+    command: Command, where: tuple[object, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "long.txt").write_text(TEXT * 20_000)
+    flags = ("--prompt-file", "long.txt", "--max-seconds", 0.2, "--json", "--no-echo")
+    found = json.loads(command("sample", *flags, *where).stdout)
+    assert (found["text"], found["stop_reason"]) == ("", "time")
 
 
 def test_drawn_beams_differ_and_come_again(command: Command, where: tuple[object, ...]) -> None:
@@ -116,7 +158,12 @@ WRONG = [
     (("--num-beams", 4, "--beam-sampling", "-t", 0), "--beam-sampling needs a temperature above 0"),
     (("--num-samples", 0), "0"),
     (("--temperature-range", "0.3:1.2"), "must be FROM:TO:N"),
-    (("--temperature-range", "a:b:3"), "--temperature-range a:b: must be START:END"),
+    (("--temperature-range", "a:b:3"), "--temperature-range a:b:3: must be FROM:TO:N"),
+    (("--temperature-range", "1:2:1"), "2 to 100 texts"),
+    (("--num-beams", 4, "--heat"), "--num-beams and --heat: choose one"),
+    (("--heat", "--temperature-range", "1:2:3"), "--heat and --temperature-range: choose one"),
+    (("--ban", "[a-z"), "--ban [a-z: no class of characters (such as [a-z])"),
+    (("--only", "[]"), "--only []: no class of characters (such as [a-z])"),
     (("--temperature-range", "1:2:3", "-t", 1), "--temperature-range and --temperature: choose"),
     (("--interactive", "--json"), "--interactive and --json: choose one"),
     (("--heat", "--json"), "--heat and --json: choose one"),
@@ -229,7 +276,7 @@ def test_a_conversation_works_through_pipes(
     best = alone("-p", "The", "--num-beams", 3)
     expected = first + second + third + alone("-p", "The", "-t", 0) + best
     assert done.stdout == expected
-    assert (tmp_path / "saved.txt").read_text() == best
+    assert (tmp_path / "saved.txt").read_text() == f"{best}\n"
     assert done.stderr.splitlines() == [
         "saved in saved.txt",
         "error: /nonsense: no such command or setting; see /help",

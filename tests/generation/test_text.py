@@ -143,6 +143,7 @@ def test_what_is_ruled_out_never_comes() -> None:
     assert set(written(only="letters", length=200, stepper=FLAT)[0]) == {"a", "b"}
     assert set(written(only="digits", length=20, stepper=FLAT)[0]) == {"1"}
     assert set(written(only="[a1]", ban="a", length=20, stepper=FLAT)[0]) == {"1"}
+    assert set(written(only="lower,digits", length=200, stepper=FLAT)[0]) == set("ab1")
     assert set(written(ban="space", only="", length=200, stepper=FLAT)[0]) == set("ab1。")
     assert set(written(ban="punctuation", length=200, stepper=FLAT)[0]) == set("\n ab1")
     assert set(written(ban="[^a]", length=20, stepper=FLAT)[0]) == {"a"}

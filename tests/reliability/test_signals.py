@@ -195,3 +195,26 @@ def test_a_run_goes_on_when_nobody_reads_what_it_says(corpus: Path) -> None:
     assert process.stdout is not None
     process.stdout.close()
     assert Run(corpus.parent / "checkpoints" / "river").latest.step == 300
+
+
+LOADING = """\
+import pathlib, time
+pathlib.Path("loading").write_text("it is")
+try:
+    time.sleep(60)
+except BaseException:
+    raise RuntimeError("swallowed")
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), CODES)
+def test_a_module_that_is_being_loaded_cannot_swallow_a_signal(
+    tmp_path: Path, number: int, code: int
+) -> None:
+    """It may catch any exception, or turn it into another; this one stands in for numpy."""
+    (tmp_path / "numpy.py").write_text(LOADING)
+    process = start("sample", cwd=tmp_path)
+    wait_for(b"it is", tmp_path / "loading", process)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (code, b"")
