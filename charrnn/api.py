@@ -14,12 +14,12 @@ from charrnn.checkpoint.store import Run, find_checkpoint, find_run
 from charrnn.checkpoint.upkeep import claimed, claimed_new, new_run
 from charrnn.corpora import path_or_none, sources
 from charrnn.errors import CheckpointError, RunError, SettingsError
+from charrnn.learned import same_corpus
 from charrnn.model.config import ModelConfig
 from charrnn.settings import make
 from charrnn.text.config import CORPORA_DIR, CorpusConfig
 from charrnn.text.encoded import Progress, check_length, encode_corpus
 from charrnn.text.vocabulary import Vocabulary
-from charrnn.trained import same_corpus
 from charrnn.training.config import TrainingConfig
 from charrnn.training.events import EndEvent, Observer, ReadingEvent
 from charrnn.training.progress import check_values

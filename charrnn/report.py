@@ -64,17 +64,23 @@ class Report:
 
 
 def report(
-    text: str, bits_per_char: float | None, vocabulary: Vocabulary, corpus: Symbols
+    text: str,
+    bits_per_char: float | None,
+    vocabulary: Vocabulary,
+    corpus: Symbols,
+    *,
+    ended: bool = False,
 ) -> Report:
     """Hold a text against the corpus that a model learned, given as ids of the vocabulary.
 
+    ended: whether the text came to its end, so that its last word is whole.
     bits_per_char: of the text, see `charrnn.evaluation.Evaluation`. For a model of bytes the
     longest copy is the longest in bytes, of which whole characters are told. A character that the
     vocabulary lacks stands nowhere in the corpus, not even where its unknown symbol does.
     """
     codes = code_points(text)
     copied, copied_at = _copied_text(text, vocabulary, corpus)
-    known, words = known_words(text, _texts(corpus, vocabulary))
+    known, words = known_words(text + "\n" if ended else text, _texts(corpus, vocabulary))
     return Report(
         characters=len(text),
         bits_per_char=bits_per_char,

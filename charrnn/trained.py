@@ -31,12 +31,12 @@ from charrnn.generation.stepper import Stepper, fastest_threads
 from charrnn.generation.text import Generation, Start, begin, generations
 from charrnn.text.config import CORPORA_DIR
 from charrnn.text.decoding import transformed
-from charrnn.text.vocabulary import Unknown, Vocabulary
+from charrnn.text.vocabulary import Unknown
 
 if TYPE_CHECKING:
     from charrnn.evaluation import Evaluation
     from charrnn.report import Report
-    from charrnn.text.encoded import EncodedCorpus, Progress
+    from charrnn.text.encoded import EncodedCorpus
     from charrnn.text.store import Symbols
 
 
@@ -53,6 +53,7 @@ class Model:
         self._weights = saved.weights
         self._kind: Kind = Dense
         self._device = "cpu"
+        self._learned: EncodedCorpus | None = None
 
     def prepare(self, device: str = "auto", weights: str = "float32") -> None:
         """Choose how texts are written.
@@ -63,6 +64,8 @@ class Model:
         """
         self.__dict__.pop("stepper", None)  # one that was made before
         self._device, self._kind = "cpu" if device == "auto" else device, Dense
+        if weights not in ("float32", "int8"):
+            raise SettingsError(f"--weights {weights}: choose one of float32, int8")
         if weights == "int8":
             if self._device != "cpu":
                 raise SettingsError(f"--weights int8 and --device {device}: int8 is for the CPU")
@@ -99,10 +102,12 @@ class Model:
         """Write several texts after a prompt, up to 64 of them in step, each with its own seed.
 
         The first has the seed of config; the others' are derived from it, whatever the number.
-        temperatures: one for each text, all of which then have the same seed.
+        temperatures: one for each text instead of a number; they then have the same seed.
         on_progress: called with the symbols of the prompt that were read, and with all of them.
         """
         config = config or SamplingConfig()
+        for temperature in temperatures:
+            replace(config, temperature=temperature)  # refuses what is none
         start = self._begin(prompt, config, unknown)
         return generations(
             self.stepper,
@@ -129,7 +134,7 @@ class Model:
         """
         config, beams = config or SamplingConfig(), beams or BeamConfig()
         start = self._begin(prompt, config, unknown)
-        check_memory(self.config, len(self.vocabulary), beams.num_beams)
+        check_memory(self.config, len(self.vocabulary), config, beams.num_beams)
         return search_text(self.stepper, start, config, beams, on_progress=on_progress)
 
     def fastest_threads(self, lanes: int = 1) -> int | None:
@@ -145,18 +150,22 @@ class Model:
         self,
         text: str,
         bits_per_char: float | None = None,
+        *,
+        ended: bool = False,
         cache_dir: str | Path | None = None,
         corpora_dir: str | Path = CORPORA_DIR,
     ) -> "Report":
         """Tell of a generated text whether it repeats itself, or the text the model learned.
 
-        bits_per_char: what the model gives it, where that is known. Raises RunError where the run's
-        corpus is no longer there or no longer the same.
+        bits_per_char: what the model gives it, where that is known. ended: whether the text came to
+        its end, so that its last word is whole. cache_dir, corpora_dir: see `evaluate`.
+        Raises RunError where the run's corpus is no longer there or no longer the same.
         """
         from charrnn.report import report
 
-        corpus = self._corpus(cache_dir, corpora_dir)
-        return report(transformed(text, self.text), bits_per_char, self.vocabulary, corpus.train)
+        text = transformed(text, self.text)
+        corpus = self.learned(cache_dir, corpora_dir)
+        return report(text, bits_per_char, self.vocabulary, corpus.train, ended=ended)
 
     @cached_property
     def stepper(self) -> LaneModel[Any]:
@@ -246,12 +255,27 @@ class Model:
         lengths = [len(self.vocabulary.encode(document + end, unknown)) for document in documents]
         return Symbols(ids, ends=np.cumsum(lengths, dtype=np.int64))
 
-    def _corpus(self, cache_dir: str | Path | None, corpora_dir: str | Path) -> "EncodedCorpus":
+    def learned(
+        self, cache_dir: str | Path | None = None, corpora_dir: str | Path = CORPORA_DIR
+    ) -> "EncodedCorpus":
+        """Return the corpus of the model's run; it is read once.
+
+        Raises RunError where it is no longer there or no longer the same.
+        """
+        if self._learned is None:
+            self._learned = self._read_corpus(cache_dir, corpora_dir)
+        return self._learned
+
+    def _read_corpus(
+        self, cache_dir: str | Path | None, corpora_dir: str | Path
+    ) -> "EncodedCorpus":
         manifest = self.manifest
         if manifest is None:
             raise RunError(
                 f"{self.path} is a model without its run, so the text it learned is not known"
             )
+        from charrnn.learned import same_corpus
+
         return same_corpus(
             manifest,
             self.vocabulary,
@@ -260,7 +284,7 @@ class Model:
         )
 
     def _validation_part(self, cache_dir: str | Path | None, corpora_dir: str | Path) -> "Symbols":
-        corpus = self._corpus(cache_dir, corpora_dir)
+        corpus = self.learned(cache_dir, corpora_dir)
         if len(corpus.val) == 0:
             raise RunError("the run has no validation part (--val-fraction 0); name a text")
         return corpus.val
@@ -371,64 +395,6 @@ def verify(
             if path.exists():  # not retired in this moment by the run that goes on
                 findings[path] = str(error)
     return findings
-
-
-def same_corpus(
-    manifest: Manifest,
-    vocabulary: Vocabulary,
-    sources: tuple[str, ...] = (),
-    *,
-    cache_dir: Path | None = None,
-    corpora_dir: Path = Path(CORPORA_DIR),
-    force: bool = False,
-    on_progress: "Progress" = lambda _what, _done, _total: None,
-) -> "EncodedCorpus":
-    """Read a run's corpus again, and make sure that it is the same.
-
-    sources: where it is now; none for where it was. What came by a pipe, and what is no longer
-    there, is taken from the cache where that has it. force: take one that has changed, as long as
-    the vocabulary covers it.
-    """
-    from charrnn.text.encoded import encode_corpus, find_encoded
-
-    record = manifest.corpus
-    try:
-        corpus = encode_corpus(
-            sources or record.sources,
-            manifest.text,
-            vocabulary,
-            cache_dir=cache_dir,
-            corpora_dir=corpora_dir,
-            again=not sources,
-            on_progress=on_progress,
-        )
-    except CorpusError as error:
-        kept = find_encoded(record.sha256, manifest.text, vocabulary, cache_dir)
-        if kept is not None and not sources:
-            notice = f"{error}; its encoded copy in the cache is used"
-            return replace(
-                kept,
-                name=record.name,
-                sources=record.sources,
-                notices=(*kept.notices, notice),
-            )
-        raise RunError(
-            f"the run's corpus {record.name} cannot be read: {error}\n"
-            "  If it was moved, say where: charrnn resume RUN --corpus PATH (or --val-text PATH); "
-            "charrnn eval RUN PATH"
-        ) from error
-    if len(corpus.vocabulary) > len(vocabulary) and force:
-        raise RunError(
-            f"the corpus {record.name} has characters that are new to the run; start a new one "
-            "from its weights: charrnn train TEXT --init-from RUN"
-        )
-    if corpus.sha256 != record.sha256 and not force:
-        raise RunError(
-            f"the corpus {record.name} is not the one the run learned (its hash differs); bring "
-            "the old text back, insist with charrnn resume --force, or start a new run from its "
-            "weights: charrnn train TEXT --init-from RUN"
-        )
-    return replace(corpus, sources=corpus.sources if sources else record.sources)
 
 
 @contextmanager

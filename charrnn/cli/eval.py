@@ -99,7 +99,9 @@ def evaluate(
     if generated is None:
         _print(results, as_json=as_json)
         return
-    report = loaded.report(text or "", score.bits_per_char, cache_dir, corpora_dir)
+    report = loaded.report(
+        text or "", score.bits_per_char, cache_dir=cache_dir, corpora_dir=corpora_dir
+    )
     if as_json:
         console.print_json({"text": generated} | dataclasses.asdict(report))
     else:

@@ -1,6 +1,7 @@
 """`charrnn sample --interactive`: one prompt after the other, and settings changed on the way."""
 
 import dataclasses
+import io
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -37,10 +38,18 @@ def converse(request: Request, prompt: str) -> None:
     if sys.stdin.isatty() and not request.quiet:
         typer.echo(f"{request.model.path.parent}; /help tells what can be typed", err=True)
     if prompt:
-        conversation.heed(prompt)
+        with _told():
+            conversation.write(prompt)
     for line in _lines():
-        if not conversation.heed(line):
+        name, _, value = line[1:].partition(" ")
+        command = line.startswith("/") and not line.startswith("//")
+        if command and name in ("quit", "exit"):
             return
+        with _told():
+            if command:
+                conversation.change(name, value.strip())
+            else:
+                conversation.go_on(options.unescaped(line[line.startswith("//") :]))
 
 
 class Conversation:
@@ -49,7 +58,7 @@ class Conversation:
     def __init__(self, request: Request) -> None:
         self._request = request
         self._prompt = ""
-        self._text = ""
+        self._pieces: list[str] = []
         self._seed = 0
         self._going_on: charrnn.Generation | charrnn.Beam | None = None
         self._commands: dict[str, Callable[[str], None]] = {
@@ -59,28 +68,24 @@ class Conversation:
             "help": lambda _: typer.echo(HELP, err=True),
         }
 
-    def heed(self, line: str) -> bool:
-        """Do what a line says; return whether to go on. What is wrong with it is told."""
-        name, _, value = line.removeprefix("/").partition(" ")
-        try:
-            if not line.startswith("/"):
-                self._write(options.unescaped(line) if line else self._prompt + self._text)
-            elif name in ("quit", "exit"):
-                return False
-            elif name in self._commands:
-                self._commands[name](value.strip())
-            else:
-                self._set(name, value.strip())
-        except charrnn.CharrnnError as error:
-            typer.echo(f"error: {harmless(str(error))}", err=True)
-        return True
+    def change(self, name: str, value: str) -> None:
+        """Do what a command says, or change a setting. Raises CharrnnError."""
+        if name in self._commands:
+            self._commands[name](value)
+        else:
+            self._set(name, value)
 
-    def _write(self, prompt: str, seed: int | None = None) -> None:
+    def go_on(self, line: str) -> None:
+        """Write a text after a line, or after the last text where the line is empty."""
+        self.write(line or self._prompt + "".join(self._pieces))
+
+    def write(self, prompt: str, seed: int | None = None) -> None:
+        """Write texts after a prompt. Raises CharrnnError."""
         request = self._request
         if seed is not None:
             config = dataclasses.replace(request.config, seed=seed)
             request = dataclasses.replace(request, config=config)
-        self._text, self._going_on = "", None
+        self._pieces, self._going_on = [], None
         with _interruptible():
             stream(request, request.texts(prompt), self._hear)
         if not sys.stdout.isatty() and request.total == 1:  # one text and then another
@@ -91,11 +96,12 @@ class Conversation:
         if not piece:  # the beginning of a text; the first of several is the one to go on with
             self._going_on = source if self._going_on is None else self._going_on
         if source is self._going_on:
-            self._prompt, self._seed, self._text = source.prompt, source.seed, self._text + piece
+            self._prompt, self._seed = source.prompt, source.seed
+            self._pieces.append(piece)
 
     def _retry(self, _value: str) -> None:
         wanted = self._request.config.seed
-        self._write(self._prompt, self._seed + 1 if wanted in (None, self._seed) else wanted)
+        self.write(self._prompt, self._seed + 1 if wanted in (None, self._seed) else wanted)
 
     def _save(self, value: str) -> None:
         if not value:
@@ -106,7 +112,7 @@ class Conversation:
                 .expanduser()
                 .open("a", encoding="utf-8", errors="backslashreplace") as file
             ):
-                file.write(f"{self._prompt}{self._text}\n\n")
+                file.write(f"{self._prompt}{''.join(self._pieces)}\n\n")
         except OSError as error:
             raise charrnn.CharrnnError(f"/save {value}: {error.strerror or error}") from error
         typer.echo(f"saved in {value}", err=True)
@@ -149,9 +155,20 @@ def _value(field: "dataclasses.Field[Any]", text: str) -> Any:
     return unescaped if kind is str else (unescaped,)
 
 
+@contextmanager
+def _told() -> Iterator[None]:
+    """Tell what goes wrong, and go on."""
+    try:
+        yield
+    except charrnn.CharrnnError as error:
+        typer.echo(f"error: {harmless(str(error))}", err=True)
+
+
 def _lines() -> Iterator[str]:
     """Yield what is typed, line by line; a pipe's lines as they come."""
     if not sys.stdin.isatty():
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.reconfigure(encoding="utf-8", errors="replace")
         for line in sys.stdin:
             yield line.rstrip("\n")
         return

@@ -90,9 +90,11 @@ def sample(
         str,
         typer.Option(
             metavar="|".join(options.WEIGHTS),
-            help="int8 writes faster, a little less exactly; it needs charrnn[fast].",
+            help="int8 writes a text faster, a little less exactly; it needs charrnn[fast].",
         ),
     ] = "float32",
+    cache_dir: options.CacheDirOption = None,
+    corpora_dir: options.CorporaDirOption = options.CORPORA_DIR,
     checkpoint: options.CheckpointOption = None,
     checkpoint_dir: options.CheckpointDirOption = options.CHECKPOINT_DIR,
     device: Annotated[
@@ -129,6 +131,8 @@ def sample(
     text = _read_prompt(prompt, prompt_file, encoding, errors)
     loaded = options.load(model, checkpoint, checkpoint_dir, quiet)
     loaded.prepare(device, weights)
+    if report:  # where the corpus is gone, that is told before the work
+        loaded.learned(cache_dir, corpora_dir)
     request = Request(
         loaded,
         config,

@@ -175,7 +175,9 @@ def report_facts(report: "charrnn.Report") -> dict[str, str]:
         "distinct 8-grams": _figure(report.distinct_8, ".1%"),
         "distinct 16-grams": _figure(report.distinct_16, ".1%"),
         "longest copy": copied,
-        "known words": _figure(report.known_words, ".1%"),
+        "known words": "none to look up"
+        if report.known_words is None
+        else f"{report.known_words:.1%} of {report.words:,}",
     }
 
 
@@ -231,9 +233,8 @@ def _tell(request: Request, written: Sequence[Written]) -> None:
 
     for number, one in enumerate(written, start=1):
         head = {"text": f"{number} of {len(written)}"} if len(written) > 1 else {}
-        facts = report_facts(request.model.report(one.text, one.source.bits_per_char))
         typer.echo("", err=True)
-        console.print_facts(head | facts, console.talk())
+        console.print_facts(head | report_facts(_report(request, one)), console.talk())
 
 
 def _header(request: Request, number: int, source: "Source") -> str:
@@ -267,9 +268,13 @@ def _object(request: Request, one: Written) -> dict[str, Any]:
         used["temperature"] = found["temperature"] = source.temperature
     found |= {"stop_reason": source.stop_reason, "model": str(request.model.path), "settings": used}
     if request.report:
-        report = request.model.report(one.text, source.bits_per_char)
-        found["report"] = dataclasses.asdict(report)
+        found["report"] = dataclasses.asdict(_report(request, one))
     return found
+
+
+def _report(request: Request, one: Written) -> "charrnn.Report":
+    ended = one.source.stop_reason in ("end", "stop")
+    return request.model.report(one.text, one.source.bits_per_char, ended=ended)
 
 
 def _print_side_by_side(request: Request, written: Sequence[Written]) -> None:

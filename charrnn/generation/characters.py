@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from unicodedata import category
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +12,10 @@ from charrnn.text.vocabulary import Vocabulary
 
 CLASSES: dict[str, Callable[[str], bool]] = {
     "digits": str.isdecimal,
-    "letters": str.isalpha,
+    "letters": lambda symbol: category(symbol)[0] in "LM",  # and the marks on them
     "lower": str.islower,
     "upper": str.isupper,
-    "punctuation": lambda symbol: not symbol.isalnum() and not symbol.isspace(),
+    "punctuation": lambda symbol: category(symbol)[0] in "PS",
     "space": str.isspace,
 }
 

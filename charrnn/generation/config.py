@@ -110,7 +110,10 @@ class BeamConfig:
     """How the most probable texts are searched for."""
 
     num_beams: int = setting(
-        1, ge=1, le=65_536, help="Beam search for the most probable text, with so many beams."
+        1,
+        ge=1,
+        le=65_536,
+        help="Beam search for the most probable text, with so many beams; 1 draws one instead.",
     )
     length_penalty: float = setting(
         1.0,

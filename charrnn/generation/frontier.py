@@ -13,8 +13,9 @@ from charrnn.generation.config import SamplingConfig
 from charrnn.generation.filters import SeenNgrams
 from charrnn.generation.lane_model import LaneModel, S
 from charrnn.generation.sampling import OVERFLOWED, log_softmax
-from charrnn.text.vocabulary import Ids
+from charrnn.text.vocabulary import Ids, smallest_dtype
 
+LANE = np.uint16  # BeamConfig allows for no more beams
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 StopReason = Literal["length", "stop", "time", "banned"]
@@ -82,6 +83,7 @@ class Frontier(Generic[S]):
         self._seen = [SeenNgrams(n, before.tolist())] if n else []
         # For each step and each lane after it, the lane it was before and the id that it read.
         self._links: list[tuple[Ids, Ids]] = []
+        self._id = smallest_dtype(stepper.vocabulary_size)
 
     @property
     def in_last_step(self) -> bool:
@@ -109,7 +111,7 @@ class Frontier(Generic[S]):
         """Have a lane for each of these lanes, (B,), followed by one of these ids, (B,)."""
         self.length += 1
         self.log_p = self.log_p[lanes] + step.log_p[lanes, ids]
-        self._links.append((lanes, ids))
+        self._links.append((lanes.astype(LANE), ids.astype(self._id)))
         if self._stops:
             self._recent = np.column_stack([self._recent[lanes], ids])[:, 1:]
         if self._seen:

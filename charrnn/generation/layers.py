@@ -304,8 +304,9 @@ class RNN:
 
     def drive(self, x: Floats) -> Floats:
         """See Layer."""
-        driven: Floats = x @ self.input.T + self.bias[:, 0]
-        return driven
+        with np.errstate(over="ignore", invalid="ignore"):  # told where symbols are drawn
+            driven: Floats = x @ self.input.T + self.bias[:, 0]
+            return driven
 
     def bind(self, x: Floats, h: Floats) -> Bound:
         """See Layer."""
@@ -320,7 +321,7 @@ class RNN:
         scratch = np.empty_like(h)
 
         def rectify(driven: Floats) -> None:
-            with np.errstate(over="ignore", invalid="ignore"):  # told where symbols are drawn
+            with np.errstate(over="ignore", invalid="ignore"):
                 product()
                 np.add(z, driven, z)
                 np.maximum(z, np.multiply(z, slope, scratch), out=h)

@@ -1,7 +1,7 @@
 """Drawing symbols: from logits to ids, from ids to lanes of text that grow in step."""
 
 import math
-import time
+from array import array
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -86,6 +86,22 @@ def sample_one(logits: Floats, temperature: float, uniform: float) -> int:
     return int(cumulative.searchsorted(uniform * cumulative.item(-1), "right"))
 
 
+class Deadline:
+    """A time that begins when it is first looked at."""
+
+    def __init__(self, seconds: float | None, clock: Callable[[], float]) -> None:
+        """Take the seconds that it lasts; None is for ever."""
+        self._seconds, self._clock, self._end = seconds, clock, math.inf
+
+    def over(self) -> bool:
+        """Whether it is over."""
+        if self._seconds is None:
+            return False
+        if self._end == math.inf:
+            self._end = self._clock() + self._seconds
+        return self._clock() >= self._end
+
+
 class Sampler:
     """Draws one symbol after the other for B lanes, each from a random generator of its own.
 
@@ -104,7 +120,7 @@ class Sampler:
         temperatures: Sequence[float] = (),
         never: Sequence[int] = (),
         banned: Sequence[int] = (),
-        clock: Callable[[], float] = time.monotonic,
+        deadline: "Deadline",
         on_progress: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> None:
         """Prepare to go on from a prompt, ids (T,) with T at least 1, in as many lanes as seeds.
@@ -117,13 +133,13 @@ class Sampler:
         self._temperatures = np.array(temperatures)[:, None] if len(temperatures) else None
         self._never, self._banned = np.array(never, dtype=int), np.array(banned, dtype=int)
         self._generators = [np.random.default_rng(seed) for seed in seeds]
-        self._clock, self._on_progress = clock, on_progress
+        self._deadline, self._on_progress = deadline, on_progress
         self._first, self._last = config.temperatures()
         self._columns = list(range(len(seeds)))  # the lanes that the state still has
         self._drawn = 0
         self._ids = np.zeros(len(seeds), dtype=int)  # drawn last
         self._numbers = np.zeros((len(seeds), 0))
-        self._scores: list[list[Floats]] = [[] for _ in seeds]
+        self._scores = [array("d") for _ in seeds]
         self._logits = np.empty((len(seeds), stepper.vocabulary_size))
         self._past: list[Floats] = []  # the logits of what was not scored yet
         self._past_ids: list[list[int]] = []
@@ -139,7 +155,7 @@ class Sampler:
 
         Raises GenerationError where the logits are not numbers.
         """
-        if self._over() if self._drawn else not self._read_prompt():
+        if self._deadline.over() if self._drawn else not self._read_prompt():
             for lane in lanes:
                 if lane.stop_reason is None:
                     lane.close("time")
@@ -155,20 +171,19 @@ class Sampler:
                 if self._seen:
                     self._seen[column].add(id_)
 
-    def log_probabilities(self, lane: int) -> Floats:
-        """Return the natural log-probability of each symbol drawn for a lane so far, (N,).
+    def log_probabilities(self, lane: int) -> "array[float]":
+        """Return the natural log-probability of each symbol drawn for a lane so far.
 
         Under the model at temperature 1, whatever was cut off. A lane that ended may have more.
         """
         self._settle()
-        return np.concatenate([*self._scores[lane], np.empty(0)], dtype=float)
+        return self._scores[lane]
 
     def _read_prompt(self) -> bool:
         """Read the prompt, and return whether there was time for all of it."""
-        self._deadline = self._clock() + (self._config.max_seconds or math.inf)
         state = self._stepper.start(1)
         for begin in range(0, len(self._prompt), READ_AT_ONCE):
-            if self._over():
+            if self._deadline.over():
                 return False
             part = self._prompt[begin : begin + READ_AT_ONCE]
             logits = self._stepper.read(part[:, None], state)
@@ -177,9 +192,6 @@ class Sampler:
         self._logits = logits[lanes]
         self._state = state.take(lanes)
         return True
-
-    def _over(self) -> bool:
-        return self._config.max_seconds is not None and self._clock() >= self._deadline
 
     def _step(self, lanes: Sequence[Lane]) -> None:
         if len(self._columns) > 1:
@@ -258,7 +270,7 @@ class Sampler:
         ids = np.array(self._past_ids)[..., None]
         log_p = np.take_along_axis(log_softmax(np.stack(self._past)), ids, axis=-1)[..., 0]
         for row, column in enumerate(self._columns):
-            self._scores[column].append(log_p[:, row])
+            self._scores[column].frombytes(log_p[:, row].astype(np.float64).tobytes())
         self._past, self._past_ids = [], []
 
 
@@ -269,7 +281,8 @@ def derived_seed(seed: int, sample: int) -> int:
     """
     if sample == 0:
         return seed
-    return int(np.random.SeedSequence((seed, sample)).generate_state(1)[0])
+    # 48 bits: few enough for any program that reads JSON.
+    return int(np.random.SeedSequence((seed, sample)).generate_state(1, np.uint64)[0] >> 16)
 
 
 def new_seed() -> int:

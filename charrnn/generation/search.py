@@ -1,7 +1,7 @@
 """Beam search from a prompt to texts."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,14 +22,16 @@ MAX_BYTES = 2 * 2**30  # of memory for the beams of a search
 class Beam:
     """A text that beam search found.
 
-    text: what follows the prompt. log_probability: natural log of it, an ending included, under the
-    model at temperature 1. score: what it was ranked by. seed: what stochastic beams were drawn
-    with. stop_reason: see text.Generation.
+    prompt, stop_reason: see text.Generation. text: what follows the prompt.
+    log_probability: natural log of it, an ending included, under the model at temperature 1.
+    bits_per_char: the same for each character; None for no text. score: what it was ranked by.
+    seed: what stochastic beams were drawn with.
     """
 
     prompt: str
     text: str
     log_probability: float
+    bits_per_char: float | None
     score: float
     seed: int
     stop_reason: str
@@ -38,11 +40,6 @@ class Beam:
     def characters(self) -> int:
         """How many were written."""
         return len(self.text)
-
-    @property
-    def bits_per_char(self) -> float | None:
-        """The bits that a character costs, an ending's among them; None for an empty text."""
-        return bits_per_char(self.log_probability, self.characters)
 
     def __iter__(self) -> Iterator[str]:
         """Yield the text, in a piece."""
@@ -78,16 +75,19 @@ def search_text(
     )
     texts = []
     for one in found:
-        text, reason = _text(start, config, one.ids, one.stop_reason)
-        texts.append(Beam(start.prompt, text, one.log_probability, one.score, seed, reason))
+        # Of bytes that end within a character, what is whole.
+        drawn = "".join(map(start.vocabulary.decoder(), one.ids))
+        text, reason = _cut(start, config, drawn, one.stop_reason)
+        bits = bits_per_char(one.log_probability, len(drawn))
+        beam = Beam(start.prompt, text, one.log_probability, bits, one.score, seed, reason)
+        texts.append(beam)
     return texts
 
 
-def _text(start: Start, config: SamplingConfig, ids: Sequence[int], reason: str) -> tuple[str, str]:
-    """Return what ids say, without the ending that they stop with, and the reason why they do."""
-    text = start.vocabulary.decode(ids)
+def _cut(start: Start, config: SamplingConfig, text: str, reason: str) -> tuple[str, str]:
+    """Return a text without the ending that it stops with, and the reason why it does."""
     if reason == "stop":
-        whole = start.prompt + text
+        whole = start.read + text
         for ending, _, kind in start.endings:
             if whole.endswith(ending):
                 written = kind == "stop" and config.include_stop
@@ -95,12 +95,16 @@ def _text(start: Start, config: SamplingConfig, ids: Sequence[int], reason: str)
     return text, reason
 
 
-def check_memory(config: ModelConfig, vocabulary_size: int, beams: int) -> None:
+def check_memory(
+    model: ModelConfig, vocabulary_size: int, config: SamplingConfig, beams: int
+) -> None:
     """Raise SettingsError for more beams than fit into MAX_BYTES."""
-    # A lane has about 16 numbers for each unit, and a few of 8 bytes for each symbol.
-    lane = 64 * config.num_layers * config.hidden_size + 64 * vocabulary_size
+    # A beam has about 16 numbers for each unit, and a few of 8 bytes for each symbol; for each
+    # character it keeps where it came from, and an n-gram if these are looked at.
+    lane = 64 * model.num_layers * model.hidden_size + 64 * vocabulary_size
+    lane += config.length * (200 if config.no_repeat_ngram_size else 6)
     if beams * lane > MAX_BYTES:
         raise SettingsError(
             f"--num-beams {beams:,}: needs about {beams * lane / 2**30:.1f} GiB of memory; "
-            f"for this model at most {MAX_BYTES // lane:,}"
+            f"for this model and --length at most {MAX_BYTES // lane:,}"
         )

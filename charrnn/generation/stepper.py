@@ -174,7 +174,12 @@ class State:
             np.add(transposed, bias, logits)
             return logits
 
-        return predict
+        def predict_quietly() -> Floats:
+            with np.errstate(over="ignore", invalid="ignore"):
+                return predict()
+
+        # Without a bound on h it may overflow, which is told where symbols are drawn.
+        return predict if self._stepper.config.nonlinearity == "tanh" else predict_quietly
 
     def take(self, lanes: Ids) -> "State":
         """Return the state with these lanes in place of its own, which it may be written over."""

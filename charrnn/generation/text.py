@@ -15,8 +15,7 @@ from charrnn.errors import SettingsError
 from charrnn.generation.characters import matching, stop_ids
 from charrnn.generation.config import MAX_LANES, SamplingConfig
 from charrnn.generation.lane_model import LaneModel
-from charrnn.generation.layers import Floats
-from charrnn.generation.sampling import Sampler, derived_seed, new_seed
+from charrnn.generation.sampling import Deadline, Sampler, derived_seed, new_seed
 from charrnn.text.vocabulary import Ids, Unknown, Vocabulary
 
 # Read before the first character where there is no prompt: a text begins as a line does.
@@ -27,9 +26,10 @@ STARTS = ("\n", " ")
 class Start:
     """What a model reads first, and how its texts end: what sampling and beam search share.
 
-    prompt: as it was read. ids: what the model reads, (T,), at least one. lead: how many of them
-    are before the prompt. endings: each text that ends another, with its ids and the stop reason.
-    never: the unknown symbol's id, or none. banned: ids that are ruled out, that one included.
+    prompt: as it was given, with line ends and case as in the corpus. ids: what the model reads,
+    (T,), at least one. lead: how many of them are before the prompt. endings: each text that ends
+    another, with its ids and the stop reason. never: the unknown symbol's id, or none. banned: ids
+    that are ruled out, that one included.
     """
 
     vocabulary: Vocabulary
@@ -44,6 +44,11 @@ class Start:
     def prompt_ids(self) -> Ids:
         """The ids of the prompt, in which endings and n-grams may begin."""
         return self.ids[self.lead :]
+
+    @property
+    def read(self) -> str:
+        """The prompt without the characters that the model does not know, or with others."""
+        return self.vocabulary.decode(self.prompt_ids.tolist())
 
 
 def begin(
@@ -93,10 +98,13 @@ def generations(
     """Write a number of texts, each drawn with a seed of its own.
 
     They grow in step, MAX_LANES at a time, whichever is iterated over. config.seed None draws a new
-    seed. temperatures: one for each text, all of which are then drawn with the same seed.
+    seed. temperatures: one for each text, all of which are then drawn with the same seed; they give
+    the number. The seconds of config are for all texts together.
     on_progress: called with the symbols of the prompt that were read, and with all of them.
     """
     first = new_seed() if config.seed is None else config.seed
+    number = len(temperatures) or number
+    time_left = Deadline(config.max_seconds, clock)
     seeds = (first if len(temperatures) else derived_seed(first, k) for k in range(number))
     while batch := list(itertools.islice(seeds, MAX_LANES)):
         hot, temperatures = temperatures[: len(batch)], temperatures[len(batch) :]
@@ -109,22 +117,23 @@ def generations(
             temperatures=hot,
             never=start.never,
             banned=start.banned.tolist(),
-            clock=clock,
+            deadline=time_left,
             on_progress=on_progress,
         )
         lanes: list[Generation] = []
         for lane, seed in enumerate(batch):
-            hotness = hot[lane] if hot else config.temperature
-            lanes.append(Generation(sampler, lanes, start, config, seed, hotness))
+            fixed = None if config.temperature_schedule else config.temperature
+            temperature = hot[lane] if hot else fixed
+            lanes.append(Generation(sampler, lanes, start, config, seed, temperature))
         yield from lanes
 
 
 class Generation(Iterator[str]):
     """Text as a model writes it, piece by piece: a character at a time, or what bytes complete.
 
-    prompt: as it was read. seed, temperature: what it is drawn with. characters: how many were
-    written so far. stop_reason: "length", "end" where the document is over, "stop" before a stop
-    text, "time", or "banned" where nothing was left to draw; None before.
+    prompt: as it was given. seed, temperature: what it is drawn with; None for a schedule.
+    characters: how many were written so far. stop_reason: "length", "end" where the document is
+    over, "stop" before a stop text, "time", or "banned" where nothing was left; None before.
     """
 
     def __init__(
@@ -134,7 +143,7 @@ class Generation(Iterator[str]):
         start: Start,
         config: SamplingConfig,
         seed: int,
-        temperature: float,
+        temperature: float | None,
     ) -> None:
         """Become the next of the lanes of a sampler; use `generations` to make one."""
         self.prompt = start.prompt
@@ -148,11 +157,12 @@ class Generation(Iterator[str]):
         self._endings = start.endings
         reach = max((len(ids) - 1 for _, ids, _ in start.endings), default=0)
         self._ids = start.prompt_ids[max(len(start.prompt_ids) - reach, 0) :].tolist()
-        self._drawn_for = array("B")  # the characters that each symbol has completed
+        self._complete = array("Q")  # the symbols drawn when each character was complete
+        self._symbols = 0
         self._ready = ""  # to be handed out
         self._held = ""  # the beginning of an ending, perhaps
         self._before = ""  # what comes before that, as far as an ending may begin in it
-        self._remember(start.prompt)
+        self._remember(start.read)
         self._decode = start.vocabulary.decoder()
 
     def __next__(self) -> str:
@@ -167,25 +177,26 @@ class Generation(Iterator[str]):
     @property
     def log_probability(self) -> float:
         """Natural log of all that was drawn, an ending included, at temperature 1."""
-        return float(self._log_probabilities().sum())
+        return math.fsum(self._log_probabilities())
 
     @property
     def bits_per_char(self) -> float | None:
-        """The bits that a character has cost, an ending's among them; None before the first."""
-        return bits_per_char(self.log_probability, self.characters)
+        """The bits that a drawn character has cost, an ending's too; None before the first."""
+        return bits_per_char(self.log_probability, len(self._complete))
 
     def surprises(self, start: int = 0) -> list[float]:
         """Return the bits that each character from `start` on has cost, as far as it is written."""
-        sums = np.concatenate([[0.0], self._log_probabilities().cumsum()])
-        # The symbols that were drawn when each character was complete, before the first none.
-        drawn = np.repeat(np.arange(1, len(sums)), self._drawn_for)[: self.characters]
-        bits: list[float] = (-np.diff(sums[[0, *drawn]]) / math.log(2))[start:].tolist()
-        return bits
+        log_p = self._log_probabilities()
+        drawn = self._complete[max(start - 1, 0) : self.characters]
+        spans = itertools.pairwise([0, *drawn] if start == 0 else drawn)
+        return [-sum(log_p[first:last]) / math.log(2) for first, last in spans]
 
     def feed(self, id_: int) -> None:
         """See sampling.Lane."""
         decoded = self._decode(id_)
-        self._drawn_for.append(len(decoded))
+        self._symbols += 1
+        for _ in decoded:
+            self._complete.append(self._symbols)
         if self._endings:
             self._ids.append(id_)
             self._held += decoded
@@ -215,8 +226,10 @@ class Generation(Iterator[str]):
             self.characters = self._length
         self.stop_reason = reason
 
-    def _log_probabilities(self) -> Floats:
-        return self._sampler.log_probabilities(self._lane)[: len(self._drawn_for)]
+    def _log_probabilities(self) -> "array[float]":
+        """Return those of the symbols that were drawn for this text."""
+        known = self._sampler.log_probabilities(self._lane)
+        return known[: self._symbols] if len(known) > self._symbols else known
 
     def _release(self, number: int) -> None:
         """Let so many of the characters that were held be handed out."""

@@ -9,10 +9,14 @@ from charrnn.model.language_model import LanguageModel
 from charrnn.text.vocabulary import Ids
 
 WARM_UPS = 3  # steps before a capture, as torch's notes on CUDA graphs ask for
+WORTH_A_GRAPH = 32  # steps of one state, after which more are likely to come
 
 
 class TorchStepper:
-    """A language model on a device, with the interface of stepper.Stepper."""
+    """A language model on a device, with the interface of stepper.Stepper.
+
+    As exact as the device's own kernels: cuDNN may multiply with fewer digits (TF32).
+    """
 
     def __init__(self, model: LanguageModel) -> None:
         """Take a model that is on its device."""
@@ -51,6 +55,7 @@ class TorchState:
         self._ids = torch.zeros((1, parts[0].shape[1]), dtype=torch.long, device=parts[0].device)
         self._logits = torch.empty(0)
         self._graph: torch.cuda.CUDAGraph | None = None
+        self._steps = 0
 
     def take(self, lanes: Ids) -> "TorchState":
         """Return the state with these lanes in place of its own."""
@@ -69,9 +74,11 @@ class TorchState:
     def step(self, ids: Tensor) -> Floats:
         """Read ids, (B,), and return the logits of the next symbol, (B, V)."""
         self._ids.copy_(ids[None])
+        self._steps += 1
         with torch.inference_mode():
-            if self._ids.is_cuda and self._graph is None:
-                self._capture()
+            if self._ids.is_cuda and self._steps == WORTH_A_GRAPH:
+                with torch.cuda.device(self._ids.device):
+                    self._graph = self._captured()
             if self._graph is None:
                 self._forward()
             else:
@@ -84,8 +91,8 @@ class TorchState:
         self._logits = logits[0]
         self.replace(after)
 
-    def _capture(self) -> None:
-        """Record a step's kernels, which then start together; small ones start slower than run."""
+    def _captured(self) -> "torch.cuda.CUDAGraph":
+        """Record a step's kernels, which then start together: small ones take longer to start."""
         before = [part.clone() for part in self.parts]
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
@@ -94,7 +101,7 @@ class TorchState:
                 self._forward()
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, stream=stream):
             self._forward()
         self.replace(tuple(before))
-        self._graph = graph
+        return graph

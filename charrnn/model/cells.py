@@ -10,7 +10,7 @@ i, f, g, o for the LSTMs; r, z, n for the GRU. torch's kernels have two biases, 
 one beside U; where only their sum matters the equations show one b.
 
 To add a cell: a class here with `initialise` and `forward`, and its row in CELLS; then its name and
-shapes in model/config.py and its numpy step in generation/stepper.py, see CONTRIBUTING.md.
+shapes in model/config.py and its numpy step in generation/layers.py, see CONTRIBUTING.md.
 """
 
 import itertools

@@ -1,5 +1,6 @@
 """`charrnn sample` and `charrnn eval --generated` as processes of their own."""
 
+import io
 import json
 import os
 import re
@@ -8,10 +9,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import ClassVar
 
+import numpy as np
 import pytest
 
 import charrnn
+from charrnn.cli.writing import Request, write
+from charrnn.generation.stepper import Stepper, fastest_threads
+from charrnn.model.config import ModelConfig, parameter_shapes
 from tests.conftest import ROOT, TEXT, Command, in_terminal, start
 
 SHORT = ("-n", 40, "--seed", 1)
@@ -326,10 +332,7 @@ def test_a_signal_ends_a_text_at_once(
     assert (process.returncode, errors) == (code, b"")
 
 
-def test_int8_needs_its_extra_and_says_so(
-    command: Command, where: tuple[object, ...], tmp_path: Path
-) -> None:
-    """Where numba is there, the text is one that the model finds about as probable."""
+def test_int8_needs_its_extra_and_says_so(where: tuple[object, ...], tmp_path: Path) -> None:
     (tmp_path / "numba.py").write_text("raise ImportError('hidden by a test')")
     arguments = ("sample", *SHORT, "-t", 0, "--weights", "int8", *where)
     hidden = subprocess.run(
@@ -344,13 +347,50 @@ def test_int8_needs_its_extra_and_says_so(
     assert "pip install 'charrnn[fast]'" in hidden.stderr
 
 
-def test_a_text_comes_before_it_is_whole(where: tuple[object, ...], tmp_path: Path) -> None:
-    """Character by character, also into a pipe."""
-    with start("sample", "-n", 10**8, *where, cwd=tmp_path) as process:
-        assert process.stdout is not None
-        assert len(process.stdout.read(100)) == 100
-        process.terminate()
-        process.communicate(timeout=60)
+def test_a_text_comes_character_by_character(
+    trained: charrnn.TrainingResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also into a pipe, where nothing is seen before it is flushed."""
+
+    class Pipe(io.StringIO):
+        flushed: ClassVar[list[int]] = []
+
+        def flush(self) -> None:
+            self.flushed.append(len(self.getvalue()))
+
+    monkeypatch.setattr("sys.stdout", Pipe())
+    config = charrnn.SamplingConfig(length=30, seed=1)
+    write(
+        Request(charrnn.load(trained.folder), config, charrnn.BeamConfig()),
+        "The",
+        None,
+        as_json=False,
+    )
+    assert sorted(set(Pipe.flushed)) == [0, *range(3, 34)]
+
+
+def test_a_search_shows_how_far_it_is(where: tuple[object, ...], tmp_path: Path) -> None:
+    arguments = ("sample", "-n", 3_000, "--num-beams", 4, *where)
+    assert re.search(r"beam search: +\d+%", in_terminal(arguments, tmp_path, 80))
+
+
+def test_the_threads_that_are_measured_are_one_or_all(trained: charrnn.TrainingResult) -> None:
+    assert charrnn.load(trained.folder).fastest_threads(4) == 1, "a small model gains nothing"
+    config = ModelConfig(hidden_size=512, num_layers=1)
+    shapes = parameter_shapes(config, 10)
+    large = Stepper({k: np.zeros(s, np.float32) for k, s in shapes.items()}, config)
+    assert fastest_threads(large, 2) in (1, None)
+
+
+def test_a_conversation_begins_with_the_prompt_that_is_given(
+    command: Command, where: tuple[object, ...], tmp_path: Path
+) -> None:
+    """Whatever it looks like; what is typed may begin with a / that is doubled."""
+    (tmp_path / "p.txt").write_text("/quit the\n")
+    flags = ("-n", 5, "--seed", 1, "--unknown", "skip", *where)
+    shown = command("sample", "-i", "--prompt-file", "p.txt", *flags, stdin="//The\n\xff").stdout
+    assert shown.startswith("/quit the\n")
+    assert "\n/The" in shown
 
 
 def test_time_that_is_over_ends_a_text(command: Command, where: tuple[object, ...]) -> None:

@@ -1,0 +1,90 @@
+"""Beam search from a prompt to texts."""
+
+from typing import Any
+
+import pytest
+
+from charrnn.errors import SettingsError
+from charrnn.generation.config import BeamConfig, SamplingConfig
+from charrnn.generation.search import Beam, check_memory, search_text
+from charrnn.generation.text import begin, generations
+from charrnn.model.config import ModelConfig
+from charrnn.text.vocabulary import BYTES
+from tests.generation.test_sampling import Reciter
+from tests.generation.test_text import LETTERS, STEPPER
+
+ALL = len(LETTERS) ** 3  # texts of three characters
+
+
+def found(
+    prompt: str = "ab a",
+    *,
+    end: str = "",
+    unknown: Any = "error",
+    beams: int = 6,
+    **values: Any,
+) -> list[Beam]:
+    config = SamplingConfig(**({"length": 6} | values))
+    start = begin(LETTERS, config, prompt, unknown, end=end)
+    settings = BeamConfig(num_beams=beams, num_return_sequences=beams)
+    return search_text(STEPPER, start, config, settings)
+
+
+@pytest.mark.parametrize("included", [False, True])
+def test_a_text_is_cut_before_its_stop_text_or_behind_it(included: bool) -> None:
+    texts = found(stop=("b", "1a"), include_stop=included, length=3, beams=ALL)
+    assert {text.stop_reason for text in texts} == {"length", "stop"}
+    for beam in texts:
+        if beam.stop_reason == "stop":
+            assert beam.text.endswith(("b", "1a")) == included
+        assert beam.characters == len(beam.text)
+        assert "b" not in beam.text[:-1]
+
+
+def test_a_document_ends_with_its_end_which_is_not_written() -> None:
+    texts = found(end="\n", length=3, beams=ALL)
+    assert "end" in {beam.stop_reason for beam in texts}
+    assert not any("\n" in beam.text for beam in texts)
+
+
+def test_what_is_read_before_a_document_is_no_part_of_its_end() -> None:
+    """Its end is two line ends, of which one is read before the first character."""
+    for beam in found("", end="\n\n", length=3, beams=ALL):
+        if beam.stop_reason == "end":
+            assert beam.text == "" or not beam.text.endswith("\n")
+            assert beam.bits_per_char is not None
+
+
+def test_a_stop_text_is_looked_for_in_what_was_read() -> None:
+    """In the prompt é is replaced; what then is its last character may begin a stop text."""
+    texts = found("bé", unknown="replace", stop=(" a",), length=3, beams=ALL)
+    assert "stop" in {beam.stop_reason for beam in texts}
+    for beam in texts:
+        assert beam.prompt == "bé"
+        assert not (" " + beam.text).endswith(" a") or beam.stop_reason != "stop"
+    config = SamplingConfig(length=50, stop=(" a",), temperature=0)
+    start = begin(LETTERS, config, "bé", "replace")
+    for generation in generations(STEPPER, start, config):
+        assert " a" not in " " + "".join(generation)
+
+
+def test_a_text_of_bytes_ends_with_a_whole_character() -> None:
+    """This model knows two characters of three bytes by heart; the length is four bytes."""
+    config = SamplingConfig(length=4)
+    reciter = Reciter([*BYTES.encode("x日本").tolist()], len(BYTES))
+    (beam,) = search_text(reciter, begin(BYTES, config, "x"), config, BeamConfig())
+    assert (beam.text, beam.stop_reason) == ("日", "length")
+
+
+def test_the_bits_count_what_was_drawn() -> None:
+    for beam in found(stop=("b",)):
+        drawn = len(beam.text) + (beam.stop_reason == "stop")
+        assert beam.bits_per_char == pytest.approx(-beam.log_probability / drawn / 0.69314718)
+
+
+def test_beams_that_no_memory_holds_are_refused() -> None:
+    model, config = ModelConfig(num_layers=2, hidden_size=512), SamplingConfig(length=100)
+    check_memory(model, 65, config, 8_000)
+    for settings, beams in ((config, 65_536), (SamplingConfig(length=10**7), 8_000)):
+        with pytest.raises(SettingsError, match=rf"--num-beams {beams:,}: needs about .* GiB"):
+            check_memory(model, 65, settings, beams)
