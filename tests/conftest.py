@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 # Models this small gain nothing from a second thread, and on a busy machine two threads that wait
 # for each other can be a hundred times slower than one. Set before torch and numpy are imported.
@@ -26,6 +27,10 @@ os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="charrnn-tests-")
 import charrnn
 from charrnn.checkpoint.format import Manifest, SavedModel, write_checkpoint
 from charrnn.checkpoint.store import Run
+
+# On a busy machine an example may take any time.
+settings.register_profile("charrnn", deadline=None)
+settings.load_profile("charrnn")
 
 atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
