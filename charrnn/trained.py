@@ -284,6 +284,10 @@ class Model:
         )
 
     def _validation_part(self, cache_dir: str | Path | None, corpora_dir: str | Path) -> "Symbols":
+        if self.manifest is None:
+            raise RunError(
+                f"{self.path} is a model without its run, so there is no validation text; name one"
+            )
         corpus = self.learned(cache_dir, corpora_dir)
         if len(corpus.val) == 0:
             raise RunError("the run has no validation part (--val-fraction 0); name a text")
