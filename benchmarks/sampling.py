@@ -4,7 +4,9 @@ Everything is timed in turn, round after round, with one thread and with all; th
 of the medians, each with the number of threads that suits it best. Writing is timed end to end:
 draw, log-probabilities and decoding to text included, at temperature 0.8. Weights are random.
 
-    python benchmarks/sampling.py
+    python benchmarks/sampling.py [MODEL [--checkpoint-dir FOLDER]]
+
+With a trained MODEL, also how many texts rounding makes other ones in a batch than alone.
 """
 
 import os
@@ -35,7 +37,7 @@ VOCABULARY = Vocabulary("char", tuple(map(chr, range(0x3C, 0x3C + 65))))
 ROUNDS = 15
 LANES, BEAMS = 64, 8
 START_ROUNDS = 7
-ALONE = 256
+ALONE = 384
 THREADS = sorted({1, os.cpu_count() or 1})
 
 Timed = dict[str, Callable[[], float]]  # each returns the seconds that a character took
@@ -59,8 +61,11 @@ def main() -> None:
         print(f"  one stream / prompt          {one / best['prompt']:.2f}")
         print(f"  one stream / int8            {one / best['one stream, int8']:.2f}")
         print(f"  top-p 0.9 / one stream       {best['one stream, top-p 0.9'] / one:.2f}")
-    differing()
     start_up()
+    if len(sys.argv) > 1:
+        folder = sys.argv[3] if sys.argv[2:3] == ["--checkpoint-dir"] else charrnn.CHECKPOINT_DIR
+        with charrnn.blas_threads(1):
+            differing(charrnn.load(sys.argv[1], checkpoint_dir=folder))
 
 
 def measure(timed: Timed) -> dict[str, dict[int, float]]:
@@ -86,6 +91,7 @@ def contestants(hidden: int, characters: int) -> Timed:
     return {
         "bare products, numpy": lambda: bare_numpy(hidden, characters),
         "bare products, torch.mv": lambda: bare_torch(hidden, characters),
+        f"bare products of {LANES} lanes": lambda: bare_lanes(hidden, few),
         "a loop over nn.LSTM": lambda: torch_loop(hidden, max(characters // 8, 20)),
         "one stream": lambda: stream(stepper, characters),
         "one stream, int8": lambda: stream(compact, characters),
@@ -123,6 +129,18 @@ def bare_numpy(hidden: int, characters: int) -> float:
         for matrix, vector, out in triples:
             matrix.dot(vector, out)
     return (time.perf_counter() - began) / characters
+
+
+def bare_lanes(hidden: int, characters: int) -> float:
+    triples = [
+        (m, np.repeat(v[:, None], LANES, axis=1), np.empty((len(m), LANES), np.float32))
+        for m, v in products(hidden)
+    ]
+    began = time.perf_counter()
+    for _ in range(characters):
+        for matrix, vectors, out in triples:
+            np.dot(matrix, vectors, out=out)
+    return (time.perf_counter() - began) / characters / LANES
 
 
 def bare_torch(hidden: int, characters: int) -> float:
@@ -177,16 +195,14 @@ def prompt(stepper: Stepper, characters: int) -> float:
     return (time.perf_counter() - began) / characters
 
 
-def differing() -> None:
+def differing(model: charrnn.Model) -> None:
     """Count the texts in which rounding makes a draw of a batch another than one alone."""
-    stepper, texts = make_stepper(128), ALONE
-    config = SamplingConfig(length=1_000, seed=0)
-    start = begin(VOCABULARY, config, "A")
+    config = SamplingConfig(length=1_000, temperature=1, seed=7)
     differ = 0
-    for one in generations(stepper, start, config, texts):
-        alone = SamplingConfig(length=1_000, seed=one.seed)
-        differ += "".join(one) != "".join(next(generations(stepper, start, alone)))
-    print(f"\n{differ} of {texts} texts of 1,000 characters in a batch differ from those alone")
+    for one in model.samples(ALONE, "", config):
+        alone = SamplingConfig(length=1_000, temperature=1, seed=one.seed)
+        differ += "".join(one) != "".join(model.sample("", alone))
+    print(f"\n{differ} of {ALONE} texts of 1,000 characters in a batch differ from those alone")
 
 
 def start_up() -> None:
