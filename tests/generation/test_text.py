@@ -202,6 +202,23 @@ def test_texts_at_several_temperatures_have_one_seed() -> None:
         assert "".join(text) == written(temperature=text.temperature)[0]
 
 
+def test_they_keep_their_temperatures_when_others_end() -> None:
+    """Of five texts the first, hot ones end soon, and the state becomes smaller."""
+    hot = [3.0, 3.0, 3.0, 0.0, 0.5]
+    settings = {"stop": ("b", "1", "。"), "length": 60}
+    for seed in range(5):
+        for text in texts(5, hot=hot, seed=seed, **settings):
+            alone = written(temperature=text.temperature, seed=seed, **settings)
+            assert ["".join(text)] == alone
+
+
+def test_a_stop_text_that_the_prompt_begins_may_be_completed_at_once() -> None:
+    """Also where something else is ruled out step by step; this model writes " " or "b" next."""
+    values = {"stop": ("ab",), "no_repeat_ngram_size": 9, "temperature": 50.0, "length": 1}
+    reasons = [text.stop_reason for text in texts(60, **values) if "".join(text) == ""]
+    assert set(reasons) == {"stop"}
+
+
 @pytest.mark.parametrize(
     "values",
     [
