@@ -78,8 +78,9 @@ def test_a_text_ends_before_the_stop_text_that_comes_first(
     stops: list[str], length: int, seed: int, included: bool, number: int
 ) -> None:
     """Of those that end in the same place, before the longest; or behind it, if it is included."""
-    whole = written(number, length=length, seed=seed)
-    cut = texts(number, length=length, seed=seed, stop=tuple(stops), include_stop=included)
+    flat: dict[str, Any] = {"stepper": FLAT, "length": length, "seed": seed}
+    whole = written(number, **flat)
+    cut = texts(number, stop=tuple(stops), include_stop=included, **flat)
     for text, generation in zip(whole, cut, strict=True):
         found = [
             (at + len(stop), -len(stop))
@@ -136,6 +137,14 @@ def test_no_ngram_is_written_twice(temperature: float, n: int, seed: int) -> Non
     grams = [text[k : k + n] for k in range(len(text) - n + 1)]
     assert len(set(grams)) == len(grams)
     assert generation.stop_reason in ("banned", "length")
+
+
+def test_what_is_read_before_a_text_is_not_in_it_yet() -> None:
+    """A line end is, before an empty prompt; one may still be written where none may be twice."""
+    config = SamplingConfig(length=20, no_repeat_ngram_size=1, temperature=50.0, seed=0)
+    for text in generations(FLAT, begin(LETTERS, config), config, 5):
+        assert sorted("".join(text)) == sorted(LETTERS.symbols)
+        assert text.stop_reason == "banned"
 
 
 def test_what_is_ruled_out_never_comes() -> None:
@@ -205,7 +214,7 @@ def test_texts_at_several_temperatures_have_one_seed() -> None:
 def test_they_keep_their_temperatures_when_others_end() -> None:
     """Of five texts the first, hot ones end soon, and the state becomes smaller."""
     hot = [3.0, 3.0, 3.0, 0.0, 0.5]
-    settings = {"stop": ("b", "1", "。"), "length": 60}
+    settings: dict[str, Any] = {"stop": ("b", "1", "。"), "length": 60}
     for seed in range(5):
         for text in texts(5, hot=hot, seed=seed, **settings):
             alone = written(temperature=text.temperature, seed=seed, **settings)
@@ -214,8 +223,9 @@ def test_they_keep_their_temperatures_when_others_end() -> None:
 
 def test_a_stop_text_that_the_prompt_begins_may_be_completed_at_once() -> None:
     """Also where something else is ruled out step by step; this model writes " " or "b" next."""
-    values = {"stop": ("ab",), "no_repeat_ngram_size": 9, "temperature": 50.0, "length": 1}
-    reasons = [text.stop_reason for text in texts(60, **values) if "".join(text) == ""]
+    values: dict[str, Any] = {"stop": ("ab",), "no_repeat_ngram_size": 9, "length": 1}
+    found = texts(60, temperature=50.0, **values)
+    reasons = [text.stop_reason for text in found if "".join(text) == ""]
     assert set(reasons) == {"stop"}
 
 
