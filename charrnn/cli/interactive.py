@@ -151,8 +151,7 @@ def _value(field: "dataclasses.Field[Any]", text: str) -> Any:
             return kind(text)
         except ValueError:
             return text
-    unescaped = options.unescaped(text)
-    return unescaped if kind is str else (unescaped,)
+    return options.as_typed(field.name, text if kind is str else [text])
 
 
 @contextmanager

@@ -154,12 +154,11 @@ def with_settings(
         @functools.wraps(command)
         def wrapper(**options: Any) -> None:
             values = {field.name: options.pop(field.name) for field in fields}
-            given = {name: value for name, value in values.items() if value not in (None, [])}
-            for name in ("separator", "ban", "only"):  # a shell has no easy way to write a line end
-                if not given.get(name, "[").startswith("["):  # where a class begins
-                    given[name] = unescaped(given[name])
-            if "stop" in given:
-                given["stop"] = tuple(map(unescaped, given["stop"]))
+            given = {
+                name: as_typed(name, value)
+                for name, value in values.items()
+                if value not in (None, [])
+            }
             command(given=given, **options)
 
         signature = inspect.signature(command)
@@ -205,6 +204,17 @@ def read_config(path: Path | None, *models: type) -> dict[str, Any]:
     for key in values.keys() - known:
         raise charrnn.SettingsError(f"--config {path}: {_no_setting(key, known)}")
     return values
+
+
+def as_typed(name: str, value: Any) -> Any:
+    """Return a setting's value as it is meant: where a text may hold a line end, with one for \\n.
+
+    A shell has no easy way to write that. A class of characters in brackets has escapes of its own.
+    """
+    if isinstance(value, list):
+        return tuple(as_typed(name, text) for text in value)
+    literal = name in ("ban", "only") and not value.startswith("[")
+    return unescaped(value) if literal or name in ("separator", "stop") else value
 
 
 def unescaped(text: str) -> str:

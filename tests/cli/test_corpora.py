@@ -164,6 +164,10 @@ def test_a_separator_may_be_written_with_escapes(command: Command, tmp_path: Pat
     assert done.returncode == 0, done.stderr
     facts = json.loads(command("info", "--json").stdout)
     assert facts["text"]["separator"] == "\n\\\t"
+    bracketed = command("train", "a.txt", "b.txt", "--separator", r"[end]\n", "--run", "b", *TINY)
+    assert bracketed.returncode == 0, bracketed.stderr
+    facts = json.loads(command("info", "b", "--json").stdout)
+    assert facts["text"]["separator"] == "[end]\n"
 
 
 def test_the_cache_is_listed(command: Command, corpus: Path) -> None:
