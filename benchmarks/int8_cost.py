@@ -12,7 +12,7 @@ import numpy as np
 from common import machine, shakespeare
 
 import charrnn
-from charrnn.generation.sampling import log_softmax
+from charrnn.generation.filters import log_softmax
 from charrnn.generation.stepper import Stepper
 
 CHARACTERS = 50_000

@@ -27,7 +27,7 @@ from charrnn.generation.config import BeamConfig, SamplingConfig
 from charrnn.generation.lane_model import LaneModel
 from charrnn.generation.layers import Dense, Kind
 from charrnn.generation.search import Beam, check_memory, search_text
-from charrnn.generation.stepper import Stepper, fastest_threads
+from charrnn.generation.stepper import Stepper, fastest_threads, matrix_kind
 from charrnn.generation.text import Generation, Start, begin, generations
 from charrnn.text.config import CORPORA_DIR
 from charrnn.text.decoding import transformed
@@ -35,6 +35,7 @@ from charrnn.text.vocabulary import Unknown
 
 if TYPE_CHECKING:
     from charrnn.evaluation import Evaluation
+    from charrnn.model.language_model import LanguageModel
     from charrnn.report import Report
     from charrnn.text.encoded import EncodedCorpus
     from charrnn.text.store import Symbols
@@ -63,13 +64,10 @@ class Model:
         not there, and SettingsError for int8 on another one or without numba.
         """
         self.__dict__.pop("stepper", None)  # one that was made before
-        self._device, self._kind = "cpu" if device == "auto" else device, Dense
-        if weights not in ("float32", "int8"):
-            raise SettingsError(f"--weights {weights}: choose one of float32, int8")
-        if weights == "int8":
-            if self._device != "cpu":
-                raise SettingsError(f"--weights int8 and --device {device}: int8 is for the CPU")
-            self._kind = _int8()
+        self._device = "cpu" if device == "auto" else device
+        if weights == "int8" and self._device != "cpu":
+            raise SettingsError(f"--weights int8 and --device {device}: int8 is for the CPU")
+        self._kind = matrix_kind(weights)
         if self._device != "cpu":
             from charrnn.model.device import resolve_device
 
@@ -173,12 +171,8 @@ class Model:
         if self._device == "cpu":
             return Stepper(self._weights, self.config, self._kind)
         from charrnn.generation.torch_stepper import TorchStepper
-        from charrnn.model.device import resolve_device
-        from charrnn.model.language_model import LanguageModel, load_weights
 
-        model = LanguageModel(self.config, len(self.vocabulary))
-        load_weights(model, self._weights)
-        return TorchStepper(model.to(resolve_device(self._device)))
+        return TorchStepper(self._torch_model(self._device))
 
     def _begin(self, prompt: str, config: SamplingConfig, unknown: Unknown) -> Start:
         prompt, end = transformed(prompt, self.text), self.text.document_end
@@ -216,12 +210,9 @@ class Model:
         if len(symbols) < 2:
             raise CorpusError("a text of at least 2 characters that the model knows is needed")
         from charrnn.evaluation import evaluation, total_nats
-        from charrnn.model.device import resolve_device, torch_threads
-        from charrnn.model.language_model import LanguageModel, load_weights
+        from charrnn.model.device import torch_threads
 
-        model = LanguageModel(self.config, len(self.vocabulary))
-        load_weights(model, self._weights)
-        model.to(resolve_device(device))
+        model = self._torch_model(device)
         done = 0
 
         def report(predicted: int) -> None:
@@ -233,12 +224,20 @@ class Model:
             nats = total_nats(model, symbols, context=context, on_progress=report)
         return evaluation(nats, symbols.cut(1, len(symbols)), self.vocabulary)
 
+    def _torch_model(self, device: str) -> "LanguageModel":
+        from charrnn.model.device import resolve_device
+        from charrnn.model.language_model import LanguageModel, load_weights
+
+        model = LanguageModel(self.config, len(self.vocabulary))
+        load_weights(model, self._weights)
+        return model.to(resolve_device(device))
+
     @property
     def parameters(self) -> int:
         """The number of weights."""
         return sum(array.size for array in self._weights.values())
 
-    @property
+    @cached_property
     def manifest(self) -> Manifest | None:
         """What else its checkpoint says; None for a model.safetensors on its own."""
         try:
@@ -292,20 +291,6 @@ class Model:
         if len(corpus.val) == 0:
             raise RunError("the run has no validation part (--val-fraction 0); name a text")
         return corpus.val
-
-
-def _int8() -> Kind:
-    try:
-        from charrnn.generation.int8 import Int8
-    except ImportError as error:
-        raise SettingsError(
-            "--weights int8 needs numba, which is not installed: pip install 'charrnn[fast]'"
-        ) from error
-    except RuntimeError as error:  # numba, where it cannot keep what it compiles
-        raise SettingsError(
-            f"--weights int8: {error}; name a folder that can be written in NUMBA_CACHE_DIR"
-        ) from error
-    return Int8
 
 
 def load(

@@ -12,7 +12,7 @@ from charrnn.cli import options
 from charrnn.cli.writing import Request, write
 
 # What only texts that are drawn have, and not a beam search.
-DRAWN = ("--num-samples", "--temperature-range", "--heat")
+DRAWN = ("--num-samples", "--temperature-range")
 # What a conversation cannot do.
 ALONE = ("--json", "--output", "--num-samples", "--temperature-range", "--report")
 

@@ -133,7 +133,7 @@ def write(request: Request, prompt: str, output: Path | None, *, as_json: bool) 
     elif as_json:
         _write_to(sys.stdout, request, request.texts(prompt), as_json=True)
     elif request.temperatures and _columns() >= COLUMN * request.total:
-        written = [Written("".join(text), text) for text in request.texts(prompt)]
+        written = _finished(request.texts(prompt))
         _print_side_by_side(request, written)
         _tell(request, written)
     else:
@@ -183,11 +183,15 @@ def report_facts(report: "charrnn.Report") -> dict[str, str]:
 
 def _write_to(file: IO[str], request: Request, texts: "Iterable[Source]", *, as_json: bool) -> None:
     if as_json:
-        written = [Written("".join(text), text) for text in texts]
+        written = _finished(texts)
         objects = [_object(request, one) for one in written]
         file.write(json_text(objects[0] if request.total == 1 else objects))
     else:
         _tell(request, _write(request, texts, file.write))
+
+
+def _finished(texts: "Iterable[Source]") -> list[Written]:
+    return [Written("".join(source), source) for source in texts]
 
 
 def _write(

@@ -98,6 +98,13 @@ class SamplingConfig:
         values = {name: getattr(self, name) for name in names}
         return {name: value for name, value in values.items() if value is not None}
 
+    def temperature_at(self, position: int) -> float:
+        """Return the temperature of the character at a position, from 0, behind the prompt."""
+        if self.temperature_schedule is None:
+            return self.temperature
+        first, last = self.temperatures()
+        return first + (last - first) * min(position / max(self.length - 1, 1), 1)
+
     def temperatures(self) -> tuple[float, float]:
         """Return the temperature of the first character and that of the last."""
         if self.temperature_schedule is None:

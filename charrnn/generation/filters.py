@@ -22,6 +22,13 @@ Integers = NDArray[np.integer[Any]]
 ROUNDING = 1e-6
 
 
+def log_softmax(logits: NDArray[Any]) -> NDArray[Any]:
+    """Return the natural logarithm of softmax over the last axis, (..., V), in the same dtype."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    normalised: NDArray[Any] = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return normalised
+
+
 def temperature(logits: NDArray[Float], t: float | NDArray[Any]) -> NDArray[Float]:
     """Divide by a temperature: below 1 the probable becomes more probable, above 1 less.
 
@@ -51,7 +58,7 @@ def top_p(logits: NDArray[Float], p: float) -> NDArray[Float]:
     Source: Holtzman et al. 2020 (arXiv:1904.09751).
     """
     order = np.argsort(-logits, axis=1, kind="stable")
-    return _keep(logits, _first(order, np.exp(_log_softmax(logits)), p))
+    return _keep(logits, _first(order, np.exp(log_softmax(logits.astype(np.float64))), p))
 
 
 def min_p(logits: NDArray[Float], p: float) -> NDArray[Float]:
@@ -70,7 +77,7 @@ def typical_p(logits: NDArray[Float], p: float) -> NDArray[Float]:
     stay, and all that equal the last of them. That can cut the most probable symbol.
     p: up to 1, which keeps all. Source: Meister et al. 2023 (arXiv:2202.00666).
     """
-    log_p = _log_softmax(logits)
+    log_p = log_softmax(logits.astype(np.float64))
     probability = np.exp(log_p)
     # 0 ln 0 is 0 in an entropy.
     entropy = -(probability * np.where(probability > 0, log_p, 0)).sum(axis=1, keepdims=True)
@@ -84,7 +91,7 @@ def epsilon_cutoff(logits: NDArray[Float], epsilon: float) -> NDArray[Float]:
 
     Source: Hewitt et al. 2022 (arXiv:2210.15191).
     """
-    probable = np.exp(_log_softmax(logits)) >= epsilon * (1 - ROUNDING)
+    probable = np.exp(log_softmax(logits.astype(np.float64))) >= epsilon * (1 - ROUNDING)
     return _keep(logits, probable | (logits == logits.max(axis=1, keepdims=True)))
 
 
@@ -186,13 +193,6 @@ class SeenNgrams:
 def _keep(logits: NDArray[Float], kept: NDArray[np.bool_]) -> NDArray[Float]:
     """Return logits with -inf for what is not kept; kept (B, V)."""
     return np.where(kept, logits, -np.inf)
-
-
-def _log_softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
-    """Return ln softmax of each row, (B, V), in float64 whatever the logits are."""
-    shifted = np.subtract(logits, logits.max(axis=1, keepdims=True), dtype=np.float64)
-    normalised: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return normalised
 
 
 def _first(

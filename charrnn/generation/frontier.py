@@ -1,6 +1,5 @@
 """The unfinished texts of a search, which beam.py and stochastic_beam.py widen step by step."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, NamedTuple
@@ -10,9 +9,9 @@ from numpy.typing import NDArray
 
 from charrnn.errors import GenerationError
 from charrnn.generation.config import SamplingConfig
-from charrnn.generation.filters import SeenNgrams
+from charrnn.generation.filters import SeenNgrams, log_softmax
 from charrnn.generation.lane_model import LaneModel, S
-from charrnn.generation.sampling import OVERFLOWED, log_softmax
+from charrnn.generation.sampling import OVERFLOWED, Deadline
 from charrnn.text.vocabulary import Ids, smallest_dtype
 
 LANE = np.uint16  # BeamConfig allows for no more beams
@@ -68,8 +67,8 @@ class Frontier(Generic[S]):
         self.length = 0
         self.log_p = np.zeros(1)
         self.stop_reason: StopReason = "length"
-        self._config, self._clock, self._on_progress = config, clock, on_progress
-        self._deadline = math.inf if config.max_seconds is None else clock() + config.max_seconds
+        self._config, self._on_progress = config, on_progress
+        self._deadline = Deadline(config.max_seconds, clock)
         self._stepper, self._state = stepper, stepper.start(1)
         self._prompt = np.asarray(prompt, np.intp)
         self._never, self._banned = list(never), list(banned)
@@ -96,7 +95,7 @@ class Frontier(Generic[S]):
         Between two steps `widen` has to be called.
         """
         while len(self.log_p) and self.length < self._config.length:
-            if self._clock() >= self._deadline:
+            if self._deadline.over():
                 self.stop_reason = "time"
                 return
             log_p = self._log_p()

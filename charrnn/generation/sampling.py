@@ -9,7 +9,7 @@ import numpy as np
 
 from charrnn.errors import GenerationError
 from charrnn.generation.config import SamplingConfig
-from charrnn.generation.filters import SeenNgrams, ban_by_lane, filtered
+from charrnn.generation.filters import SeenNgrams, ban_by_lane, filtered, log_softmax
 from charrnn.generation.lane_model import LaneModel
 from charrnn.generation.layers import Floats
 from charrnn.text.vocabulary import Ids
@@ -37,13 +37,6 @@ class Lane(Protocol):
 
     def close(self, reason: str) -> None:
         """End without a further symbol."""
-
-
-def log_softmax(logits: Floats) -> Floats:
-    """Return the natural logarithm of softmax over the last axis, (..., V)."""
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    normalised: Floats = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-    return normalised
 
 
 def sample_next(logits: Floats, temperature: Floats, uniforms: Floats, **filters: Any) -> Ids:
@@ -137,7 +130,6 @@ class Sampler:
         self._never, self._banned = np.array(never, dtype=int), np.array(banned, dtype=int)
         self._generators = [np.random.default_rng(seed) for seed in seeds]
         self._deadline, self._on_progress = deadline, on_progress
-        self._first, self._last = config.temperatures()
         self._columns = list(range(len(seeds)))  # the lanes that the state still has
         self._drawn = 0
         self._ids = np.zeros(len(seeds), dtype=int)  # drawn last
@@ -148,7 +140,8 @@ class Sampler:
         self._past_ids: list[list[int]] = []
         self._past_size = max(SCORED_AT_ONCE // self._logits.size, 1)
         size = config.no_repeat_ngram_size
-        self._seen = [SeenNgrams(size, history.tolist()) for _ in seeds] if size else []
+        seen = SeenNgrams(size, history.tolist()) if size else None
+        self._seen = [seen.copy() for _ in seeds] if seen else []
         self._filters: dict[str, Any] = config.filters()
         self._barring = config.min_length > 0 or size > 0
         self._single = len(seeds) == 1 and not len(temperatures)
@@ -222,7 +215,8 @@ class Sampler:
         if place == 0:
             self._draw_numbers()
         if self._single:
-            temperature, uniform = self._temperature(), self._numbers.item(place)
+            temperature = self._config.temperature_at(self._drawn)
+            uniform = self._numbers.item(place)
             if self._filters and temperature:
                 _top(logits)
                 cold = max(temperature, COLDEST)
@@ -251,17 +245,10 @@ class Sampler:
             allowed[row] = logits[row]
         return allowed
 
-    def _temperature(self) -> float:
-        """Return the temperature of the next symbol."""
-        if self._first == self._last:
-            return self._first
-        part = self._drawn / max(self._config.length - 1, 1)
-        return self._first + (self._last - self._first) * min(part, 1)
-
     def _lane_temperatures(self) -> Floats:
         """Return the temperatures of the next symbols, (B, 1) or (1, 1)."""
         if self._temperatures is None:
-            return np.array([[self._temperature()]])
+            return np.array([[self._config.temperature_at(self._drawn)]])
         own: Floats = self._temperatures[self._columns]
         return own
 

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from charrnn.errors import SettingsError
 from charrnn.generation.config import MAX_LANES
 from charrnn.generation.layers import Dense, Floats, Kind, Weights, make_layer
 from charrnn.model.config import ModelConfig
@@ -106,6 +107,28 @@ class Stepper:
         one_hot = np.zeros((len(ids), self.vocabulary_size), self.bias.dtype)
         one_hot[np.arange(len(ids)), ids] = 1
         return first.drive(one_hot)
+
+
+def matrix_kind(weights: str) -> Kind:
+    """Return what makes the matrices of a stepper: float32, or int8 by way of numba.
+
+    Raises SettingsError for any other, and where numba is not there or cannot work.
+    """
+    if weights == "float32":
+        return Dense
+    if weights != "int8":
+        raise SettingsError(f"--weights {weights}: choose one of float32, int8")
+    try:
+        from charrnn.generation.int8 import Int8
+    except ImportError as error:
+        raise SettingsError(
+            "--weights int8 needs numba, which is not installed: pip install 'charrnn[fast]'"
+        ) from error
+    except RuntimeError as error:  # numba, where it cannot keep what it compiles
+        raise SettingsError(
+            f"--weights int8: {error}; name a folder that can be written in NUMBA_CACHE_DIR"
+        ) from error
+    return Int8
 
 
 def fastest_threads(stepper: Stepper, lanes: int = 1) -> int | None:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from charrnn.generation.config import SamplingConfig
-from charrnn.generation.filters import filtered
+from charrnn.generation.filters import filtered, log_softmax
 from charrnn.generation.frontier import End, Floats, Frontier, largest
 from charrnn.generation.lane_model import S
-from charrnn.generation.sampling import COLDEST, log_softmax
+from charrnn.generation.sampling import COLDEST
 
 
 def sample(
@@ -54,10 +54,8 @@ def sample(
 
 def drawn_from(log_p: Floats, config: SamplingConfig, position: int) -> Floats:
     """Return the log-probabilities that a symbol is drawn with, (B, V), from those of the model."""
-    first, last = config.temperatures()
-    temperature = first + (last - first) * position / max(config.length - 1, 1)
     filters: dict[str, Any] = config.filters()
-    cut = filtered(log_p, temperature=max(temperature, COLDEST), **filters)
+    cut = filtered(log_p, temperature=max(config.temperature_at(position), COLDEST), **filters)
     return log_softmax(cut)
 
 

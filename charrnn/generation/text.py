@@ -6,6 +6,7 @@ import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ class Start:
         """The ids of the prompt, in which endings and n-grams may begin."""
         return self.ids[self.lead :]
 
-    @property
+    @cached_property
     def read(self) -> str:
         """The prompt without the characters that the model does not know, or with others."""
         return self.vocabulary.decode(self.prompt_ids.tolist())
@@ -155,6 +156,8 @@ class Generation(Iterator[str]):
         self._length = config.length
         self._sampler, self._lanes, self._lane = sampler, lanes, len(lanes)
         self._endings = start.endings
+        # Of what comes before, an ending may begin in so many characters, and so many ids.
+        self._reach = max((len(text) - 1 for text, _, _ in start.endings), default=0)
         reach = max((len(ids) - 1 for _, ids, _ in start.endings), default=0)
         self._ids = start.prompt_ids[max(len(start.prompt_ids) - reach, 0) :].tolist()
         self._complete = array("Q")  # the symbols drawn when each character was complete
@@ -241,8 +244,7 @@ class Generation(Iterator[str]):
 
     def _remember(self, text: str) -> None:
         """Keep of what was read and written what may be the beginning of an ending."""
-        longest = max((len(ending) for ending, _, _ in self._endings), default=1)
-        self._before = text[max(len(text) - longest + 1, 0) :]
+        self._before = text[max(len(text) - self._reach, 0) :]
 
     def _ended(self) -> bool:
         """Release what is before an ending, or what cannot be the beginning of one."""

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn.errors import GenerationError
-from charrnn.generation.sampling import log_softmax
+from charrnn.generation.filters import log_softmax
 from charrnn.generation.stepper import Stepper
 from charrnn.model.config import CellName, ModelConfig, parameter_shapes
 from tests.generation.table_model import (

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 import charrnn
 from charrnn.errors import SettingsError, UnknownCharacterError
 from charrnn.generation.config import SamplingConfig
-from charrnn.generation.sampling import log_softmax, sample_next, sample_one
+from charrnn.generation.filters import log_softmax
+from charrnn.generation.sampling import sample_next, sample_one
 from charrnn.generation.text import Generation, begin, generations, start_ids
 from charrnn.model.config import ModelConfig
 from charrnn.text.vocabulary import BYTES, Vocabulary

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from charrnn.errors import SettingsError
 from charrnn.generation.config import MAX_LANES, SamplingConfig
-from charrnn.generation.sampling import derived_seed, log_softmax
+from charrnn.generation.filters import log_softmax
+from charrnn.generation.sampling import derived_seed
 from charrnn.generation.stepper import Stepper
 from charrnn.generation.text import Generation, begin, generations
 from charrnn.model.config import ModelConfig, parameter_shapes
