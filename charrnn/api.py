@@ -15,7 +15,7 @@ from charrnn.checkpoint.upkeep import claimed, claimed_new, new_run
 from charrnn.corpora import path_or_none, sources
 from charrnn.errors import CheckpointError, RunError, SettingsError
 from charrnn.learned import same_corpus
-from charrnn.model.config import ModelConfig
+from charrnn.model.config import REGULARISERS, ModelConfig
 from charrnn.settings import make
 from charrnn.text.config import CORPORA_DIR, CorpusConfig
 from charrnn.text.encoded import Progress, check_length, encode_corpus
@@ -59,7 +59,7 @@ def train(
     text, model, training: settings; the defaults where left out.
     run: the run's name; after the corpus where left out. checkpoint_dir: where runs are kept.
     init_from: a MODEL (see `load`) whose weights and vocabulary to start from; `model` may then
-    differ from its configuration in dropout alone, and `text` must be of its unit.
+    differ from its configuration in its dropouts alone, and `text` must be of its unit.
     cache_dir: where encoded corpora are kept; the user's cache folder where left out.
     corpora_dir: where fetched corpora are.
     device: auto, cpu, cuda or mps. threads: of the CPU; torch's own choice where left out.
@@ -207,7 +207,7 @@ def _check_same_architecture(model: ModelConfig, text: CorpusConfig, parent: Sav
         raise SettingsError(
             f"--unit {text.unit}: the model to start from is one of {parent.vocabulary.unit}s"
         )
-    wanted, has = (asdict(c) | {"dropout": 0} for c in (model, parent.config))
+    wanted, has = (asdict(c) | dict.fromkeys(REGULARISERS) for c in (model, parent.config))
     if wanted != has:
         key = next(k for k in has if wanted[k] != has[k])
         raise SettingsError(

@@ -39,7 +39,7 @@ from charrnn.generation.config import SamplingConfig
 from charrnn.generation.stepper import Stepper
 from charrnn.generation.text import begin, generations
 from charrnn.model.config import ModelConfig, parameter_shapes
-from charrnn.model.device import torch_threads
+from charrnn.model.device import precision_name, resolve_precision, torch_threads
 from charrnn.model.language_model import LanguageModel, export_weights, load_weights
 from charrnn.text.config import CorpusConfig
 from charrnn.text.encoded import EncodedCorpus
@@ -135,7 +135,9 @@ def _trainer(
     batch_size, seq_length = fit(len(corpus.train), config.batch_size, config.seq_length)
     lanes = Lanes(corpus.train, batch_size, seq_length, np.random.default_rng(order_seed))
     dropout_rng = _generator(plan.device, dropout_seed)
-    return Trainer(model, lanes, config, _hooks(plan, model, stop, background), dropout_rng)
+    hooks = _hooks(plan, model, stop, background)
+    precision = resolve_precision(config.precision, plan.device)
+    return Trainer(model, lanes, config, hooks, dropout_rng, precision)
 
 
 def _restore(plan: Plan, trainer: Trainer, saved: Saved) -> None:
@@ -284,6 +286,7 @@ def _start_event(plan: Plan, trainer: Trainer) -> StartEvent:
         memory_bytes=memory_estimate(trainer.model, lanes.batch_size, lanes.seq_length),
         device=str(plan.device),
         threads=plan.threads,
+        precision=precision_name(trainer.precision),
         batch_size=lanes.batch_size,
         seq_length=lanes.seq_length,
         steps_per_epoch=lanes.chunks_per_epoch,
@@ -302,7 +305,7 @@ def _differences(plan: Plan, before: Manifest) -> list[str]:
     now = _environment(plan)
     differ = [
         f"{key} {now[key]} instead of {str(before.environment.get(key))[:40]}"
-        for key in ("charrnn", "torch", "device", "threads")
+        for key in ("charrnn", "torch", "device", "threads", "precision")
         if now[key] != before.environment.get(key)
     ]
     if differ:
@@ -319,6 +322,7 @@ def _environment(plan: Plan) -> dict[str, str | int]:
         "python": platform.python_version(),
         "device": str(plan.device),
         "threads": plan.threads,
+        "precision": precision_name(resolve_precision(plan.training.precision, plan.device)),
     }
 
 

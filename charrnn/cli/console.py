@@ -313,7 +313,7 @@ def _summary(event: events.StartEvent) -> dict[str, str]:
         "model": f"{shape}, {embedding}, dropout {model['dropout']:g}: "
         f"{event.parameters:,} parameters",
         "chunks": " x ".join(chunks),
-        "device": f"{event.device}, {counted(event.threads, 'CPU thread')}; "
+        "device": f"{event.device}, {counted(event.threads, 'CPU thread')}, {event.precision}; "
         f"about {size(event.memory_bytes, 'B')} for weights and activations",
     }
     if event.step:

@@ -15,6 +15,7 @@ shapes in model/config.py and its numpy step in generation/layers.py, see CONTRI
 
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -222,6 +223,14 @@ CELLS: dict[str, type[nn.Module]] = {
 }
 
 
+_KERNELS = {
+    "LSTM": torch.lstm,
+    "GRU": torch.gru,
+    "RNN_TANH": torch.rnn_tanh,
+    "RNN_RELU": torch.rnn_relu,
+}
+
+
 def _fused(
     rnn: nn.LSTM | nn.GRU | nn.RNN, x: Tensor, state: State, resets: Tensor | None
 ) -> tuple[Tensor, State]:
@@ -231,27 +240,31 @@ def _fused(
     times the step; to cut the lanes into sequences and pack these costs three times in both cases.
     """
     if resets is None:
-        y, after = rnn(x, _for_torch(state))
-        return y, _from_torch(after)
+        return _kernel(rnn, x, state)
     starts = resets.any(dim=1).nonzero().squeeze(1).tolist()
     borders = sorted({0, len(x), *starts})
     fresh = list(_fresh(x, resets))
     outputs = []
     for start, stop in itertools.pairwise(borders):
-        y, after = rnn(x[start:stop], _for_torch(_after_reset(state, fresh[start])))
-        state = _from_torch(after)
+        y, state = _kernel(rnn, x[start:stop], _after_reset(state, fresh[start]))
         outputs.append(y)
     return torch.cat(outputs), state
 
 
-def _for_torch(state: State) -> Tensor | tuple[Tensor, ...]:
+def _kernel(rnn: nn.RNNBase, x: Tensor, state: State) -> tuple[Tensor, State]:
+    """Call torch's kernel on the weights that the module has at this moment.
+
+    The module itself keeps a list of them besides, which would go on holding the raw weights where
+    others stand in for them (see LanguageModel.forward).
+    """
+    weights = [rnn.weight_ih_l0, rnn.weight_hh_l0, rnn.bias_ih_l0, rnn.bias_hh_l0]
     parts = tuple(part.unsqueeze(0) for part in state)
-    return parts if len(parts) > 1 else parts[0]
-
-
-def _from_torch(state: Tensor | tuple[Tensor, ...]) -> State:
-    parts = (state,) if isinstance(state, Tensor) else state
-    return tuple(part.squeeze(0) for part in parts)
+    kernel: Any = _KERNELS[rnn.mode]
+    learning = torch.is_grad_enabled()
+    start = parts if len(parts) > 1 else parts[0]
+    # One layer with biases; no dropout of torch's own, one direction, time-major.
+    y, *after = kernel(x, start, weights, True, 1, 0.0, learning, False, False)
+    return y, tuple(part.squeeze(0) for part in after)
 
 
 def _fresh(x: Tensor, resets: Tensor | None) -> Iterator[Tensor | None]:

@@ -9,6 +9,9 @@ from charrnn.settings import check, setting
 LEAKY_SLOPE = 0.01  # of the leaky relu, for negative values
 NORM_EPS = 1e-5  # added to the variance by layer normalisation
 
+# Settings that act in training alone; weights fit whatever they are.
+REGULARISERS = ("dropout", "input_dropout", "weight_dropout")
+
 CellName = Literal["lstm", "gru", "rnn", "peephole-lstm", "layernorm-lstm"]
 
 
@@ -26,7 +29,13 @@ class ModelConfig:
         "tanh", help="Activation of the rnn cell."
     )
     dropout: float = setting(
-        0.2, ge=0, lt=1, help="Dropout between layers and before the output layer."
+        0.2, ge=0, lt=1, help="Locked dropout between layers and before the output layer."
+    )
+    input_dropout: float = setting(
+        0.1, ge=0, lt=1, help="Locked dropout of the embedding, or of the one-hot input."
+    )
+    weight_dropout: float = setting(
+        0.0, ge=0, lt=1, help="Dropout of the recurrent weights (weight-drop)."
     )
     tie_embeddings: bool = setting(
         False,

@@ -27,6 +27,26 @@ def resolve_device(name: str = "auto") -> torch.device:
     return device
 
 
+def resolve_precision(name: str, device: torch.device) -> torch.dtype:
+    """Return the number format of products: float32, bfloat16; auto where hardware has the latter.
+
+    AVX512-BF16, AMX and CUDA from compute capability 8 on have; elsewhere it would be emulated.
+    """
+    if name != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        has = torch.cpu.get_capabilities()
+        native = device.type == "cpu" and bool(has.get("avx512_bf16") or has.get("amx_bf16"))
+    return torch.bfloat16 if native else torch.float32
+
+
+def precision_name(precision: torch.dtype) -> str:
+    """Return the name of a number format: float32 or bfloat16."""
+    return str(precision).removeprefix("torch.")
+
+
 @contextmanager
 def torch_threads(threads: int | None) -> Iterator[None]:
     """Set the number of torch's CPU threads for a while; None leaves it as it is."""

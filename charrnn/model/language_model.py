@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional as F
 
 from charrnn.model.cells import CELLS, State, uniform
@@ -62,14 +63,17 @@ class LanguageModel(nn.Module):
         resets: (T, B), bool, on the CPU: where a lane's state begins anew before the step.
         dropout_rng: dropout is applied where this generator is given, with its masks.
         """
-        y = self._embed(ids)
+        config = self.config
+        y = _dropout(self._embed(ids), config.input_dropout, dropout_rng)
         states = []
         for layer, cell in enumerate(self.cells):
             if layer > 0:
-                y = self._dropout(y, dropout_rng)
-            y, after = cell(y, tuple(part[layer] for part in state), resets)
+                y = _dropout(y, config.dropout, dropout_rng)
+            weights = _dropped_weights(cell, config.weight_dropout, dropout_rng)
+            before = tuple(part[layer] for part in state)
+            y, after = functional_call(cell, weights, (y, before, resets))
             states.append(after)
-        logits = self.output(self._dropout(y, dropout_rng))
+        logits = self.output(_dropout(y, config.dropout, dropout_rng))
         return logits, tuple(torch.stack(parts) for parts in zip(*states, strict=True))
 
     def _embed(self, ids: Tensor) -> Tensor:
@@ -77,13 +81,6 @@ class LanguageModel(nn.Module):
             embedded: Tensor = self.embedding(ids)
             return embedded
         return F.one_hot(ids, self.vocabulary_size).to(self.output.weight.dtype)
-
-    def _dropout(self, y: Tensor, rng: torch.Generator | None) -> Tensor:
-        """Inverted dropout (Srivastava et al. 2014): scaled in training, absent elsewhere."""
-        if rng is None or self.config.dropout == 0:
-            return y
-        keep = 1 - self.config.dropout
-        return y * torch.empty_like(y).bernoulli_(keep, generator=rng).div_(keep)
 
     def _initialise(self, generator: torch.Generator) -> None:
         hidden = self.config.hidden_size
@@ -94,6 +91,35 @@ class LanguageModel(nn.Module):
         nn.init.zeros_(self.output.bias)
         if self.embedding is not None and not self.config.tie_embeddings:
             nn.init.normal_(self.embedding.weight, generator=generator)
+
+
+def _dropout(y: Tensor, rate: float, rng: torch.Generator | None) -> Tensor:
+    """Locked dropout (Gal & Ghahramani 2016): one mask for all steps of a chunk, per lane.
+
+    Inverted: what is kept is scaled by 1 / (1 - rate), so that nothing is to do without an rng.
+    """
+    if rng is None or rate == 0:
+        return y
+    return y * _mask(y[:1], rate, rng)
+
+
+def _dropped_weights(
+    cell: nn.Module, rate: float, rng: torch.Generator | None
+) -> dict[str, Tensor]:
+    """Return the recurrent matrices with some weights left out (Merity et al. 2018, sec. 3).
+
+    One mask for all steps and lanes of a chunk, so that the fused kernels remain. Empty where
+    nothing is dropped.
+    """
+    if rng is None or rate == 0:
+        return {}
+    recurrent = {n: p for n, p in cell.named_parameters() if "weight_hh" in n}
+    return {name: weight * _mask(weight, rate, rng) for name, weight in recurrent.items()}
+
+
+def _mask(like: Tensor, rate: float, rng: torch.Generator) -> Tensor:
+    keep = 1 - rate
+    return torch.empty_like(like).bernoulli_(keep, generator=rng).div_(keep)
 
 
 def load_weights(model: LanguageModel, weights: Mapping[str, NDArray[Any]]) -> None:

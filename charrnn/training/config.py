@@ -85,6 +85,11 @@ class TrainingConfig:
         "0 for those alone.",
     )
     keep: int = setting(3, ge=1, help="Latest checkpoints to keep, besides the best.")
+    precision: Literal["auto", "float32", "bfloat16"] = setting(
+        "auto",
+        help="Number format of the products in training; weights, loss and what is saved stay "
+        "float32. auto: bfloat16 where the processor multiplies it in hardware.",
+    )
     seed: int = setting(0, ge=0, lt=2**63, help="Seed of weights, dropout and data order.")
 
     def __post_init__(self) -> None:

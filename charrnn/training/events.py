@@ -48,6 +48,7 @@ class StartEvent:
     memory_bytes: int
     device: str
     threads: int
+    precision: str
     batch_size: int
     seq_length: int
     steps_per_epoch: int

@@ -77,8 +77,12 @@ class Trainer:
         config: TrainingConfig,
         hooks: Hooks,
         dropout_rng: torch.Generator,
+        precision: torch.dtype = torch.float32,
     ) -> None:
-        """Take a model and lanes at their beginning; dropout_rng is on the model's device."""
+        """Take a model and lanes at their beginning; dropout_rng is on the model's device.
+
+        precision: of the products (Micikevicius et al. 2018); weights, sums and states are float32.
+        """
         self.model = model
         self.lanes = lanes
         self.config = config
@@ -87,6 +91,7 @@ class Trainer:
         self.optimizer = Optimizer(model, config)
         self.device = model.output.weight.device
         self.dropout_rng = dropout_rng
+        self.precision = precision
         self.state: State = model.start(lanes.batch_size)
         self.record = ValidationRecord()
         self.step = 0
@@ -185,13 +190,16 @@ class Trainer:
         """Take one truncated-BPTT step; returns its loss, the gradient's norm, and if it counts."""
         chunk = self.lanes.next()
         inputs, targets = chunk.inputs.to(self.device), chunk.targets.to(self.device)
-        logits, state = self.model(inputs, self.state, self.dropout_rng, chunk.resets)
-        loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+        mixed = self.precision != torch.float32
+        with torch.autocast(self.device.type, self.precision, enabled=mixed):
+            logits, state = self.model(inputs, self.state, self.dropout_rng, chunk.resets)
+            loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
         norm = self.optimizer.step(loss, rate)
         value = loss.item()
         good = math.isfinite(norm) and math.isfinite(value)
         if good:
-            self.state = tuple(part.detach() for part in state)
+            kept = self.state[0].dtype
+            self.state = tuple(part.detach().to(kept) for part in state)
         else:  # what overflowed must not be carried on
             self.state = self.model.start(self.lanes.batch_size)
         return value, norm, good

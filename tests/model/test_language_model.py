@@ -7,12 +7,14 @@ import torch
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional as F
 
 from charrnn.errors import DeviceError, SettingsError
 from charrnn.model.cells import CELLS
-from charrnn.model.config import ModelConfig, parameter_shapes
-from charrnn.model.device import resolve_device
-from charrnn.model.language_model import LanguageModel, export_weights, load_weights
+from charrnn.model.config import REGULARISERS, ModelConfig, parameter_shapes
+from charrnn.model.device import resolve_device, resolve_precision
+from charrnn.model.language_model import LanguageModel, _dropout, export_weights, load_weights
 
 V, E, H, L, T, B = 7, 5, 6, 2, 3, 4
 LONG = 8  # steps where states begin anew on the way
@@ -115,12 +117,65 @@ def test_dropout_acts_only_with_its_generator_and_is_repeatable() -> None:
     assert not torch.equal(first, plain)
 
 
-def test_dropout_keeps_the_mean() -> None:
-    """Inverted dropout: what is kept is scaled up, so that evaluation needs no scaling."""
-    model = make(num_layers=1, hidden_size=1000, dropout=0.3)
-    y = model._dropout(torch.ones(50, 1, 1000), torch.Generator().manual_seed(0))
+def test_dropout_is_locked_and_keeps_the_mean() -> None:
+    """One mask a lane for all steps; what is kept is scaled up, so evaluation needs no scaling."""
+    y = _dropout(torch.ones(5, 50, 200), 0.3, torch.Generator().manual_seed(0))
+    assert torch.equal(y, y[:1].expand_as(y))
+    assert not torch.equal(y[:, 0], y[:, 1])
     assert float(y.mean()) == pytest.approx(1, abs=0.02)
     assert float((y == 0).float().mean()) == pytest.approx(0.3, abs=0.02)
+
+
+@pytest.mark.parametrize("settings", CONFIGS)
+def test_each_dropout_acts_by_itself(settings: dict[str, Any]) -> None:
+    for name in REGULARISERS:
+        model = make(**settings | dict.fromkeys(REGULARISERS, 0.0) | {name: 0.5})
+        ids = torch.randint(V, (T, B))
+        plain = model(ids, model.start(B))[0]
+        dropped = model(ids, model.start(B), torch.Generator().manual_seed(1))[0]
+        assert not torch.equal(plain, dropped), name
+
+
+@pytest.mark.parametrize("cell", sorted(CELLS))
+def test_weight_dropout_reaches_the_kernel_and_its_gradient_the_raw_weights(cell: str) -> None:
+    """Each chunk has weights of its own; what it left out of a matrix gets no gradient."""
+    rates = dict.fromkeys(REGULARISERS, 0.0) | {"weight_dropout": 0.5}
+    model = make(cell=cell, num_layers=1, **rates)
+    ids = torch.randint(V, (T, B))
+    rng = torch.Generator().manual_seed(1)
+    first, second = (model(ids, model.start(B), rng)[0] for _ in range(2))
+    assert not torch.equal(first, second)
+
+    (raw,) = (p for n, p in model.named_parameters() if "weight_hh" in n)
+    first.sum().backward()
+    assert raw.grad is not None
+    left_out = raw.grad == 0
+    assert 0.2 < float(left_out.float().mean()) < 0.8
+    with torch.no_grad():
+        raw.copy_(torch.where(left_out, 0, raw / 0.5))
+    torch.testing.assert_close(model(ids, model.start(B))[0], first)
+
+
+@pytest.mark.parametrize("settings", CONFIGS)
+def test_products_in_bfloat16_give_nearly_the_same_loss_and_gradient(
+    settings: dict[str, Any],
+) -> None:
+    model, ids = make(**settings), torch.randint(V, (T, B))
+
+    def gradient(precision: torch.dtype) -> tuple[Tensor, Tensor]:
+        model.zero_grad()
+        with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+            logits, _ = model(ids, model.start(B))
+            loss = F.cross_entropy(logits.flatten(0, 1), ids.flatten())
+        loss.backward()
+        flat = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
+        return loss.detach(), torch.cat(flat)
+
+    (loss, exact), (rounded_loss, rounded) = map(gradient, (torch.float32, torch.bfloat16))
+    assert rounded.dtype == torch.float32
+    assert not torch.equal(exact, rounded)
+    torch.testing.assert_close(rounded_loss, loss, rtol=0.02, atol=0)
+    assert float((rounded - exact).norm() / exact.norm()) < 0.05
 
 
 def test_weights_come_from_the_generator_alone() -> None:
@@ -159,3 +214,25 @@ def test_a_device_that_is_not_there_is_named() -> None:
         with pytest.raises(DeviceError, match=f"--device {name}: not available"):
             resolve_device(name)
     assert str(resolve_device("cpu")) == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "has", "expected"),
+    [
+        ("float32", "cpu", {"avx512_bf16": True}, torch.float32),
+        ("bfloat16", "cpu", {}, torch.bfloat16),
+        ("auto", "cpu", {}, torch.float32),
+        ("auto", "cpu", {"avx512_bf16": True}, torch.bfloat16),
+        ("auto", "cpu", {"amx_bf16": True}, torch.bfloat16),
+        ("auto", "mps", {"avx512_bf16": True}, torch.float32),
+    ],
+)
+def test_precision_is_that_which_the_processor_multiplies_fast(
+    name: str,
+    device: str,
+    has: dict[str, bool],
+    expected: torch.dtype,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
+    assert resolve_precision(name, torch.device(device)) == expected
