@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from charrnn.generation.search import Beam
     from charrnn.generation.text import Generation
     from charrnn.model.config import ModelConfig
+    from charrnn.presets import PRESETS
     from charrnn.report import Report
     from charrnn.text.catalog import BUILT_IN as CORPORA
     from charrnn.text.catalog import PUBLIC as PUBLIC_CORPORA
@@ -67,6 +68,7 @@ __all__ = [
     "CHECKPOINT_DIR",
     "CORPORA",
     "CORPORA_DIR",
+    "PRESETS",
     "PUBLIC_CORPORA",
     "Beam",
     "BeamConfig",
@@ -135,6 +137,7 @@ _HOMES = {
     "Report": ("charrnn.report", "Report"),
     "SamplingConfig": ("charrnn.generation.config", "SamplingConfig"),
     "Generation": ("charrnn.generation.text", "Generation"),
+    "PRESETS": ("charrnn.presets", "PRESETS"),
     "ModelConfig": ("charrnn.model.config", "ModelConfig"),
     **{name: ("charrnn.corpora", name) for name in ("cached_corpora", "clear_cache", "survey")},
     "CORPORA": ("charrnn.text.catalog", "BUILT_IN"),

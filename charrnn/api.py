@@ -4,9 +4,11 @@ torch is imported where a function needs it, so that `import charrnn` answers at
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from charrnn.checkpoint.format import Manifest, Saved, SavedModel, read_checkpoint, read_model
 from charrnn.checkpoint.layout import CHECKPOINT_DIR, MANIFEST_FILE, STEP_FOLDER
@@ -41,8 +43,9 @@ def train(
     corpus: str | Path | Sequence[str | Path] = (),
     *,
     text: CorpusConfig | None = None,
-    model: ModelConfig | None = None,
-    training: TrainingConfig | None = None,
+    model: ModelConfig | Mapping[str, Any] | None = None,
+    training: TrainingConfig | Mapping[str, Any] | None = None,
+    preset: str | None = None,
     run: str | None = None,
     checkpoint_dir: str | Path = CHECKPOINT_DIR,
     init_from: str | Path | None = None,
@@ -56,7 +59,11 @@ def train(
     """Train a new run.
 
     corpus: paths, patterns or names of corpora, "-" for stdin; none for the built-in one.
-    text, model, training: settings; the defaults where left out.
+    text: settings; the defaults where left out.
+    model, training: settings, or names and values of some; size, dropout, learning rate and length
+    are then chosen where they are not among them, see charrnn.presets.
+    preset: fast, balanced or best: how much work to choose for; where left out, as much as there
+    are minutes for, or else balanced.
     run: the run's name; after the corpus where left out. checkpoint_dir: where runs are kept.
     init_from: a MODEL (see `load`) whose weights and vocabulary to start from; `model` may then
     differ from its configuration in its dropouts alone, and `text` must be of its unit.
@@ -70,18 +77,22 @@ def train(
     import torch
 
     from charrnn.model.device import resolve_device
-    from charrnn.run import Plan, execute
+    from charrnn.presets import as_settings, check_choice, choose
+    from charrnn.run import Plan, execute, products_per_second
 
     runs = Path(checkpoint_dir)
     base, weights, notices = None, None, []
     if init_from is not None:
         parent = read_model(find_checkpoint(init_from, runs, None, "best"))
-        model, text = model or parent.config, text or parent.text.inherited()
+        model = parent.config if model is None else as_settings(ModelConfig, model)
+        text = text or parent.text.inherited()
         _check_same_architecture(model, text, parent)
         base, weights = parent.vocabulary, parent.weights
     if run is not None:
         new_run(runs, run, run)  # a name that is taken is told before the corpus is read
     text = _absolute(text or CorpusConfig())
+    model, training = model or {}, training or {}
+    check_choice(model, training, preset)
     plan_device = resolve_device(device)
     encoded = encode_corpus(
         sources(corpus),
@@ -94,15 +105,25 @@ def train(
     check_length(encoded, text)
     if base is not None:
         notices.append(_added_notice(base, encoded.vocabulary, str(init_from)))
+    threads = threads or torch.get_num_threads()
+    choice = choose(
+        model,
+        training,
+        symbols=len(encoded.train),
+        vocabulary_size=len(encoded.vocabulary),
+        preset=preset,
+        rate=partial(products_per_second, len(encoded.vocabulary), plan_device, threads),
+    )
     with claimed_new(runs, run, encoded.name) as (own, check_folder):
         plan = Plan(
             run=own,
             corpus=encoded,
             text=text,
-            model=model or ModelConfig(),
-            training=training or TrainingConfig(),
+            model=choice.model,
+            training=choice.training,
+            chosen=choice.chosen,
             device=plan_device,
-            threads=threads or torch.get_num_threads(),
+            threads=threads,
             check_folder=check_folder,
         )
         end = execute(plan, weights=weights, notices=notices, observers=observers, stop=stop)

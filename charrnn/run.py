@@ -4,12 +4,12 @@ import math
 import platform
 import shlex
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -38,7 +38,7 @@ from charrnn.evaluation import total_nats
 from charrnn.generation.config import SamplingConfig
 from charrnn.generation.stepper import Stepper
 from charrnn.generation.text import begin, generations
-from charrnn.model.config import ModelConfig, parameter_shapes
+from charrnn.model.config import ModelConfig, multiplied_weights, parameter_shapes
 from charrnn.model.device import precision_name, resolve_precision, torch_threads
 from charrnn.model.language_model import LanguageModel, export_weights, load_weights
 from charrnn.text.config import CorpusConfig
@@ -46,6 +46,7 @@ from charrnn.text.encoded import EncodedCorpus
 from charrnn.training.config import TrainingConfig
 from charrnn.training.events import EndEvent, Log, Observer, StartEvent, WarningEvent
 from charrnn.training.lanes import Lanes, fit
+from charrnn.training.speed import probe, symbols_per_second
 from charrnn.training.trainer import Hooks, Trainer, TrainerState, memory_estimate
 
 if TYPE_CHECKING:
@@ -60,7 +61,10 @@ VALIDATION_LANES = 32
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that decides a run. check_folder: see `claimed`."""
+    """Everything that decides a run.
+
+    chosen: the settings that were chosen for the user, name to value. check_folder: see `claimed`.
+    """
 
     run: Run
     corpus: EncodedCorpus
@@ -70,6 +74,7 @@ class Plan:
     device: torch.device
     threads: int
     check_folder: Callable[[], None]
+    chosen: Mapping[str, Any] = field(default_factory=dict)
 
 
 def execute(
@@ -292,6 +297,7 @@ def _start_event(plan: Plan, trainer: Trainer) -> StartEvent:
         steps_per_epoch=lanes.chunks_per_epoch,
         model=asdict(plan.model),
         training=asdict(plan.training),
+        chosen=dict(plan.chosen),
     )
 
 
@@ -313,6 +319,21 @@ def _differences(plan: Plan, before: Manifest) -> list[str]:
             f"{', '.join(differ)}: the run goes on, but not bit for bit as it would have"
         )
     return notices
+
+
+def products_per_second(
+    vocabulary_size: int,
+    device: torch.device,
+    threads: int,
+    model: ModelConfig,
+    training: TrainingConfig,
+) -> float:
+    """Measure how fast a model of such a kind would train here, in products of weights."""
+    timed = probe(model, device)
+    precision = resolve_precision(training.precision, device)
+    with torch_threads(threads):
+        speed = symbols_per_second(timed, training, vocabulary_size, device, precision)
+    return speed * multiplied_weights(timed, vocabulary_size)
 
 
 def _environment(plan: Plan) -> dict[str, str | int]:

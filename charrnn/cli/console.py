@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from charrnn import CHECKPOINT_DIR, counted, events
 from charrnn.cli.terminal import harmless, json_text, silence
+from charrnn.settings import flag
 
 REFRESH_SECONDS = 0.1
 _UNFOLDED = 100_000  # columns, where no terminal folds the lines
@@ -316,6 +317,11 @@ def _summary(event: events.StartEvent) -> dict[str, str]:
         "device": f"{event.device}, {counted(event.threads, 'CPU thread')}, {event.precision}; "
         f"about {size(event.memory_bytes, 'B')} for weights and activations",
     }
+    if event.chosen and not event.step:
+        facts["chosen"] = " ".join(
+            f"{flag(name)} {value:g}" if isinstance(value, float) else f"{flag(name)} {value}"
+            for name, value in event.chosen.items()
+        )
     if event.step:
         facts["resumed"] = f"after step {event.step:,}"
     return facts

@@ -179,11 +179,14 @@ def resolve(
     base: Settings | None = None,
 ) -> Settings:
     """Make settings: defaults (or base) < configuration file < flags. Raises SettingsError."""
-    names = {field.name for field in dataclasses.fields(model)}  # type: ignore[arg-type]
-    values = {} if base is None else {name: getattr(base, name) for name in names}
-    for layer in (config, given):
-        values |= {name: value for name, value in layer.items() if name in names}
-    return model(**values)
+    base_values = {} if base is None else vars(base)
+    return model(**base_values | named(model, given, config))
+
+
+def named(model: type, given: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+    """Return those settings of a model that are named: configuration file < flags."""
+    names = {field.name for field in dataclasses.fields(model)}
+    return {name: value for name, value in (config | given).items() if name in names}
 
 
 def read_config(path: Path | None, *models: type) -> dict[str, Any]:

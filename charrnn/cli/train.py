@@ -19,6 +19,16 @@ def train(
         str | None,
         typer.Option(help="The run's name; default: after the corpus.", show_default=False),
     ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="fast|balanced|best",
+            help="How much work to choose size, dropout, learning rate and steps for: about one, "
+            "five and fifty minutes of two fast CPU cores. "
+            "[default: as much as there are --minutes for, or balanced]",
+            show_default=False,
+        ),
+    ] = None,
     init_from: Annotated[
         str | None,
         typer.Option(
@@ -50,8 +60,12 @@ def train(
     """
     file = options.read_config(config, *_SETTINGS)
     parent = charrnn.load(init_from, checkpoint_dir=checkpoint_dir) if init_from else None
-    model = options.resolve(charrnn.ModelConfig, given, file, parent.config if parent else None)
-    training = options.resolve(charrnn.TrainingConfig, given, file)
+    model = (
+        options.resolve(charrnn.ModelConfig, given, file, parent.config)
+        if parent
+        else options.named(charrnn.ModelConfig, given, file)
+    )
+    training = options.named(charrnn.TrainingConfig, given, file)
     text = options.resolve(
         charrnn.CorpusConfig, given, file, parent.text.inherited() if parent else None
     )
@@ -61,6 +75,7 @@ def train(
             text=text,
             model=model,
             training=training,
+            preset=preset,
             run=run,
             checkpoint_dir=checkpoint_dir,
             init_from=init_from,

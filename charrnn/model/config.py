@@ -1,5 +1,6 @@
 """Sizes and kind of a language model. Holds no torch, so that anything may read it."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -87,3 +88,14 @@ def parameter_shapes(config: ModelConfig, vocabulary_size: int) -> dict[str, tup
         shapes["output.weight"] = (vocabulary_size, hidden)
     shapes["output.bias"] = (vocabulary_size,)
     return shapes
+
+
+def multiplied_weights(config: ModelConfig, vocabulary_size: int) -> int:
+    """Count the weights that each symbol is multiplied with: the matrices, but no embedding."""
+    shapes = parameter_shapes(config, vocabulary_size)
+    shapes["output.weight"] = (vocabulary_size, config.hidden_size)  # also where it is shared
+    return sum(
+        math.prod(shape)
+        for name, shape in shapes.items()
+        if len(shape) == 2 and name != "embedding.weight"
+    )

@@ -54,6 +54,7 @@ class StartEvent:
     steps_per_epoch: int
     model: dict[str, Any]
     training: dict[str, Any]
+    chosen: dict[str, Any]
 
 
 @dataclass(frozen=True)
