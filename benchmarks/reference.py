@@ -12,11 +12,10 @@ import sys
 import tempfile
 
 import torch
+from bare_loop import MODEL
 from common import machine, shakespeare
 
 import charrnn
-
-MODEL = charrnn.ModelConfig(hidden_size=256, embedding_size=256, dropout=0.0)
 
 
 def main() -> None:

@@ -9,7 +9,6 @@ printed; the median should be at most 1.05.
 """
 
 import fcntl
-import math
 import os
 import pty
 import statistics
@@ -22,9 +21,8 @@ import time
 from pathlib import Path
 
 import torch
+from bare_loop import MODEL, RATE, Bare
 from common import machine, shakespeare
-from torch import nn
-from torch.nn import functional as F
 
 import charrnn
 from charrnn.cli.console import TrainingView
@@ -34,53 +32,6 @@ STRETCH = 20
 PAIRS = 30
 WARM_UP = 2
 STEPS = STRETCH * (PAIRS + WARM_UP)
-HIDDEN, LANES, TIME, RATE = 256, 32, 64, 0.004
-
-
-class Bare:
-    """The bare loop: what one writes by hand."""
-
-    def __init__(self, text: str) -> None:
-        characters = sorted(set(text))
-        index = {c: i for i, c in enumerate(characters)}
-        ids = torch.tensor([index[c] for c in text[: int(len(text) * 0.9)]])
-        length = (len(ids) - 1) // LANES
-        self.inputs = ids[: LANES * length].view(LANES, length).t().contiguous()
-        self.targets = ids[1 : LANES * length + 1].view(LANES, length).t().contiguous()
-        self.embedding = nn.Embedding(len(characters), HIDDEN)
-        self.lstm = nn.LSTM(HIDDEN, HIDDEN)
-        self.output = nn.Linear(HIDDEN, len(characters))
-        self.parameters = [
-            p for m in (self.embedding, self.lstm, self.output) for p in m.parameters()
-        ]
-        groups = [
-            {"params": [p for p in self.parameters if p.ndim > 1], "weight_decay": 0.01},
-            {"params": [p for p in self.parameters if p.ndim < 2], "weight_decay": 0.0},
-        ]
-        self.optimizer = torch.optim.AdamW(groups, lr=RATE, betas=(0.9, 0.99), fused=True)
-        self.state: tuple[torch.Tensor, torch.Tensor] | None = None
-        self.step = self.at = 0
-
-    def stretch(self) -> None:
-        """Take STRETCH steps."""
-        for _ in range(STRETCH):
-            if self.at + TIME > len(self.inputs):
-                self.at, self.state = 0, None
-            chunk = slice(self.at, self.at + TIME)
-            y, state = self.lstm(self.embedding(self.inputs[chunk]), self.state)
-            self.state = (state[0].detach(), state[1].detach())
-            logits = self.output(y)
-            loss = F.cross_entropy(logits.flatten(0, 1), self.targets[chunk].flatten())
-            self.optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(self.parameters, 1.0)
-            rate = RATE * 0.5 * (1 + math.cos(math.pi * self.step / STEPS))
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
-            self.optimizer.step()
-            loss.item()
-            self.at += TIME
-            self.step += 1
 
 
 class Turns:
@@ -100,7 +51,7 @@ class Turns:
         if event.kind == "step" and event.step % STRETCH == 0:
             ended = time.perf_counter()
             self.charrnn_seconds.append(ended - self.began)
-            self.bare.stretch()
+            self.bare.stretch(STRETCH)
             self.began = time.perf_counter()
             self.bare_seconds.append(self.began - ended)
         elif event.kind == "start":
@@ -124,12 +75,12 @@ def main() -> None:
     """Time both in turns and print the ratios."""
     path = shakespeare()
     terminal_on_stderr()
-    turns = Turns(Bare(path.read_text(encoding="utf-8")))
+    turns = Turns(Bare(path.read_text(encoding="utf-8"), STEPS))
     with tempfile.TemporaryDirectory() as folder:
         view = TrainingView(quiet=False, verbose=False, checkpoint_dir=Path(folder))
         charrnn.train(
             path,
-            model=charrnn.ModelConfig(hidden_size=HIDDEN, embedding_size=HIDDEN, dropout=0.0),
+            model=MODEL,
             training=charrnn.TrainingConfig(
                 steps=STEPS,
                 learning_rate=RATE,
@@ -137,6 +88,7 @@ def main() -> None:
                 save_every=0,
                 sample_every=0,
                 warmup=0,
+                precision="float32",
             ),
             checkpoint_dir=folder,
             observers=(view, turns),
