@@ -1,0 +1,180 @@
+"""Settings that are chosen: from what, within which bounds, and that what is given stays."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import charrnn
+from charrnn.errors import SettingsError
+from charrnn.model.config import REGULARISERS, ModelConfig, multiplied_weights
+from charrnn.presets import HIDDEN_SIZES, PRESETS, Choice, check_choice, choose
+from charrnn.training.config import TrainingConfig
+from charrnn.training.speed import symbols_per_second
+
+VOCABULARY = 65
+FAST = 1e11  # products a second
+
+
+def choice(
+    model: Any = None, training: Any = None, symbols: int = 1_000_000, **circumstances: Any
+) -> Choice:
+    values: dict[str, Any] = {"preset": None, "rate": lambda _m, _t: FAST} | circumstances
+    return choose(
+        model or {}, training or {}, symbols=symbols, vocabulary_size=VOCABULARY, **values
+    )
+
+
+def test_settings_that_are_made_are_left_alone() -> None:
+    """Who hands over the objects has chosen everything, and nothing is measured."""
+    model, training = ModelConfig(hidden_size=7), TrainingConfig(minutes=3)
+    made = choice(model, training, rate=lambda _m, _t: pytest.fail("timed"))
+    assert made == Choice(model, training, {})
+
+
+@given(
+    symbols=st.integers(10, 10**10),
+    preset=st.sampled_from([None, *PRESETS]),
+    model=st.fixed_dictionaries(
+        {},
+        optional={
+            "cell": st.sampled_from(["lstm", "gru", "rnn"]),
+            "num_layers": st.integers(1, 3),
+            "hidden_size": st.integers(1, 3_000),
+            "dropout": st.floats(0, 0.9),
+            "embedding_size": st.sampled_from([0, 64]),
+        },
+    ),
+    training=st.fixed_dictionaries(
+        {},
+        optional={
+            "optimizer": st.sampled_from(["adamw", "sgd"]),
+            "learning_rate": st.floats(1e-5, 1),
+            "steps": st.integers(1, 10**9),
+            "epochs": st.floats(1e-6, 1e6),
+            "minutes": st.floats(1e-6, 1e6),
+            "batch_size": st.integers(1, 512),
+        },
+    ),
+)
+def test_what_is_given_stays_and_the_rest_is_sound(
+    symbols: int, preset: str | None, model: dict[str, Any], training: dict[str, Any]
+) -> None:
+    made = choice(model, training, symbols, preset=preset)
+    assert made.model == ModelConfig(**model | _part(made, ModelConfig))
+    assert made.training == TrainingConfig(**training | _part(made, TrainingConfig))
+    assert not made.chosen.keys() & (model.keys() | training.keys())
+    assert made.training.step_limit == made.training.steps, "a limit is there"
+
+
+def _part(made: Choice, kind: type) -> dict[str, Any]:
+    return {k: v for k, v in made.chosen.items() if k in asdict(kind())}
+
+
+@pytest.mark.parametrize("limit", [{}, {"minutes": 1.0}, {"steps": 300}, {"epochs": 2.0}])
+def test_the_flags_that_are_shown_make_the_same_run(limit: dict[str, Any]) -> None:
+    first = choice({}, limit)
+    model = _part(first, ModelConfig)
+    again = choice(model, limit | _part(first, TrainingConfig))
+    assert (again.model, again.training) == (first.model, first.training)
+    assert again.chosen == {}
+
+
+def test_more_time_or_a_faster_machine_makes_a_larger_model_up_to_what_the_corpus_bears() -> None:
+    def size(minutes: float, rate: float = FAST, symbols: int = 1_000_000) -> int:
+        made = choice({}, {"minutes": minutes}, symbols, rate=lambda _m, _t: rate)
+        return made.model.hidden_size
+
+    sizes = [size(minutes) for minutes in (0.01, 0.1, 1, 10, 100)]
+    assert sizes == sorted(set(sizes))
+    assert size(1, 10 * FAST) == size(10)
+    assert size(100, symbols=10_000) < size(100)
+    assert size(1e9, symbols=10**12) == HIDDEN_SIZES[-1]
+
+
+def test_presets_are_amounts_of_work() -> None:
+    works = []
+    for preset in PRESETS:
+        made = choice(preset=preset)
+        assert made.training.steps is not None
+        read = made.training.steps * made.training.batch_size * made.training.seq_length
+        works.append(read * multiplied_weights(made.model, VOCABULARY))
+    assert works == pytest.approx(list(PRESETS.values()), rel=0.01)
+    assert choice() == choice(preset="balanced")
+    assert choice({}, {"minutes": 1.0}, preset="best").model == choice(preset="best").model
+
+
+def test_a_corpus_that_is_read_more_often_gets_more_dropout() -> None:
+    often, seldom = (choice({}, {"epochs": epochs}) for epochs in (50.0, 1.0))
+    assert all(often.chosen[name] > seldom.chosen[name] for name in ("dropout", "input_dropout"))
+    assert seldom.model.dropout == 0
+    assert choice({}, {"epochs": 1e6}).model.dropout <= 0.5
+
+
+def test_a_learning_rate_is_chosen_for_adam_alone() -> None:
+    assert "learning_rate" in choice().chosen
+    assert "learning_rate" not in choice({}, {"optimizer": "sgd"}).chosen
+
+
+@pytest.mark.parametrize(
+    ("model", "training", "preset", "message"),
+    [
+        ({}, {}, "huge", "--preset huge: choose one of fast, balanced, best"),
+        ({"hidden_size": 0}, {}, None, "--hidden-size 0: must be at least 1"),
+        ({"size": 3}, {}, None, "size is no setting"),
+        ({}, {"seed": -1}, None, "--seed -1: must be at least 0"),
+    ],
+)
+def test_what_cannot_be_chosen_from_is_told(
+    model: Any, training: Any, preset: str | None, message: str
+) -> None:
+    with pytest.raises(SettingsError, match=message):
+        check_choice(model, training, preset)
+
+
+def test_a_run_is_trained_with_what_was_chosen(corpus: Path, tmp_path: Path) -> None:
+    result = charrnn.train(
+        corpus,
+        model={"embedding_size": 4},
+        training={"minutes": 0.005},
+        checkpoint_dir=tmp_path,
+    )
+    model = charrnn.load(result.folder)
+    assert model.config.embedding_size == 4
+    assert model.config.hidden_size in HIDDEN_SIZES
+    assert result.end.reason == "minutes"
+
+
+def test_a_model_to_start_from_keeps_its_size(
+    trained: charrnn.TrainingResult, corpus: Path, tmp_path: Path
+) -> None:
+    parent = charrnn.load(trained.folder).config
+    result = charrnn.train(
+        corpus,
+        init_from=trained.folder,
+        model={**asdict(parent), "weight_dropout": 0.3},
+        training={"steps": 1},
+        checkpoint_dir=tmp_path,
+    )
+    made = charrnn.load(result.folder).config
+    dropped = dict.fromkeys(REGULARISERS, 0)
+    assert asdict(made) | dropped == asdict(parent) | dropped
+    assert made.weight_dropout == 0.3
+
+
+def test_the_speed_is_that_of_the_best_step() -> None:
+    """A clock that only the code moves: each look takes a tenth of a second."""
+    ticks = iter(range(1000))
+    speed = symbols_per_second(
+        ModelConfig(hidden_size=4, embedding_size=3),
+        TrainingConfig(batch_size=2, seq_length=5),
+        VOCABULARY,
+        torch.device("cpu"),
+        torch.float32,
+        clock=lambda: next(ticks) / 10,
+    )
+    assert speed == pytest.approx(2 * 5 / 0.1)
