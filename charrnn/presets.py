@@ -23,6 +23,7 @@ DEFAULT_PRESET = "balanced"
 HIDDEN_SIZES = (32, 48, 64, 96, 128, 192, 256, 384, 512, 640, 768, 896, 1024, 1280, 1536, 2048)
 CHARACTERS_PER_WEIGHT = 6  # that training reads, passes over the same ones counted anew
 WEIGHTS_PER_CHARACTER = 6  # of the corpus, at most
+MAX_DROPOUT, MAX_INPUT_DROPOUT = 0.5, 0.2
 LEARNING_RATE = 0.007  # of Adam
 # Where no limit is given, a corpus is read so often, but a short one for so many steps.
 MAX_EPOCHS = 40
@@ -81,10 +82,11 @@ def choose(
     if "steps" in free_training:
         plan = replace(plan, steps=_steps(base, plan, vocabulary_size, symbols, work))
     epochs = _epochs(base, plan, vocabulary_size, symbols, work)
+    dropout = _dropout(epochs, multiplied_weights(base, vocabulary_size) / symbols)
     values = {
         "hidden_size": base.hidden_size,
-        "dropout": dropout(epochs),
-        "input_dropout": round(dropout(epochs) / 2, 2),
+        "dropout": dropout,
+        "input_dropout": min(dropout, MAX_INPUT_DROPOUT),
         "learning_rate": LEARNING_RATE,
         "steps": plan.steps,
     }
@@ -95,11 +97,6 @@ def choose(
         make(TrainingConfig, asdict(plan) | chosen_training),
         chosen_model | chosen_training,
     )
-
-
-def dropout(epochs: float) -> float:
-    """Return the dropout for a run that reads its corpus so often."""
-    return round(min(0.5, max(0.0, 0.1 * math.log2(max(epochs, 1e-9) / 2.5))), 2)
 
 
 def check_choice(
@@ -128,6 +125,12 @@ def _hidden_size(config: ModelConfig, vocabulary_size: int, symbols: int, work: 
         return abs(math.log(multiplied_weights(sized, vocabulary_size) / wanted))
 
     return min(HIDDEN_SIZES, key=distance)
+
+
+def _dropout(epochs: float, weights_per_character: float) -> float:
+    """Return the dropout for a corpus that is read so often by a model that is so large for it."""
+    strain = max(epochs * math.sqrt(weights_per_character), 1e-9)
+    return round(min(MAX_DROPOUT, max(0.0, 0.12 * math.log2(strain / 3.5))), 2)
 
 
 def _steps(

@@ -146,7 +146,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> charrnn.TrainingResult:
     text.write_text(TEXT, encoding="utf-8")
     return charrnn.train(
         text,
-        model=charrnn.ModelConfig(hidden_size=24, embedding_size=8, dropout=0.0),
+        model=charrnn.ModelConfig(hidden_size=24, embedding_size=8, dropout=0.0, input_dropout=0.0),
         training=charrnn.TrainingConfig(
             steps=60, eval_every=20, batch_size=4, seq_length=16, learning_rate=0.01
         ),

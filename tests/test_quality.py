@@ -12,7 +12,9 @@ def test_a_plain_lstm_is_as_good_as_a_bare_loop(shakespeare: Path, tmp_path: Pat
     """The settings of benchmarks/reference.py; a plain loop reached 1.564 and 1.589."""
     result = charrnn.train(
         shakespeare,
-        model=charrnn.ModelConfig(hidden_size=256, embedding_size=256, dropout=0.0, input_dropout=0.0),
+        model=charrnn.ModelConfig(
+            hidden_size=256, embedding_size=256, dropout=0.0, input_dropout=0.0
+        ),
         training=charrnn.TrainingConfig(
             steps=1_934, learning_rate=0.004, warmup=50, eval_every=0, save_every=0
         ),

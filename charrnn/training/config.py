@@ -19,6 +19,12 @@ class TrainingConfig:
     seq_length: int = setting(
         64, ge=1, le=1_000_000, help="Time steps of one chunk of truncated BPTT."
     )
+    state_reset: float = setting(
+        0.1,
+        ge=0,
+        le=1,
+        help="Share of chunks before which a lane's state begins anew; else it is carried on.",
+    )
     optimizer: Literal["adamw", "adam", "rmsprop", "sgd"] = setting(
         "adamw", help="Optimizer; sgd is with Nesterov momentum where --momentum is not 0."
     )
@@ -39,7 +45,7 @@ class TrainingConfig:
         ge=0,
         le=1e6,
         help="Decay of the weight matrices (L2), decoupled from the gradient.",
-        shown="0.01 for adamw, else 0",
+        shown="0.1 for adamw, else 0",
     )
     l1: float = setting(0.0, ge=0, le=1e6, help="Weight of an L1 penalty on the weight matrices.")
     grad_clip: float = setting(
@@ -109,4 +115,4 @@ class TrainingConfig:
         """The decoupled weight decay that applies."""
         if self.weight_decay is not None:
             return self.weight_decay
-        return 0.01 if self.optimizer == "adamw" else 0.0
+        return 0.1 if self.optimizer == "adamw" else 0.0

@@ -192,7 +192,7 @@ class Trainer:
         inputs, targets = chunk.inputs.to(self.device), chunk.targets.to(self.device)
         mixed = self.precision != torch.float32
         with torch.autocast(self.device.type, self.precision, enabled=mixed):
-            logits, state = self.model(inputs, self.state, self.dropout_rng, chunk.resets)
+            logits, state = self.model(inputs, self._start(), self.dropout_rng, chunk.resets)
             loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
         norm = self.optimizer.step(loss, rate)
         value = loss.item()
@@ -203,6 +203,17 @@ class Trainer:
         else:  # what overflowed must not be carried on
             self.state = self.model.start(self.lanes.batch_size)
         return value, norm, good
+
+    def _start(self) -> State:
+        """Return the state that a chunk begins with: the carried one, in some lanes a fresh one.
+
+        So the model learns to begin, too, which it would else meet once in an epoch.
+        """
+        if not self.config.state_reset:
+            return self.state
+        lanes = torch.empty(self.lanes.batch_size, 1, device=self.device)
+        carried = lanes.bernoulli_(1 - self.config.state_reset, generator=self.dropout_rng)
+        return tuple(part * carried.to(part.dtype) for part in self.state)
 
     def _count_bad_step(self) -> None:
         self.bad_steps += 1

@@ -36,7 +36,7 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> tuple[object, ...]:
     charrnn.train(
         folder / "names.txt",
         text=charrnn.CorpusConfig(lines=True),
-        model=charrnn.ModelConfig(hidden_size=16, embedding_size=4, dropout=0.0),
+        model=charrnn.ModelConfig(hidden_size=16, embedding_size=4, dropout=0.0, input_dropout=0.0),
         training=charrnn.TrainingConfig(
             steps=80, batch_size=4, seq_length=16, learning_rate=0.05, sample_every=0
         ),

@@ -158,7 +158,7 @@ def test_a_model_of_bytes_takes_any_prompt_and_writes_whole_characters(tmp_path:
     result = charrnn.train(
         tmp_path / "t.txt",
         text=charrnn.CorpusConfig(unit="byte"),
-        model=ModelConfig(hidden_size=24, dropout=0.0),
+        model=ModelConfig(hidden_size=24, dropout=0.0, input_dropout=0.0),
         training=TrainingConfig(steps=200, batch_size=4, seq_length=20, learning_rate=0.01),
         checkpoint_dir=tmp_path,
     )
@@ -343,7 +343,7 @@ def test_a_model_of_lines_writes_one_line(tmp_path: Path) -> None:
     result = charrnn.train(
         tmp_path / "names.txt",
         text=charrnn.CorpusConfig(lines=True),
-        model=ModelConfig(hidden_size=8, embedding_size=4, dropout=0.0),
+        model=ModelConfig(hidden_size=8, embedding_size=4, dropout=0.0, input_dropout=0.0),
         training=TrainingConfig(steps=100, batch_size=4, seq_length=16, learning_rate=0.05),
         checkpoint_dir=tmp_path,
     )

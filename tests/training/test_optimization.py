@@ -43,7 +43,7 @@ def test_adamw_is_that_of_torch_with_decay_on_matrices_only() -> None:
     model, optimizer = small(optimizer="adamw", grad_clip=0)
     twin, _ = small()
     groups = [
-        {"params": [twin.weight], "weight_decay": 0.01},
+        {"params": [twin.weight], "weight_decay": 0.1},
         {"params": [twin.bias], "weight_decay": 0.0},
     ]
     reference = torch.optim.AdamW(groups, lr=0.02, betas=(0.9, 0.99))
@@ -131,7 +131,7 @@ def test_the_default_limit_is_for_when_there_is_no_other() -> None:
 
 
 def test_weight_decay_is_the_default_of_adamw_alone() -> None:
-    assert TrainingConfig().decay == 0.01
+    assert TrainingConfig().decay == 0.1
     assert TrainingConfig(optimizer="adam").decay == 0
     assert TrainingConfig(optimizer="adam", weight_decay=0.1).decay == 0.1
 

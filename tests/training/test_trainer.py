@@ -36,7 +36,9 @@ def trainer_over(
     **settings: Any,
 ) -> Trainer:
     """A trainer in float64 without files. ends: of the documents of the text."""
-    config = ModelConfig(num_layers=2, hidden_size=6, embedding_size=5, dropout=0.0)
+    config = ModelConfig(
+        num_layers=2, hidden_size=6, embedding_size=5, dropout=0.0, input_dropout=0.0
+    )
     model = LanguageModel(config, V, torch.Generator().manual_seed(2)).double()
     text = Symbols(ids, ends=np.array(ends, dtype=np.int64))
     lanes = Lanes(text, batch_size, seq_length, np.random.default_rng(0))
@@ -54,7 +56,7 @@ def trainer_over(
         stop=lambda: False,
         clock=lambda: 0.0,
     )
-    training = TrainingConfig(**({"warmup": 0, "grad_clip": 0.0} | settings))
+    training = TrainingConfig(**({"warmup": 0, "grad_clip": 0.0, "state_reset": 0.0} | settings))
     return Trainer(model, lanes, training, hooks, torch.Generator())
 
 
@@ -336,3 +338,18 @@ def test_the_log_alone_redraws_the_curves(corpus: Path, tmp_path: Path) -> None:
     assert [o["val_loss"] for o in logged if o["event"] == "evaluation"] == [
         e.val_loss for e in events if e.kind == "evaluation"
     ]
+
+
+def test_a_lanes_state_begins_anew_at_its_share_of_chunks() -> None:
+    """Whole lanes, each by itself; never where the share is 0, always where it is 1."""
+    found = {}
+    for share in (0.0, 0.3, 1.0):
+        trainer = trainer_over(ids_of(2000), 50, 2, state_reset=share)
+        trainer.state = tuple(torch.ones_like(part) for part in trainer.state)
+        starts = [trainer._start() for _ in range(40)]
+        fresh = torch.stack([h[0, :, 0] == 0 for h, _ in starts])
+        for h, c in starts:
+            assert torch.equal(h, h[:1, :, :1].expand_as(h))
+            assert torch.equal(h, c)
+        found[share] = float(fresh.float().mean())
+    assert found == {0.0: 0.0, 0.3: pytest.approx(0.3, abs=0.05), 1.0: 1.0}
