@@ -82,7 +82,7 @@ def compare(
     runs = [_find(model, folder) for model in models] if models else list_runs(folder)
     rows = []
     for run in dict.fromkeys(runs):
-        row, model = _facts(run, weights=evaluate)
+        row, model = _facts(run, notice, weights=evaluate)
         if evaluate and model is not None:
             try:
                 _check_validation(model, cache_dir, corpora_dir)
@@ -114,29 +114,28 @@ def _find(model: str | Path, folder: Path) -> Run:
     return run
 
 
-def _facts(run: Run, *, weights: bool) -> tuple[Comparison, Model | None]:
+def _facts(
+    run: Run, notice: Callable[[str], None], *, weights: bool
+) -> tuple[Comparison, Model | None]:
     """Return what is known of a run without scoring it, and its best model where that was read."""
-    row, model = Comparison(run), None
-    try:
-        latest, best = run.latest.manifest, run.best.manifest
-    except _OF_ONE_RUN as error:
-        return _with_problem(row, error), None
-    row = _of_manifests(row, latest, best)
+    row = Comparison(run)
     try:
         curve = read_curve(run.log)
-        row = replace(
-            row, curve=curve, symbols=curve.seen(latest.step), parameters=curve.parameters
-        )
+        row = replace(row, curve=curve, parameters=curve.parameters)
     except OSError as error:
         row = _with_problem(row, f"its log cannot be read ({error.strerror or error})")
-    if weights or row.parameters is None:
-        try:
-            model = load(run.path.absolute())
-        except _OF_ONE_RUN as error:
-            return _with_problem(row, error), None
-        row = replace(row, parameters=model.parameters)
-        if (read := model.manifest) is not None:  # a better one, where the run goes on
-            row = replace(row, best_step=read.step, val_loss=read.val_loss)
+    try:
+        if not run.checkpoints:
+            raise CheckpointError("no checkpoint of it can be read; charrnn info --verify says why")
+        row = _of_manifests(row, run.latest.manifest, run.best.manifest)
+        if not weights and row.parameters is not None:
+            return row, None
+        model = load(run.path.absolute(), notice=notice)
+    except _OF_ONE_RUN as error:
+        return _with_problem(row, error), None
+    row = replace(row, parameters=model.parameters)
+    if (read := model.manifest) is not None:  # a better one, where the run goes on
+        row = replace(row, best_step=read.step, val_loss=read.val_loss)
     return row, model
 
 
@@ -147,6 +146,7 @@ def _of_manifests(row: Comparison, latest: Manifest, best: Manifest) -> Comparis
         text=latest.text,
         corpus=latest.corpus,
         steps=latest.step,
+        symbols=row.curve.seen(latest.step),
         seconds=_number(latest.trainer.get("seconds")),
         best_step=best.step,
         val_loss=best.val_loss,

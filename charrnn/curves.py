@@ -1,9 +1,8 @@
 """The learning curves of a run, read from its log."""
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +13,8 @@ MAX_POINTS = 512  # of a validation curve
 _LONGEST_LINE = 1 << 24  # bytes
 _LARGEST = 2**62  # what a step may be
 _MOST = 1_000_000  # lanes, or time steps of a chunk
-_BROKEN = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
+_HIGHEST = 1e30  # what a loss or a time may be, either side of 0
+_BROKEN = (ValueError, KeyError, TypeError)
 
 
 @dataclass(frozen=True)
@@ -134,20 +134,27 @@ class _Reader:
     stretches: list[Stretch] = field(default_factory=list)
 
     def take(self, event: dict[str, Any]) -> None:
-        """Take an event. Raises one of _BROKEN for one that is not what it should be."""
+        """Take an event, or raise one of _BROKEN for one that is not what it should be."""
         kind = event.get("event")
         if kind not in ("start", "step", "evaluation"):
             return
         step = _whole(event["step"], _LARGEST)
         if kind == "start":
-            self._start(step, event)
-        elif kind == "step":
+            sizes = [_whole(event[key], _MOST) for key in ("batch_size", "seq_length")]
+            parameters = _whole(event["parameters"], _LARGEST)
+            self._start(step, sizes[0] * sizes[1])
+            self.parameters = parameters
+            return
+        loss = event["loss" if kind == "step" else "val_loss"]
+        loss = None if loss is None else _finite(loss)
+        if kind == "step":
             self._forget(step)
-            self._add(step, _seconds(event), _finite(event["loss"]))
-        else:
-            while self.points and self.points[-1].step >= step:
-                self.points.pop()
-            loss = _finite(event["val_loss"])
+            if loss is not None:
+                self._add(step, _seconds(event), loss)
+            return
+        while self.points and self.points[-1].step >= step:
+            self.points.pop()
+        if loss is not None:
             self.points.append(Point(step, _seen(self.stretches, step), _seconds(event), loss))
 
     def curve(self) -> Curve:
@@ -159,16 +166,14 @@ class _Reader:
             self.parameters,
         )
 
-    def _start(self, step: int, event: dict[str, Any]) -> None:
+    def _start(self, step: int, per_step: int) -> None:
         self._forget(step + 1)
-        per_step = _whole(event["batch_size"], _MOST) * _whole(event["seq_length"], _MOST)
         before = _seen(self.stretches, step)
-        # What came before the log began is taken to have been like its beginning.
-        stretch = Stretch(step, step * per_step if before is None else before, per_step)
         while self.stretches and self.stretches[-1].step >= step:
             self.stretches.pop()
-        self.stretches.append(stretch)
-        self.parameters = _whole(event["parameters"], _LARGEST)
+        # What came before the log began is taken to have been like its beginning.
+        symbols = step * per_step if before is None else before
+        self.stretches.append(Stretch(step, symbols, per_step))
 
     def _forget(self, step: int) -> None:
         """Forget a step, and those behind it: they are taken again."""
@@ -197,13 +202,7 @@ def _seen(stretches: Sequence[Stretch], step: int) -> int | None:
 
 
 def _merged(first: _Bin, second: _Bin) -> _Bin:
-    return _Bin(
-        second.last,
-        second.symbols,
-        second.seconds,
-        first.total + second.total,
-        first.count + second.count,
-    )
+    return replace(second, total=first.total + second.total, count=first.count + second.count)
 
 
 def _thinned(points: list[Point]) -> list[Point]:
@@ -221,14 +220,14 @@ def _whole(value: Any, largest: int) -> int:
 
 
 def _finite(value: Any) -> float:
-    """Return a number as a float; a null, which is what was not finite, raises ValueError."""
-    if type(value) not in (int, float) or not math.isfinite(value):
-        raise ValueError("no finite number")
+    """Return a number as a float. Raises ValueError for all else, and for what cannot be drawn."""
+    if type(value) not in (int, float) or not -_HIGHEST <= value <= _HIGHEST:
+        raise ValueError("no such number")
     return float(value)
 
 
 def _seconds(event: dict[str, Any]) -> float | None:
     try:
         return _finite(event.get("seconds"))
-    except (ValueError, OverflowError):
+    except ValueError:
         return None

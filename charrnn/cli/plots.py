@@ -21,8 +21,9 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#000000")
 TERMINAL_COLOURS = (32, 166, 36, 175, 214, 245)
 MARKERS = "os^Dv*X"  # of matplotlib; as many as have no divisor in common with the colours
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
+WITHIN = 8  # runs whose legend has room within the plot
 MARKED = 20  # markers of a line
-HIGH = 0.97  # share of the training losses that there is room for; the first are far above
+HIGH = 0.9  # share of the training losses that there is room for; the first are far above
 PIPED = 80  # columns, where there is no terminal
 FEWEST, MOST = 10, 24  # lines
 TIMES = ((3600.0, "hours"), (60.0, "minutes"), (1.0, "seconds"))
@@ -131,14 +132,19 @@ def draw(shown: Chart, path: Path) -> None:
             axes.plot(*run.validation, linewidth=1.6, markevery=every, **style)
             handles.append(Line2D([], [], linewidth=1.6, **style))
         handles.append(Line2D([], [], color="grey", linewidth=0.7))
-        legend = axes.legend(handles, ["run"] * len(handles), frameon=False)
+        entries = ["run"] * len(handles)
+        if len(shown.runs) > WITHIN:
+            legend = figure.legend(handles, entries, frameon=False, loc="outside right upper")
+        else:
+            legend = axes.legend(handles, entries, frameon=False)
         names = [run.name for run in shown.runs]
         for text, name in zip(legend.get_texts(), [*names, "training (means)"], strict=True):
             text.set_parse_math(False)  # a name is no formula
             text.set_text(name)
         axes.set_xlabel(shown.x_label)
-        axes.set_ylabel(f"validation loss, nats per {shown.y_unit}")
+        axes.set_ylabel(f"loss in nats per {shown.y_unit}")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: size(value)))
+        axes.set_xlim(left=0)
         axes.set_ylim(shown.low, shown.high)
         axes.grid(color="0.9", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
@@ -166,27 +172,29 @@ def print_chart(shown: Chart) -> None:
     figure.clear()
     figure.theme("colorless")
     figure.plot_size(width, max(FEWEST, min(MOST, screen.lines - len(shown.runs) - 4)))
-    key = []
-    for number, run in enumerate(shown.runs):
-        letter = LETTERS[number % len(LETTERS)]
-        colour = TERMINAL_COLOURS[number % len(TERMINAL_COLOURS)] if coloured else "default"
-        symbol = "braille" if coloured and unicode else letter
+    letters = [LETTERS[number % len(LETTERS)] for number in range(len(shown.runs))]
+    colours: list[Any] = ["default"] * len(letters)
+    if coloured:
+        colours = [TERMINAL_COLOURS[n % len(TERMINAL_COLOURS)] for n in range(len(letters))]
+    parts = list(zip(shown.runs, letters, colours, strict=True))
+    for run, _, colour in parts:  # below all that is drawn after it
         _plot(figure, run.train, plotext.marker(".", colour), joined=False)
+    for run, letter, colour in parts:
+        (xs, losses), symbol = run.validation, "braille" if coloured and unicode else letter
         _plot(figure, run.validation, plotext.marker(symbol, colour), joined=True)
-        last = [values[-1:] for values in run.validation]
-        _plot(figure, (last[0], last[1]), plotext.marker(letter, colour), joined=False)
-        key.append(f"\x1b[38;5;{colour}m{letter}\x1b[0m" if coloured else letter)
+        _plot(figure, (xs[-1:], losses[-1:]), plotext.marker(letter, colour), joined=False)
     ruler = figure.ruler("x")
     ticks = _ticks(shown.longest, max(2, width // TICK))
-    ruler.lim(0, ticks[-1])
+    ruler.lim(0, shown.longest or 1)
     ruler.ticks(ticks, [size(tick) for tick in ticks])
     figure.ruler("y").lim(shown.low, shown.high)
     drawing = figure.build().string(not coloured)
     sys.stdout.write(f"\nnats per {shown.y_unit}\n")
     sys.stdout.write(drawing.rstrip("\n") if unicode else drawing.translate(_ASCII).rstrip("\n"))
     sys.stdout.write(f"\n{shown.x_label:>{width - 1}}\n")
-    for letter, run in zip(key, shown.runs, strict=True):
-        sys.stdout.write(f"{letter}  {run.name}\n")
+    for run, letter, colour in parts:
+        key = f"\x1b[38;5;{colour}m{letter}\x1b[0m" if coloured else letter
+        sys.stdout.write(f"{key}  {run.name}\n")
     sys.stdout.write(".  training, means of some steps\n")
 
 
@@ -196,11 +204,11 @@ def _plot(figure: Any, line: Line, marker: Any, *, joined: bool) -> None:
 
 
 def _ticks(longest: float, most: int) -> list[float]:
-    """Return round numbers from 0 to what is just not less than the longest; `most` of them."""
+    """Return round numbers from 0 to the longest, so many at most."""
     rough = max(longest, 1e-9) / max(most - 1, 1)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * digit for digit in (1, 2, 2.5, 5, 10) if power * digit >= 0.999 * rough)
-    return [step * number for number in range(math.ceil(longest / step - 1e-9) + 1)]
+    return [step * number for number in range(math.floor(longest / step + 1e-9) + 1)]
 
 
 def _over(run: Run, scale: float) -> Run:
