@@ -8,10 +8,17 @@ import pytest
 import charrnn
 from tests.conftest import TEXT
 
-TINY = {
-    "model": charrnn.ModelConfig(cell="gru", hidden_size=8, embedding_size=4, dropout=0.0),
-    "training": charrnn.TrainingConfig(steps=4, eval_every=2, batch_size=4, seq_length=16),
-}
+
+def train(text: Path, folder: Path, run: str, reading: charrnn.CorpusConfig | None = None) -> None:
+    """Train a model for four steps."""
+    charrnn.train(
+        text,
+        run=run,
+        text=reading,
+        model=charrnn.ModelConfig(cell="gru", hidden_size=8, embedding_size=4, dropout=0.0),
+        training=charrnn.TrainingConfig(steps=4, eval_every=2, batch_size=4, seq_length=16),
+        checkpoint_dir=folder,
+    )
 
 
 @pytest.fixture
@@ -20,7 +27,7 @@ def folder(trained: charrnn.TrainingResult, tmp_path: Path) -> Path:
     where = tmp_path / "checkpoints"
     shutil.copytree(trained.folder, where / "river")
     text = trained.folder.parents[1] / "river.txt"
-    charrnn.train(text, run="small", checkpoint_dir=where, **TINY)  # type: ignore[arg-type]
+    train(text, where, "small")
     return where
 
 
@@ -57,7 +64,7 @@ def test_runs_come_in_the_order_asked_for_and_once(folder: Path) -> None:
 def test_what_is_no_run_raises(folder: Path) -> None:
     with pytest.raises(charrnn.CharrnnError, match="no run, checkpoint or model file 'nobody'"):
         charrnn.compare(["river", "nobody"], checkpoint_dir=folder)
-    with pytest.raises(charrnn.CharrnnError, match="is one checkpoint .* name the run"):
+    with pytest.raises(charrnn.CharrnnError, match=r"is one checkpoint .* name the run"):
         charrnn.compare([folder / "river" / "step-00000060"], checkpoint_dir=folder)
     with pytest.raises(charrnn.CharrnnError, match="--device cuda:9: not available"):
         charrnn.compare(["river"], checkpoint_dir=folder, device="cuda:9")
@@ -68,14 +75,8 @@ def test_a_run_that_cannot_be_scored_keeps_its_row(folder: Path, tmp_path: Path)
     """Its corpus is gone or changed, its weights or its manifests are damaged, or its log is."""
     text = tmp_path / "own.txt"
     text.write_text(TEXT)
-    charrnn.train(text, run="gone", checkpoint_dir=folder, **TINY)  # type: ignore[arg-type]
-    charrnn.train(
-        text,
-        run="whole",
-        checkpoint_dir=folder,
-        corpus=charrnn.CorpusConfig(val_fraction=0.0),
-        **TINY,  # type: ignore[arg-type]
-    )
+    train(text, folder, "gone")
+    train(text, folder, "whole", charrnn.CorpusConfig(val_fraction=0.0))
     for name in ("weights", "manifests", "log"):
         shutil.copytree(folder / "small", folder / name)
     for checkpoint in (folder / "weights").glob("step-*"):
@@ -116,14 +117,8 @@ def test_a_run_that_cannot_be_scored_keeps_its_row(folder: Path, tmp_path: Path)
 def test_runs_of_different_texts_are_told(folder: Path, tmp_path: Path) -> None:
     text = tmp_path / "other.txt"
     text.write_text(TEXT[::-1])
-    charrnn.train(text, checkpoint_dir=folder, **TINY)  # type: ignore[arg-type]
-    charrnn.train(
-        text,
-        run="half",
-        checkpoint_dir=folder,
-        corpus=charrnn.CorpusConfig(val_fraction=0.5, unit="byte"),
-        **TINY,  # type: ignore[arg-type]
-    )
+    train(text, folder, "other")
+    train(text, folder, "half", charrnn.CorpusConfig(val_fraction=0.5, unit="byte"))
     notices: list[str] = []
 
     def compared(*names: str) -> list[charrnn.Comparison]:
@@ -141,12 +136,7 @@ def test_runs_of_different_texts_are_told(folder: Path, tmp_path: Path) -> None:
 def test_a_model_of_bytes_is_scored_per_character(tmp_path: Path) -> None:
     text = tmp_path / "accents.txt"
     text.write_text("élève à côté, où l'été fût gâté\n" * 60)
-    charrnn.train(
-        text,
-        checkpoint_dir=tmp_path,
-        corpus=charrnn.CorpusConfig(unit="byte"),
-        **TINY,  # type: ignore[arg-type]
-    )
+    train(text, tmp_path, "bytes", charrnn.CorpusConfig(unit="byte"))
     (row,) = charrnn.compare(checkpoint_dir=tmp_path)
     assert row.carried is not None
     assert row.val_loss is not None
