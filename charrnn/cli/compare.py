@@ -41,13 +41,16 @@ def compare(
         Path | None,
         typer.Option(
             metavar="FILE.png|svg|pdf",
-            help="Draw the learning curves into a file.",
+            help="Draw the learning curves into a file. Needs charrnn[plot].",
             autocompletion=options.complete_path,
             show_default=False,
         ),
     ] = None,
     terminal: Annotated[
-        bool, typer.Option("--terminal", help="Draw the learning curves below the table.")
+        bool,
+        typer.Option(
+            "--terminal", help="Draw the learning curves below the table. Needs charrnn[plot]."
+        ),
     ] = False,
     x: Annotated[
         str, typer.Option("--x", metavar="|".join(AXES), help="What the curves are drawn over.")
@@ -60,10 +63,10 @@ def compare(
     threads: options.ThreadsOption = None,
     quiet: options.QuietOption = False,
 ) -> None:
-    """Show runs side by side: what each cost, and what it reached on its own validation split.
+    """Show runs side by side: what each cost, and what it reached.
 
-    The figures are nats and bits per character of the best checkpoint, with the state carried
-    through the whole text, and with a fresh state every 256 characters.
+    The figures are nats and bits per character, of a run's best checkpoint on its own validation
+    split: with the state carried through the whole text, and with a fresh state every N characters.
     """
     _check(plot, x, terminal=terminal, as_json=as_json)
     from charrnn.cli import console
