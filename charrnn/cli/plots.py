@@ -1,6 +1,7 @@
 """Learning curves, drawn into a file by matplotlib or in the terminal by plotext."""
 
 import io
+import logging
 import math
 import shutil
 import sys
@@ -19,6 +20,15 @@ from charrnn.cli.terminal import harmless, has_colours
 # blue, which are faint on paper. The terminal's are near to them in its palette of 256.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#000000")
 TERMINAL_COLOURS = (32, 166, 36, 175, 214, 245)
+# Fonts that have Chinese and Japanese, on Linux, macOS and Windows; the usual one has not.
+CJK_FONTS = (
+    "Noto Sans CJK SC",
+    "WenQuanYi Zen Hei",
+    "PingFang SC",
+    "Hiragino Sans GB",
+    "Microsoft YaHei",
+    "Arial Unicode MS",
+)
 MARKERS = "os^Dv*X"  # of matplotlib; as many as have no divisor in common with the colours
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 WITHIN = 8  # runs whose legend has room within the plot
@@ -59,6 +69,8 @@ class Chart:
 
 def need(flag: str, module: str) -> None:
     """Raise SettingsError where a module of the extra is not there."""
+    # matplotlib tells of the fonts that it looks for, and of where it keeps what it found.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
         import_module(module)
     except ImportError as error:
@@ -66,6 +78,8 @@ def need(flag: str, module: str) -> None:
             f"{flag} needs {module.partition('.')[0]}, which is not installed: "
             "pip install 'charrnn[plot]'"
         ) from error
+    except ValueError as error:  # matplotlib, where the environment asks it for what it has not
+        raise charrnn.CharrnnError(f"{flag}: {str(error).splitlines()[0]}") from error
 
 
 def check_writable(path: Path) -> None:
@@ -112,6 +126,7 @@ def draw(shown: Chart, path: Path) -> None:
     """Draw into a file; its suffix says which kind. Raises CharrnnError where it is unwritable."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
+    from matplotlib.font_manager import get_font_names
     from matplotlib.lines import Line2D
     from matplotlib.ticker import FuncFormatter
 
@@ -119,7 +134,9 @@ def draw(shown: Chart, path: Path) -> None:
     with mpl.rc_context(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # a name in a script without a font
         mpl.rcdefaults()
-        mpl.rcParams["svg.hashsalt"] = "charrnn"
+        fonts = set(get_font_names())
+        family = ["DejaVu Sans", *(font for font in CJK_FONTS if font in fonts)]
+        mpl.rcParams.update({"svg.hashsalt": "charrnn", "font.family": family})
         figure = Figure(figsize=(8, 5), dpi=150, layout="constrained")
         axes = figure.add_subplot()
         handles = []

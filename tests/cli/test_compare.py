@@ -142,11 +142,15 @@ def test_where_the_extra_is_missing_it_says_what_to_install(
 
 @needs_matplotlib
 @pytest.mark.parametrize(
-    ("name", "begins"), [("a.png", b"\x89PNG"), ("a.SVG", b"<?xml"), ("a.pdf", b"%PDF")]
+    ("name", "axis", "begins"),
+    [
+        ("a.png", "steps", b"\x89PNG"),
+        ("a.SVG", "characters", b"<?xml"),
+        ("a.pdf", "time", b"%PDF"),
+    ],
 )
-@pytest.mark.parametrize("axis", ["steps", "characters", "time"])
 def test_curves_are_drawn_into_a_file(
-    command: Command, folder: Path, name: str, begins: bytes, axis: str
+    command: Command, folder: Path, name: str, axis: str, begins: bytes
 ) -> None:
     done = command("compare", "--no-eval", "--plot", name, "--x", axis)
     assert (done.returncode, done.stderr) == (0, "")
@@ -181,6 +185,13 @@ def test_a_file_that_cannot_be_written_is_told_before_the_work(
 
 
 @needs_matplotlib
+def test_an_environment_that_matplotlib_refuses_is_told(command: Command, folder: Path) -> None:
+    done = command("compare", "--plot", "a.png", MPLBACKEND="nonsense")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "'nonsense' is not a valid value" in done.stderr
+
+
+@needs_matplotlib
 @needs_plotext
 def test_a_log_without_a_loss_is_told(command: Command, folder: Path) -> None:
     (add(folder, "brook") / "log.jsonl").write_bytes(b"\xff\x00 no log\n{")
@@ -194,9 +205,12 @@ def test_a_log_without_a_loss_is_told(command: Command, folder: Path) -> None:
 
 
 @needs_plotext
-def test_curves_in_a_pipe_are_plain_text_of_80_columns(command: Command, folder: Path) -> None:
+@pytest.mark.parametrize("columns", ["60", "120"])
+def test_curves_in_a_pipe_are_plain_text_of_80_columns(
+    command: Command, folder: Path, columns: str
+) -> None:
     add(folder, ODD)
-    done = command("compare", "--no-eval", "--terminal", "--x", "time", COLUMNS="120")
+    done = command("compare", "--no-eval", "--terminal", "--x", "time", COLUMNS=columns)
     assert (done.returncode, done.stderr) == (0, "")
     assert "\x1b" not in done.stdout
     lines = done.stdout.split("nats per character\n")[1].splitlines()
