@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from charrnn.checkpoint.format import Manifest
     from charrnn.checkpoint.layout import CHECKPOINT_DIR, run_names
     from charrnn.checkpoint.store import Checkpoint, Run
+    from charrnn.comparison import Comparison, compare
     from charrnn.corpora import cached_corpora, clear_cache, survey
+    from charrnn.curves import Curve
     from charrnn.errors import (
         CharrnnError,
         CorpusError,
@@ -74,9 +76,11 @@ __all__ = [
     "BeamConfig",
     "CharrnnError",
     "Checkpoint",
+    "Comparison",
     "CorpusConfig",
     "CorpusError",
     "CorpusStatistics",
+    "Curve",
     "Evaluation",
     "Generation",
     "Manifest",
@@ -96,6 +100,7 @@ __all__ = [
     "blas_threads",
     "cached_corpora",
     "clear_cache",
+    "compare",
     "counted",
     "evaluate",
     "events",
@@ -124,6 +129,8 @@ _HOMES = {
     "Checkpoint": ("charrnn.checkpoint.store", "Checkpoint"),
     "Run": ("charrnn.checkpoint.store", "Run"),
     "run_names": ("charrnn.checkpoint.layout", "run_names"),
+    **{name: ("charrnn.comparison", name) for name in ("Comparison", "compare")},
+    "Curve": ("charrnn.curves", "Curve"),
     "CorpusError": ("charrnn.errors", "CorpusError"),
     "CharrnnError": ("charrnn.errors", "CharrnnError"),
     "SettingsError": ("charrnn.errors", "SettingsError"),

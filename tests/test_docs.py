@@ -20,7 +20,7 @@ def test_the_python_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     Path("novel.txt").write_text(TEXT * 2, encoding="utf-8")
     names: dict[str, object] = {}
     examples = blocks(ROOT / "docs" / "python.md", "python")
-    assert len(examples) == 7
+    assert len(examples) == 8
     for example in examples:
         exec(compile(example, "docs/python.md", "exec"), names)  # noqa: S102 - our own text
     for example in blocks(ROOT / "docs" / "log.md", "python"):

@@ -12,6 +12,7 @@ import typer
 
 import charrnn
 from charrnn.cli import corpora
+from charrnn.cli.compare import compare
 from charrnn.cli.eval import evaluate
 from charrnn.cli.info import info
 from charrnn.cli.resume import resume
@@ -80,6 +81,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "eval": evaluate,
     "info": info,
     "runs": runs,
+    "compare": compare,
 }
 for name, function in _COMMANDS.items():
     app.command(name)(with_exit_codes(function))

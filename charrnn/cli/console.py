@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -24,6 +25,7 @@ from charrnn.settings import flag
 REFRESH_SECONDS = 0.1
 _UNFOLDED = 100_000  # columns, where no terminal folds the lines
 WIDE, MIN_BAR = 100, 4  # columns
+NAME = 8  # columns of a terminal that a name keeps beside figures
 WORTH_A_BAR = 10_000_000  # bytes of a corpus that take a while to read
 SMOOTHING = 0.05  # weight of the newest step in the loss that the bar shows
 
@@ -78,6 +80,37 @@ def print_table(
     for row in rows:
         table.add_row(*(Text(harmless(cell)) for cell in row))
     _Console(highlight=False).print_whole(table)
+
+
+def print_rows(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()
+) -> None:
+    """Write a wide table to stdout, which on a terminal gives way before its figures are folded.
+
+    First the columns move together, then the names in the first one are folded, then each row
+    becomes lines below each other.
+    """
+    console = _Console(highlight=False)
+    if not console.is_terminal:
+        print_table(columns, rows, right)
+        return
+    heads = [column.replace(" ", "\n") for column in columns]
+    lines = [[*head.split("\n"), *cells] for head, *cells in zip(heads, *rows, strict=True)]
+    names, *others = [max(map(cell_len, column)) for column in lines]
+    for least, gap in ((names, 2), (min(names, NAME), 1)):
+        if least + sum(others) + gap * len(others) <= console.width:
+            table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="bold")
+            for number, head in enumerate(heads):
+                justify: Any = "right" if columns[number] in right else "left"
+                table.add_column(head, justify=justify, no_wrap=number > 0, overflow="fold")
+            for row in rows:
+                table.add_row(*(Text(harmless(cell)) for cell in row))
+            console.print(table)
+            return
+    for number, row in enumerate(rows):
+        if number:
+            console.print()
+        print_facts(dict(zip(columns, row, strict=True)), console)
 
 
 def print_facts(facts: Mapping[str, str], console: _Console | None = None) -> None:
@@ -144,19 +177,30 @@ class Progress:
 
 
 @contextmanager
-def reading(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """Show the reading of a large corpus, of which the function that this yields is told."""
-    bars: dict[str, Progress] = {}
+def bars(quiet: bool, unit: str = "") -> Iterator[Callable[[str, int, int], None]]:
+    """Show bars, one after the other, for works that the function that this yields is told of."""
+    shown: dict[str, Progress] = {}
 
-    def show(what: str, done: int, total: int) -> None:
-        if total >= WORTH_A_BAR:
-            bars.setdefault(what, Progress(f"{what} the corpus", quiet, "B"))(done, total)
+    def show(label: str, done: int, total: int) -> None:
+        shown.setdefault(label, Progress(harmless(label), quiet, unit))(done, total)
 
     try:
         yield show
     finally:
-        for bar in bars.values():
+        for bar in shown.values():
             bar.close()
+
+
+@contextmanager
+def reading(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """Show the reading of a large corpus, of which the function that this yields is told."""
+    with bars(quiet, "B") as bar:
+
+        def show(what: str, done: int, total: int) -> None:
+            if total >= WORTH_A_BAR:
+                bar(f"{what} the corpus", done, total)
+
+        yield show
 
 
 class TrainingView:

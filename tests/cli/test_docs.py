@@ -9,7 +9,7 @@ from tests.conftest import ROOT, Command
 
 PATH = ROOT / "docs" / "cli.md"
 COMMANDS = (
-    "train", "resume", "sample", "eval", "info", "runs",
+    "train", "resume", "sample", "eval", "info", "runs", "compare",
     "corpora", "corpora show", "corpora fetch", "corpora cache",
 )  # fmt: skip
 

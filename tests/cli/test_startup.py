@@ -51,6 +51,7 @@ def imported(*arguments: str, cwd: Path, **environment: str) -> tuple[int, set[s
         ("eval", "--context", "0"),
         ("resume", "--epochs", "-1"),
         ("info", "--verify", "--checkpoint", "3"),
+        ("compare", "--plot", "curve.jpg"),
         ("no-such-command",),
     ],
 )
@@ -81,6 +82,7 @@ def test_completion_imports_nothing_heavy(words: str, trained: charrnn.TrainingR
         ("info",),
         ("info", "--verify"),
         ("runs",),
+        ("compare", "--no-eval"),
         ("corpora",),
     ],
 )

@@ -1,0 +1,196 @@
+"""`charrnn compare`."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import charrnn
+from charrnn.cli import options
+
+AXES = ("steps", "characters", "time")
+FIGURES = (".png", ".svg", ".pdf")
+
+
+def compare(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN]...",
+            help="Names or folders of runs; left out, all runs, the newest first.",
+            autocompletion=options.complete_model,
+            show_default=False,
+        ),
+    ] = None,
+    context: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=1, help="Characters after which the state is fresh, for that figure."
+        ),
+    ] = 256,
+    no_eval: Annotated[
+        bool,
+        typer.Option(
+            "--no-eval",
+            help="Score nothing: show the validation loss that training logged, at once.",
+        ),
+    ] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.png|svg|pdf",
+            help="Draw the learning curves into a file. Needs charrnn[plot].",
+            autocompletion=options.complete_path,
+            show_default=False,
+        ),
+    ] = None,
+    terminal: Annotated[
+        bool,
+        typer.Option(
+            "--terminal", help="Draw the learning curves below the table. Needs charrnn[plot]."
+        ),
+    ] = False,
+    x: Annotated[
+        str, typer.Option("--x", metavar="|".join(AXES), help="What the curves are drawn over.")
+    ] = "characters",
+    as_json: options.JsonOption = False,
+    checkpoint_dir: options.CheckpointDirOption = options.CHECKPOINT_DIR,
+    cache_dir: options.CacheDirOption = None,
+    corpora_dir: options.CorporaDirOption = options.CORPORA_DIR,
+    device: options.DeviceOption = "auto",
+    threads: options.ThreadsOption = None,
+    quiet: options.QuietOption = False,
+) -> None:
+    """Show runs side by side: what each cost, and what it reached.
+
+    The figures are nats and bits per character, of a run's best checkpoint on its own validation
+    split: with the state carried through the whole text, and with a fresh state every N characters.
+    """
+    _check(plot, x, terminal=terminal, as_json=as_json)
+    from charrnn.cli import console
+
+    def notice(message: str) -> None:
+        if not quiet:
+            console.say(f"notice: {message}")
+
+    with console.bars(quiet) as show:
+        rows = charrnn.compare(
+            runs or (),
+            checkpoint_dir=checkpoint_dir,
+            evaluate=not no_eval,
+            context=context,
+            device=device,
+            threads=threads,
+            cache_dir=cache_dir,
+            corpora_dir=corpora_dir,
+            notice=notice,
+            on_progress=show,
+        )
+    names = _names(rows)
+    if as_json:
+        console.print_json([_facts(row, context) for row in rows])
+    elif rows:
+        columns = ["run", "model", "parameters", _seen(rows), "time", "best step"]
+        columns += _figures(context, logged=no_eval)
+        cells = [_row(name, row, logged=no_eval) for name, row in zip(names, rows, strict=True)]
+        console.print_rows(columns, cells, right=columns[2:])
+    else:
+        console.say(f"no run in {checkpoint_dir}; start one with: charrnn train")
+    if no_eval and "byte" in _units(rows):
+        notice("the logged figures of models of bytes are per byte")
+    if plot is not None or terminal:
+        from charrnn.cli import plots
+
+        chart = plots.chart(names, rows, x, notice)
+        if terminal:
+            plots.print_chart(chart)
+        if plot is not None:
+            plots.draw(chart, plot)
+
+
+def _check(plot: Path | None, x: str, *, terminal: bool, as_json: bool) -> None:
+    """Raise CharrnnError for what cannot be drawn, before the work."""
+    options.check_choice("--x", x, AXES)
+    if as_json and terminal:
+        raise charrnn.SettingsError("--json and --terminal: choose one")
+    if plot is not None and plot.suffix.lower() not in FIGURES:
+        raise charrnn.SettingsError(f"--plot {plot}: must end in {', '.join(FIGURES)}")
+    if plot is not None or terminal:
+        from charrnn.cli import plots
+
+        if terminal:
+            plots.need("--terminal", "plotext")
+        if plot is not None:
+            plots.need("--plot", "matplotlib.figure")
+            plots.check_writable(plot)
+
+
+def _names(rows: "Sequence[charrnn.Comparison]") -> list[str]:
+    """Name the runs; those that share a name, by their folders."""
+    names = [row.name for row in rows]
+    return [
+        name if names.count(name) == 1 else str(row.run.path)
+        for name, row in zip(names, rows, strict=True)
+    ]
+
+
+def _units(rows: "Sequence[charrnn.Comparison]") -> set[str]:
+    return {row.text.unit for row in rows if row.text is not None}
+
+
+def _seen(rows: "Sequence[charrnn.Comparison]") -> str:
+    units = _units(rows)
+    return "symbols" if len(units) > 1 else "bytes" if "byte" in units else "characters"
+
+
+def _figures(context: int, *, logged: bool) -> list[str]:
+    ways = ("logged",) if logged else ("carried", f"fresh {context}")
+    return [f"{unit} {way}" for way in ways for unit in ("nats", "bits")]
+
+
+def _row(name: str, row: "charrnn.Comparison", *, logged: bool) -> list[str]:
+    from charrnn.cli.console import bits, duration, size
+
+    model = row.model
+    scores = (row.carried, row.fresh)
+    nats = [None if score is None else score.nats_per_char for score in scores]
+    if logged:
+        nats = [row.val_loss]
+    return [
+        name,
+        "-" if model is None else f"{model.cell} {model.num_layers}x{model.hidden_size}",
+        _shown(row.parameters, size),
+        _shown(row.symbols, size),
+        _shown(row.seconds, duration),
+        _shown(row.best_step, "{:,}".format),
+        *(
+            "-" if value is None else f"{figure(value):.4f}"
+            for value in nats
+            for figure in (float, bits)
+        ),
+    ]
+
+
+def _shown(value: Any, show: Callable[[Any], str]) -> str:
+    return "-" if value is None else show(value)
+
+
+def _facts(row: "charrnn.Comparison", context: int) -> dict[str, Any]:
+    return {
+        "run": row.name,
+        "folder": str(row.run.path),
+        "corpus": row.corpus and row.corpus.name,
+        "unit": row.text and row.text.unit,
+        "model": row.model and dataclasses.asdict(row.model),
+        "parameters": row.parameters,
+        "steps": row.steps,
+        "symbols": row.symbols,
+        "seconds": row.seconds,
+        "best_step": row.best_step,
+        "logged_val_loss": row.val_loss,
+        "carried": row.carried and dataclasses.asdict(row.carried),
+        "fresh": row.fresh and {"context": context, **dataclasses.asdict(row.fresh)},
+        "problem": row.problem,
+    }

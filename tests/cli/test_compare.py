@@ -1,0 +1,248 @@
+"""`charrnn compare` as a user runs it: its table, its JSON, its curves, and what it refuses."""
+
+import importlib.util
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+import charrnn
+from tests.conftest import Command, in_terminal
+
+ODD = "_$x^2$ \x1b[31m"
+MISSING = "is the extra charrnn[plot]"
+
+
+def needs(module: str) -> pytest.MarkDecorator:
+    there = importlib.util.find_spec(module) is not None
+    return pytest.mark.skipif(not there, reason=f"{module} {MISSING}")
+
+
+needs_matplotlib, needs_plotext = needs("matplotlib"), needs("plotext")
+needs_terminal = pytest.mark.skipif(
+    sys.platform == "win32", reason="no pseudo-terminals on Windows"
+)
+
+
+@pytest.fixture
+def folder(trained: charrnn.TrainingResult, tmp_path: Path) -> Path:
+    """The folder commands run in, with a run under checkpoints."""
+    shutil.copytree(trained.folder, tmp_path / "checkpoints" / "river")
+    return tmp_path
+
+
+def add(folder: Path, name: str) -> Path:
+    """A copy of the run."""
+    return Path(shutil.copytree(folder / "checkpoints/river", folder / "checkpoints" / name))
+
+
+def test_runs_stand_side_by_side(command: Command, folder: Path) -> None:
+    add(folder, "brook")
+    done = command("compare", "river", "brook")
+    assert (done.returncode, done.stderr) == (0, "")
+    heads, *rows = (line.split("  ") for line in done.stdout.splitlines())
+    assert [head.strip() for head in heads if head] == [
+        "run", "model", "parameters", "characters", "time", "best step",
+        "nats carried", "bits carried", "nats fresh 256", "bits fresh 256",
+    ]  # fmt: skip
+    assert [row[0] for row in rows] == ["river", "brook"]
+    scored = json.loads(command("eval", "river", "--json").stdout)
+    assert f"{scored['nats_per_char']:.4f}" in rows[0]
+    assert f"{scored['bits_per_char']:.4f}" in rows[0]
+    assert "lstm 1x24" in done.stdout
+    assert "3.84k" in done.stdout  # 60 steps x 4 lanes x 16
+
+
+def test_json_holds_what_the_table_rounds(command: Command, folder: Path) -> None:
+    (row,) = json.loads(command("compare", "--json", "--context", 16).stdout)
+    assert (row["run"], row["corpus"], row["unit"]) == ("river", "river", "char")
+    assert (row["steps"], row["symbols"], row["problem"]) == (60, 3840, None)
+    assert row["model"]["hidden_size"] == 24
+    assert row["fresh"]["context"] == 16
+    fresh = json.loads(command("eval", "--json", "--context", 16).stdout)
+    assert row["fresh"]["nats_per_char"] == fresh["nats_per_char"]
+
+
+def test_without_evaluation_the_logged_loss_is_shown(command: Command, folder: Path) -> None:
+    done = command("compare", "--no-eval")
+    (run,) = charrnn.runs(folder / "checkpoints")
+    assert "nats logged" in done.stdout
+    assert f"{run.best.manifest.val_loss:.4f}" in done.stdout
+    (row,) = json.loads(command("compare", "--no-eval", "--json").stdout)
+    assert (row["logged_val_loss"], row["carried"]) == (run.best.manifest.val_loss, None)
+
+
+def test_a_run_that_cannot_be_scored_has_dashes_and_a_notice(
+    command: Command, folder: Path
+) -> None:
+    for checkpoint in add(folder, "broken").glob("step-*"):
+        (checkpoint / "model.safetensors").write_bytes(b"")
+    done = command("compare", "broken", "river")
+    assert done.returncode == 0
+    assert done.stderr.startswith("notice: broken: ")
+    assert done.stderr.count("\n") == 1
+    broken, river = (line.split() for line in done.stdout.splitlines()[1:])
+    assert broken[-4:] == ["-"] * 4
+    assert "-" not in river
+    assert command("compare", "broken", "river", "--quiet").stderr == ""
+
+
+WRONG = [
+    (("nobody",), 1, "no run, checkpoint or model file 'nobody'"),
+    (("--context", "0"), 2, "0"),
+    (("--x", "epochs"), 2, "--x epochs: choose one of steps, characters, time"),
+    (("--plot", "curve.jpg"), 2, "--plot curve.jpg: must end in .png, .svg, .pdf"),
+    (("--json", "--terminal"), 2, "--json and --terminal: choose one"),
+    (("--device", "cuda:9"), 1, "--device cuda:9: not available"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "message"), WRONG)
+def test_a_mistake_is_a_line_and_an_exit_code(
+    command: Command, folder: Path, arguments: tuple[str, ...], code: int, message: str
+) -> None:
+    done = command("compare", *arguments)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert message in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
+def test_where_there_is_no_run_it_says_so(command: Command, tmp_path: Path) -> None:
+    done = command("compare")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "no run in checkpoints; start one with: charrnn train\n"
+    assert command("compare", "--json").stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "module"), [(("--plot", "x.png"), "matplotlib"), (("--terminal",), "plotext")]
+)
+def test_where_the_extra_is_missing_it_says_what_to_install(
+    command: Command, folder: Path, arguments: tuple[str, ...], module: str
+) -> None:
+    """Before the work; and without curves, nothing misses it."""
+    hidden = folder / "hidden" / "sitecustomize.py"
+    hidden.parent.mkdir()
+    hidden.write_text(f"import sys; sys.modules[{module!r}] = None")
+    from tests.conftest import ROOT
+
+    where = {"PYTHONPATH": f"{hidden.parent}:{ROOT}"}
+    done = command("compare", *arguments, **where)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"error: {arguments[0]} needs {module}, which is not installed: "
+        "pip install 'charrnn[plot]'\n"
+    )
+    assert command("compare", "--no-eval", **where).returncode == 0
+    assert not (folder / "x.png").exists()
+
+
+@needs_matplotlib
+@pytest.mark.parametrize(
+    ("name", "axis", "begins"),
+    [
+        ("a.png", "steps", b"\x89PNG"),
+        ("a.SVG", "characters", b"<?xml"),
+        ("a.pdf", "time", b"%PDF"),
+    ],
+)
+def test_curves_are_drawn_into_a_file(
+    command: Command, folder: Path, name: str, axis: str, begins: bytes
+) -> None:
+    done = command("compare", "--no-eval", "--plot", name, "--x", axis)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (folder / name).read_bytes().startswith(begins)
+
+
+@needs_matplotlib
+def test_a_figure_names_its_axes_and_runs_and_is_the_same_again(
+    command: Command, folder: Path
+) -> None:
+    """Whatever the names are, and whatever the user set up for other figures."""
+    add(folder, ODD)
+    (folder / "matplotlibrc").write_text("text.usetex: True\nsvg.fonttype: none\n")
+    done = command("compare", "--no-eval", "--plot", "a.svg")
+    assert (done.returncode, done.stderr) == (0, "")
+    first = (folder / "a.svg").read_text()
+    for comment in ("characters trained on", "loss in nats per character", "river", "_$x^2$ ␛[31m"):
+        assert f"<!-- {comment} -->" in first
+    command("compare", "--no-eval", "--plot", "a.svg")
+    assert (folder / "a.svg").read_text() == first
+
+
+@needs_matplotlib
+def test_a_file_that_cannot_be_written_is_told_before_the_work(
+    command: Command, folder: Path
+) -> None:
+    done = command("compare", "--plot", "no/such/folder.png")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "error: --plot no/such/folder.png: No such file or directory\n"
+    assert command("compare", "nobody", "--plot", "a.png").returncode == 1
+    assert not (folder / "a.png").exists()
+
+
+@needs_matplotlib
+def test_an_environment_that_matplotlib_refuses_is_told(command: Command, folder: Path) -> None:
+    done = command("compare", "--plot", "a.png", MPLBACKEND="nonsense")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "'nonsense' is not a valid value" in done.stderr
+
+
+@needs_matplotlib
+@needs_plotext
+def test_a_log_without_a_loss_is_told(command: Command, folder: Path) -> None:
+    (add(folder, "brook") / "log.jsonl").write_bytes(b"\xff\x00 no log\n{")
+    some = command("compare", "--no-eval", "--plot", "a.png")
+    assert (some.returncode, some.stderr) == (
+        0, "notice: brook: its log has no loss to draw over characters\n",
+    )  # fmt: skip
+    none = command("compare", "brook", "--no-eval", "--terminal", "--plot", "a.png")
+    assert none.returncode == 1
+    assert none.stderr.endswith("error: nothing to draw: no run has a loss in its log\n")
+
+
+@needs_plotext
+@pytest.mark.parametrize("columns", ["60", "120"])
+def test_curves_in_a_pipe_are_plain_text_of_80_columns(
+    command: Command, folder: Path, columns: str
+) -> None:
+    add(folder, ODD)
+    done = command("compare", "--no-eval", "--terminal", "--x", "time", COLUMNS=columns)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\x1b" not in done.stdout
+    lines = done.stdout.split("nats per character\n")[1].splitlines()
+    assert max(map(len, lines)) == 80
+    assert any("training time in seconds" in line for line in lines)
+    assert lines[-3:] == ["a  river", "b  _$x^2$ ␛[31m", ".  training, means of some steps"]
+
+
+@needs_plotext
+@needs_terminal
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_curves_fit_the_terminal_with_colours_and_without(folder: Path, columns: int) -> None:
+    arguments = ("compare", "--no-eval", "--terminal")
+    plain = in_terminal(arguments, folder, columns, TERM="xterm")
+    chart = plain.split("nats per character\r\n")[1].split("\r\n")
+    assert "\x1b[38" not in plain
+    assert max(map(len, chart)) == columns
+    assert sum("a" in line for line in chart) > 5
+    coloured = in_terminal(arguments, folder, columns, TERM="xterm-256color", NO_COLOR="")
+    assert "\x1b[38;5;32m" in coloured
+
+
+@needs_terminal
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_no_figure_is_folded_on_any_terminal(folder: Path, columns: int) -> None:
+    """A long name is; where that is not enough, the figures of a run are below each other."""
+    add(folder, "a-rather-long-name-of-a-run")
+    shown = in_terminal(("compare",), folder, columns, TERM="xterm")
+    for row in charrnn.compare(checkpoint_dir=folder / "checkpoints"):
+        assert row.carried is not None
+        assert f"{row.carried.nats_per_char:.4f}" in shown
+    lines = re.sub(r"\x1b\[\d+m", "", shown.rpartition("\r ")[2]).split("\r\n")
+    assert all(len(line.rstrip()) <= columns for line in lines[1:])
+    assert ("nats carried" in shown) == (columns == 40)
+    assert "river, carried: " in shown  # the bar
