@@ -21,7 +21,7 @@ $(VENV)/dev: $(VENV)/run
 	@touch $@
 
 demo: $(VENV)/run ## Train for a minute on built-in text with a live bar, then print a sample.
-	$(BIN)/charrnn train --minutes 1 --hidden-size 256 --learning-rate 0.004 --eval-every 200
+	$(BIN)/charrnn train --minutes 1 --eval-every 200
 	$(BIN)/charrnn sample --temperature 0.7 --length 600 --prompt "def "
 
 test: lint ## Check style, types and layers, then run the tests.
@@ -43,14 +43,16 @@ format: $(VENV)/dev ## Put the code into the house format.
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(VENV)/dev ## Measure what docs/results.md states; takes about ten minutes.
+bench: $(VENV)/dev ## Measure what docs/results.md states; takes about half an hour.
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/encoding.py
 	$(BIN)/python benchmarks/corpus_memory.py
 	$(BIN)/python benchmarks/checkpoint_cost.py
 	$(BIN)/python benchmarks/sampling.py
 	$(BIN)/python benchmarks/training_overhead.py
+	$(BIN)/python benchmarks/training_rate.py
 	$(BIN)/python benchmarks/reference.py
+	$(BIN)/python benchmarks/quality.py --budgets 1 5
 
 docs: $(VENV)/dev ## Rebuild docs/cli.md from the help pages.
 	$(BIN)/python -m pytest -q tests/cli/test_docs.py --rebuild-docs
