@@ -6,11 +6,12 @@ chunk moves the weights by
     theta <- theta - eta * g / (RMS + eps) + min(lambda * RMS / mean(RMS), 1) * (theta_0 - theta)
 
 RMS is the root mean square of the gradient, weight by weight, over chunks of what the model was
-trained on; mean(RMS) is its mean over all weights. This is the paper's rule with RMS gradient
-statistics and the decay prior scaled by them (sec. 4.2 and 4.3), whose 1/lambda bounds the latter.
-eps is a share of mean(RMS) here, so that the unit of the loss has no part in it.
+trained on; mean(RMS) is its mean over all weights. That is the paper's RMS learning rule with RMS
+decay, RMS / mean(RMS) being at most 1 / lambda there. eps is a share of mean(RMS) here, so that the
+unit of the loss has no part in it.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -32,6 +33,8 @@ CHUNKS = 500
 # Symbols that are read before each of these, to bring the state to what carrying would make it.
 WARM_UP = 100
 WARM_UP_LANES = 50
+# Logits of one such pass, in elements: bounds its memory to some tens of megabytes.
+PASS_ELEMENTS = 4_000_000
 
 
 def gradient_rms(
@@ -54,8 +57,9 @@ def gradient_rms(
     starts = warm_up + ((np.arange(number) + within) / number * (last - warm_up + 1)).astype(int)
     parameters = list(model.parameters())
     squares = [torch.zeros_like(p) for p in parameters]
-    for first in range(0, number, WARM_UP_LANES):
-        lanes = starts[first : first + WARM_UP_LANES]
+    together = max(1, min(WARM_UP_LANES, PASS_ELEMENTS // (WARM_UP * model.vocabulary_size)))
+    for first in range(0, number, together):
+        lanes = starts[first : first + together]
         states = _warmed_up(model, text, lanes - warm_up, warm_up)
         for lane, start in enumerate(lanes.tolist()):
             state = tuple(part[:, lane : lane + 1].contiguous() for part in states)
@@ -98,7 +102,7 @@ def dynamic_nats(
             length = min(config.dynamic_length, targets - start)
             losses, state = _read(model, text, start, length, state)
             nats = losses.detach().cpu().double().sum().item()  # MPS has no float64
-            if not np.isfinite(nats):
+            if not math.isfinite(nats):
                 raise TrainingError(
                     f"after {start:,} symbols of dynamic evaluation the loss is no longer a "
                     f"number; give a --dynamic-lr below {config.dynamic_lr}"

@@ -140,9 +140,7 @@ def test_nothing_is_learned_from_a_symbol_before_it_is_predicted(length: int) ->
 
 
 @settings(max_examples=30)
-@given(
-    before=st.lists(st.integers(0, V - 1), min_size=1, max_size=30), length=st.integers(1, 12)
-)
+@given(before=st.lists(st.integers(0, V - 1), min_size=1, max_size=30), length=st.integers(1, 12))
 def test_the_next_symbol_has_a_distribution(before: list[int], length: int) -> None:
     """Whatever was learned before it."""
     model = model_of()

@@ -109,7 +109,9 @@ def test_the_text_that_the_run_learned_is_needed(tmp_path: Path) -> None:
     folder = small_run(path)
     path.unlink()
     elsewhere = tmp_path / "an empty cache"
-    with pytest.raises(RunError, match=r"--dynamic needs the text that .* cannot be read: .* is gone\n"):
+    with pytest.raises(
+        RunError, match=r"--dynamic needs the text that .* cannot be read: .* is gone\n"
+    ):
         charrnn.load(folder).evaluate("The", dynamic=STILL, cache_dir=elsewhere)
     cached = charrnn.load(folder).evaluate("The", dynamic=STILL, cache_dir=tmp_path / "cache")
     assert cached.characters == 2
