@@ -123,7 +123,7 @@ def test_the_text_that_the_run_learned_is_needed(tmp_path: Path) -> None:
 def test_a_model_without_its_run_cannot(trained: charrnn.TrainingResult, tmp_path: Path) -> None:
     alone = tmp_path / "alone.safetensors"
     alone.write_bytes((trained.folder / "step-00000060" / "model.safetensors").read_bytes())
-    with pytest.raises(RunError, match="--dynamic needs .* is a model without its run"):
+    with pytest.raises(RunError, match=r"--dynamic needs .* is a model without its run"):
         charrnn.load(alone).evaluate("The river", dynamic=STILL)
 
 
