@@ -27,7 +27,7 @@ from charrnn.model.language_model import LanguageModel
 from charrnn.text.store import Symbols
 
 # Of mean(RMS). What the chunks below never met, such as the row of a rare symbol, has an RMS of 0.
-EPSILON = 0.05
+EPSILON = 0.01
 # Chunks of the training part that RMS is taken over.
 CHUNKS = 500
 # Symbols that are read before each of these, to bring the state to what carrying would make it.
