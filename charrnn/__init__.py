@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from charrnn.comparison import Comparison, compare
     from charrnn.corpora import cached_corpora, clear_cache, survey
     from charrnn.curves import Curve
+    from charrnn.dynamic.config import DynamicConfig
     from charrnn.errors import (
         CharrnnError,
         CorpusError,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from charrnn.evaluation import Evaluation
     from charrnn.generation.config import BeamConfig, SamplingConfig
     from charrnn.generation.search import Beam
+    from charrnn.generation.stepper import blas_threads
     from charrnn.generation.text import Generation
     from charrnn.model.config import ModelConfig
     from charrnn.presets import PRESETS
@@ -54,15 +56,7 @@ if TYPE_CHECKING:
     from charrnn.text.corpus import read_text
     from charrnn.text.download import fetch
     from charrnn.text.statistics import CorpusStatistics
-    from charrnn.trained import (
-        Model,
-        blas_threads,
-        evaluate,
-        load,
-        runs,
-        sample,
-        verify,
-    )
+    from charrnn.trained import Model, evaluate, load, runs, sample, verify
     from charrnn.training import events
     from charrnn.training.config import TrainingConfig
 
@@ -81,6 +75,7 @@ __all__ = [
     "CorpusError",
     "CorpusStatistics",
     "Curve",
+    "DynamicConfig",
     "Evaluation",
     "Generation",
     "Manifest",
@@ -122,7 +117,7 @@ _HOMES = {
     **{name: ("charrnn.api", name) for name in ("TrainingResult", "resume", "train")},
     **{
         name: ("charrnn.trained", name)
-        for name in ("Model", "blas_threads", "evaluate", "load", "runs", "sample", "verify")
+        for name in ("Model", "evaluate", "load", "runs", "sample", "verify")
     },
     "CHECKPOINT_DIR": ("charrnn.checkpoint.layout", "CHECKPOINT_DIR"),
     "Manifest": ("charrnn.checkpoint.format", "Manifest"),
@@ -138,6 +133,7 @@ _HOMES = {
     "UnknownCharacterError": ("charrnn.errors", "UnknownCharacterError"),
     "counted": ("charrnn.errors", "counted"),
     "shown_character": ("charrnn.errors", "shown_character"),
+    "DynamicConfig": ("charrnn.dynamic.config", "DynamicConfig"),
     "Evaluation": ("charrnn.evaluation", "Evaluation"),
     "Beam": ("charrnn.generation.search", "Beam"),
     "BeamConfig": ("charrnn.generation.config", "BeamConfig"),
@@ -145,6 +141,7 @@ _HOMES = {
     "SamplingConfig": ("charrnn.generation.config", "SamplingConfig"),
     "Generation": ("charrnn.generation.text", "Generation"),
     "PRESETS": ("charrnn.presets", "PRESETS"),
+    "blas_threads": ("charrnn.generation.stepper", "blas_threads"),
     "ModelConfig": ("charrnn.model.config", "ModelConfig"),
     **{name: ("charrnn.corpora", name) for name in ("cached_corpora", "clear_cache", "survey")},
     "CORPORA": ("charrnn.text.catalog", "BUILT_IN"),

@@ -64,3 +64,17 @@ def same_corpus(
             "weights: charrnn train TEXT --init-from RUN"
         )
     return replace(corpus, sources=corpus.sources if sources else record.sources)
+
+
+def learned_by(
+    model: Path,
+    manifest: Manifest | None,
+    vocabulary: Vocabulary,
+    *,
+    cache_dir: Path | None,
+    corpora_dir: Path,
+) -> EncodedCorpus:
+    """Read the corpus that a model.safetensors learned; its manifest is None without its run."""
+    if manifest is None:
+        raise RunError(f"{model} is a model without its run, so the text it learned is not known")
+    return same_corpus(manifest, vocabulary, cache_dir=cache_dir, corpora_dir=corpora_dir)

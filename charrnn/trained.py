@@ -4,14 +4,10 @@ torch is imported where a function needs it, so that what does without it answer
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from threadpoolctl import threadpool_limits
 
 from charrnn.checkpoint.format import (
     Manifest,
@@ -21,7 +17,14 @@ from charrnn.checkpoint.format import (
     read_model,
 )
 from charrnn.checkpoint.layout import CHECKPOINT_DIR
-from charrnn.checkpoint.store import Run, find_checkpoint, find_checkpoints, list_runs
+from charrnn.checkpoint.store import (
+    Run,
+    find_checkpoint,
+    find_checkpoints,
+    find_run_of,
+    list_runs,
+    other_checkpoints,
+)
 from charrnn.errors import CharrnnError, CheckpointError, CorpusError, RunError, SettingsError
 from charrnn.generation.config import BeamConfig, SamplingConfig
 from charrnn.generation.lane_model import LaneModel
@@ -34,6 +37,9 @@ from charrnn.text.decoding import transformed
 from charrnn.text.vocabulary import Unknown
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from charrnn.dynamic.config import DynamicConfig
     from charrnn.evaluation import Evaluation
     from charrnn.model.language_model import LanguageModel
     from charrnn.report import Report
@@ -55,6 +61,7 @@ class Model:
         self._kind: Kind = Dense
         self._device = "cpu"
         self._learned: EncodedCorpus | None = None
+        self._gradient_rms: dict[tuple[int, str], list[Tensor]] = {}  # by chunk length and device
 
     def prepare(self, device: str = "auto", weights: str = "float32") -> None:
         """Choose how texts are written.
@@ -183,32 +190,44 @@ class Model:
         text: str | None = None,
         *,
         context: int | None = None,
+        dynamic: "DynamicConfig | None" = None,
         unknown: Unknown = "error",
         device: str = "auto",
         threads: int | None = None,
         cache_dir: str | Path | None = None,
         corpora_dir: str | Path = CORPORA_DIR,
         on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+        on_gradients: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> "Evaluation":
         """Return the nats, bits and perplexity per character of a text.
 
         text: None for the validation part of the run that the model is from.
         context: None carries the state through the whole text; a number starts a fresh one every
         so many characters (bytes, for a model of bytes).
+        dynamic: let the model learn from the text as it reads it (dynamic evaluation); each text
+        begins with the trained weights, which stay as they are.
         unknown: what becomes of characters that the model does not know; see `sample`.
         cache_dir: where encoded corpora are kept; the user's cache folder where left out.
         corpora_dir: where fetched corpora are.
-        on_progress: called with the symbols predicted so far and in all.
-        Raises UnknownCharacterError, CorpusError for a text of fewer than two characters, and
-        RunError where the run's corpus is no longer there or no longer the same.
+        on_progress: called with the symbols predicted so far and in all. on_gradients: before, the
+        first time for a dynamic_length, with the chunks that gradients were computed for.
+        Raises UnknownCharacterError, CorpusError for a text of fewer than two characters,
+        RunError where the run's corpus is needed and no longer there or no longer the same,
+        SettingsError for dynamic with a context, and TrainingError where learning led to no number.
         """
-        symbols = (
-            self._validation_part(cache_dir, corpora_dir)
-            if text is None
-            else self._symbols(text, unknown)
-        )
+        if dynamic is not None and context is not None:
+            raise SettingsError(
+                "--dynamic and --context N: choose one; --dynamic carries the state"
+            )
+        if text is None:
+            symbols = self._validation_part(cache_dir, corpora_dir)
+        else:
+            from charrnn.text.encoded import encode_text
+
+            symbols = encode_text(text, self.vocabulary, self.text, unknown)
         if len(symbols) < 2:
             raise CorpusError("a text of at least 2 characters that the model knows is needed")
+        learned = None if dynamic is None else self._training_part(cache_dir, corpora_dir)
         from charrnn.evaluation import evaluation, total_nats
         from charrnn.model.device import torch_threads
 
@@ -221,7 +240,15 @@ class Model:
             on_progress(done, len(symbols) - 1)
 
         with torch_threads(threads):
-            nats = total_nats(model, symbols, context=context, on_progress=report)
+            if dynamic is None or learned is None:
+                nats = total_nats(model, symbols, context=context, on_progress=report)
+            else:
+                from charrnn.dynamic.learner import dynamic_nats, gradient_rms
+
+                length, rms = dynamic.dynamic_length, self._gradient_rms
+                if (key := (length, model.output.weight.device.type)) not in rms:
+                    rms[key] = gradient_rms(model, learned, length, on_gradients)
+                nats = dynamic_nats(model, symbols, rms[key], dynamic, report)
         return evaluation(nats, symbols.cut(1, len(symbols)), self.vocabulary)
 
     def _torch_model(self, device: str) -> "LanguageModel":
@@ -245,15 +272,6 @@ class Model:
         except CheckpointError:
             return None
 
-    def _symbols(self, text: str, unknown: Unknown) -> "Symbols":
-        from charrnn.text.store import Symbols
-
-        text, end = transformed(text, self.text), self.text.document_end
-        ids = self.vocabulary.encode(text, unknown)
-        documents = text.split(end)[:-1] if end else []
-        lengths = [len(self.vocabulary.encode(document + end, unknown)) for document in documents]
-        return Symbols(ids, ends=np.cumsum(lengths, dtype=np.int64))
-
     def learned(
         self, cache_dir: str | Path | None = None, corpora_dir: str | Path = CORPORA_DIR
     ) -> "EncodedCorpus":
@@ -262,25 +280,22 @@ class Model:
         Raises RunError where it is no longer there or no longer the same.
         """
         if self._learned is None:
-            self._learned = self._read_corpus(cache_dir, corpora_dir)
+            from charrnn.learned import learned_by
+
+            self._learned = learned_by(
+                self.path,
+                self.manifest,
+                self.vocabulary,
+                cache_dir=None if cache_dir is None else Path(cache_dir),
+                corpora_dir=Path(corpora_dir),
+            )
         return self._learned
 
-    def _read_corpus(
-        self, cache_dir: str | Path | None, corpora_dir: str | Path
-    ) -> "EncodedCorpus":
-        manifest = self.manifest
-        if manifest is None:
-            raise RunError(
-                f"{self.path} is a model without its run, so the text it learned is not known"
-            )
-        from charrnn.learned import same_corpus
-
-        return same_corpus(
-            manifest,
-            self.vocabulary,
-            cache_dir=None if cache_dir is None else Path(cache_dir),
-            corpora_dir=Path(corpora_dir),
-        )
+    def _training_part(self, cache_dir: str | Path | None, corpora_dir: str | Path) -> "Symbols":
+        try:
+            return self.learned(cache_dir, corpora_dir).train
+        except RunError as error:
+            raise RunError(f"--dynamic needs the text that the run learned: {error}") from error
 
     def _validation_part(self, cache_dir: str | Path | None, corpora_dir: str | Path) -> "Symbols":
         if self.manifest is None:
@@ -316,18 +331,7 @@ def load(
         except CheckpointError as error:
             if not path.parent.exists():  # retired in this moment by the run that goes on
                 continue
-            raise CheckpointError(f"{error}{_others(path)}") from error
-
-
-def find_run_of(model: Path) -> Run:
-    """Return the run that a model.safetensors is in; what is no run has no checkpoints."""
-    return Run(model.absolute().parent.parent)
-
-
-def _others(path: Path) -> str:
-    """Name the other checkpoints of a run, one of whose is damaged."""
-    steps = [c.step for c in find_run_of(path).checkpoints if c.path.name != path.parent.name]
-    return f"; others of the run: --checkpoint {', '.join(map(str, steps))}" if steps else ""
+            raise CheckpointError(f"{error}{other_checkpoints(path)}") from error
 
 
 def sample(
@@ -351,13 +355,16 @@ def evaluate(
     checkpoint: str | None = None,
     checkpoint_dir: str | Path = CHECKPOINT_DIR,
     context: int | None = None,
+    dynamic: "DynamicConfig | None" = None,
     unknown: Unknown = "error",
     device: str = "auto",
     threads: int | None = None,
 ) -> "Evaluation":
     """Score a text, or the run's own validation part: `load` and `Model.evaluate` in one."""
     loaded = load(model, checkpoint=checkpoint, checkpoint_dir=checkpoint_dir)
-    return loaded.evaluate(text, context=context, unknown=unknown, device=device, threads=threads)
+    return loaded.evaluate(
+        text, context=context, dynamic=dynamic, unknown=unknown, device=device, threads=threads
+    )
 
 
 def runs(checkpoint_dir: str | Path = CHECKPOINT_DIR) -> list[Run]:
@@ -384,10 +391,3 @@ def verify(
             if path.exists():  # not retired in this moment by the run that goes on
                 findings[path] = str(error)
     return findings
-
-
-@contextmanager
-def blas_threads(threads: int | None) -> Iterator[None]:
-    """Limit the threads of numpy's matrix products for a while; None leaves them as they are."""
-    with threadpool_limits(threads, user_api="blas"):
-        yield

@@ -222,6 +222,17 @@ def step_in(name: str | None) -> int | None:
     return int(match[1]) if match else None
 
 
+def find_run_of(model: Path) -> Run:
+    """Return the run that a model.safetensors is in; what is no run has no checkpoints."""
+    return Run(model.absolute().parent.parent)
+
+
+def other_checkpoints(path: Path) -> str:
+    """Name the others of a run one of whose checkpoints is damaged, for the end of a message."""
+    steps = [c.step for c in find_run_of(path).checkpoints if c.path.name != path.parent.name]
+    return f"; others of the run: --checkpoint {', '.join(map(str, steps))}" if steps else ""
+
+
 def _is_run(folder: Path) -> bool:
     try:
         return not (folder / MODEL_FILE).is_file() and bool(Run(folder).folders)

@@ -8,10 +8,12 @@ from typing import Annotated, Any
 import typer
 
 import charrnn
+from charrnn import settings
 from charrnn.cli import options
 from charrnn.cli.writing import report_facts
 
 
+@options.with_settings(charrnn.DynamicConfig)
 @options.with_settings(
     charrnn.CorpusConfig, only=("encoding", "errors"), default="those of the run"
 )
@@ -34,6 +36,14 @@ def evaluate(
             help="Carry the state through the whole text, or start a fresh one every N characters.",
         ),
     ] = "carried",
+    dynamic: Annotated[
+        bool,
+        typer.Option(
+            "--dynamic",
+            help="Let the model learn from each text as it reads it (dynamic evaluation), each "
+            "chunk after it is scored; the model itself stays as it is.",
+        ),
+    ] = False,
     generated: Annotated[
         str | None,
         typer.Option(
@@ -66,13 +76,14 @@ def evaluate(
     if generated is not None and texts:
         raise charrnn.SettingsError("--generated and TEXT: choose one")
     block = _context(context)
+    learning = _learning(dynamic, given, context=block, generated=generated)
     options.resolve(charrnn.CorpusConfig, given, {})  # an unknown encoding is told first
     loaded = options.load(model, checkpoint, checkpoint_dir, quiet)
     from charrnn.cli import console
 
     if verbose and not quiet:
         console.say(f"{loaded.path}, context {context}")
-    encoded = dataclasses.replace(loaded.text, **given)
+    encoded = options.resolve(charrnn.CorpusConfig, given, {}, base=loaded.text)
 
     def notice(message: str) -> None:
         if not quiet:
@@ -88,12 +99,14 @@ def evaluate(
             score = loaded.evaluate(
                 text,
                 context=block,
+                dynamic=learning,
                 unknown=unknown,  # type: ignore[arg-type]
                 device=device,
                 threads=threads,
                 cache_dir=cache_dir,
                 corpora_dir=corpora_dir,
                 on_progress=console.Progress(name, quiet),
+                on_gradients=console.Progress("gradients", quiet),
             )
         results.append((name, score))
     if generated is None:
@@ -127,6 +140,24 @@ def _context(context: str) -> int | None:
             f"--context {context}: carried, or a number of characters above 0"
         )
     return int(context)
+
+
+def _learning(
+    dynamic: bool, given: dict[str, Any], *, context: int | None, generated: str | None
+) -> "charrnn.DynamicConfig | None":
+    config = options.resolve(charrnn.DynamicConfig, given, {})
+    if not dynamic:
+        for field in dataclasses.fields(config):
+            if field.name in given:
+                raise charrnn.SettingsError(f"{settings.flag(field.name)} needs --dynamic")
+        return None
+    if context is not None:
+        raise charrnn.SettingsError(
+            f"--dynamic and --context {context}: choose one; --dynamic carries the state"
+        )
+    if generated is not None:
+        raise charrnn.SettingsError("--dynamic and --generated: choose one")
+    return config
 
 
 def _print(results: "list[tuple[str, charrnn.Evaluation]]", *, as_json: bool) -> None:

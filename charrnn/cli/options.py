@@ -141,7 +141,8 @@ def with_settings(
 
     default: what the help pages say of the default, in place of each field's own.
 
-    The command receives those that were given, as the dictionary `given`, field name to value.
+    The command receives those that were given, as the dictionary `given`, field name to value. May
+    be used more than once on a command, for settings whose defaults are said differently.
     """
     fields = [
         field
@@ -159,7 +160,7 @@ def with_settings(
                 for name, value in values.items()
                 if value not in (None, [])
             }
-            command(given=given, **options)
+            command(given=options.pop("given", {}) | given, **options)
 
         signature = inspect.signature(command)
         own = [p for p in signature.parameters.values() if p.name != "given"]

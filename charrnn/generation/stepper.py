@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 
 import numpy as np
@@ -144,12 +145,19 @@ def fastest_threads(stepper: Stepper, lanes: int = 1) -> int | None:
     seconds: dict[int | None, float] = {1: math.inf, None: math.inf}
     for _ in range(TRIALS):
         for threads in seconds:
-            with threadpool_limits(threads, user_api="blas"):
+            with blas_threads(threads):
                 stepper.step(ids, state)  # wakes the threads up
                 began = time.perf_counter()
                 stepper.step(ids, state)
                 seconds[threads] = min(seconds[threads], time.perf_counter() - began)
     return None if seconds[None] < CLEARLY * seconds[1] else 1
+
+
+@contextmanager
+def blas_threads(threads: int | None) -> Iterator[None]:
+    """Limit the threads of numpy's matrix products for a while; None leaves them as they are."""
+    with threadpool_limits(threads, user_api="blas"):
+        yield
 
 
 class State:

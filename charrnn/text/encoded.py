@@ -20,10 +20,11 @@ from charrnn.errors import CorpusError, counted
 from charrnn.text.cache import Cache
 from charrnn.text.config import CORPORA_DIR, CorpusConfig
 from charrnn.text.corpus import read_documents
+from charrnn.text.decoding import transformed
 from charrnn.text.files import Found, find_files
 from charrnn.text.store import CODE_POINTS, Stored, Symbols, Writer, data_hash, hold_out_documents
 from charrnn.text.streams import Budget, SourceFile
-from charrnn.text.vocabulary import Ids, Vocabulary, folded_notices, vocabulary_of
+from charrnn.text.vocabulary import Ids, Unknown, Vocabulary, folded_notices, vocabulary_of
 
 ENCODING_VERSION = 3  # raised when the same text and settings would be encoded differently
 MIN_TRAIN = 10  # characters below which there is nothing to learn
@@ -120,6 +121,20 @@ def find_encoded(
         else:
             return _assembled(entry.path, stored, config, base, stored.name)
     return None
+
+
+def encode_text(
+    text: str, vocabulary: Vocabulary, config: CorpusConfig, unknown: Unknown = "error"
+) -> Symbols:
+    """Encode a text, and find its documents, as they were in the corpus of a model.
+
+    Raises UnknownCharacterError.
+    """
+    text, end = transformed(text, config), config.document_end
+    ids = vocabulary.encode(text, unknown)  # first: an unknown character is told by its place
+    documents = text.split(end)[:-1] if end else []
+    lengths = [len(vocabulary.encode(document + end, unknown)) for document in documents]
+    return Symbols(ids, ends=np.cumsum(lengths, dtype=np.int64))
 
 
 def check_length(corpus: EncodedCorpus, config: CorpusConfig) -> None:

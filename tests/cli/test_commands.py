@@ -110,6 +110,10 @@ WRONG = [
     (("sample", "-p", "a", "--prompt-file", "tiny.txt"), 2, "--prompt or --prompt-file, not both"),
     (("eval", "--context", "0"), 2, "--context 0: carried, or a number"),
     (("eval", "--context", "some"), 2, "--context some: carried, or a number"),
+    (("eval", "--dynamic", "--context", "9"), 2, "--dynamic and --context 9: choose one"),
+    (("eval", "--dynamic", "--generated", "tiny.txt"), 2, "--dynamic and --generated: choose one"),
+    (("eval", "--dynamic-lr", "0.1"), 2, "--dynamic-lr needs --dynamic"),
+    (("eval", "--dynamic", "--dynamic-decay", "2"), 2, "--dynamic-decay 2.0: must be at most 1"),
     (("resume", "--epochs", "-1"), 2, "--epochs -1.0: must be above 0"),
     (("train", "--grad-clip-value", "1e300"), 2, "--grad-clip-value 1e+300: must be at most"),
     (("info", "nobody"), 1, "no run, checkpoint or model file 'nobody'"),
@@ -175,6 +179,25 @@ def test_several_texts_are_a_list(command: Command, folder: Path, tmp_path: Path
     wrong = command("eval", "river", "c.txt", *where)
     assert (wrong.returncode, wrong.stderr.count("\n")) == (1, 1)
     assert "c.txt: the model does not know 'Ω'" in wrong.stderr
+
+
+def test_dynamic_evaluation_has_the_figures_of_any_other(
+    command: Command, folder: Path, tmp_path: Path
+) -> None:
+    """For the text of a run as for others, each scored as if it were the only one."""
+    (tmp_path / "a.txt").write_text("The stones " * 30)
+    where = ("--json", "--checkpoint-dir", folder)
+    plain = json.loads(command("eval", "river", "a.txt", *where).stdout)
+    done = command("eval", "river", "a.txt", "a.txt", "--dynamic", *where)
+    assert (done.returncode, done.stderr) == (0, "")
+    first, second = json.loads(done.stdout)
+    assert first == second
+    assert first.keys() == plain.keys()
+    assert first["nats_per_char"] < plain["nats_per_char"]
+    still = command("eval", "river", "a.txt", "--dynamic", "--dynamic-lr", 0, *where)
+    assert json.loads(still.stdout)["nats_per_char"] == pytest.approx(plain["nats_per_char"])
+    own = json.loads(command("eval", "river", "--dynamic", "--dynamic-length", 5, *where).stdout)
+    assert own["text"] == "validation"
 
 
 def test_a_checkpoint_that_is_passed_over_is_told(

@@ -49,6 +49,7 @@ def imported(*arguments: str, cwd: Path, **environment: str) -> tuple[int, set[s
         ("train", "--config", "nowhere.toml"),
         ("sample", "--temperature", "-1"),
         ("eval", "--context", "0"),
+        ("eval", "--dynamic", "--dynamic-length", "0"),
         ("resume", "--epochs", "-1"),
         ("info", "--verify", "--checkpoint", "3"),
         ("compare", "--plot", "curve.jpg"),
