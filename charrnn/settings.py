@@ -17,6 +17,9 @@ from charrnn.errors import SettingsError
 
 T = TypeVar("T")
 
+# What help pages say of settings that charrnn.presets chooses where they are not given.
+CHOSEN = "chosen, see --preset"
+
 _BOUNDS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
     "ge": ("at least", operator.ge),
     "gt": ("above", operator.gt),

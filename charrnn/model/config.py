@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from charrnn.errors import SettingsError
-from charrnn.settings import check, setting
+from charrnn.settings import CHOSEN, check, setting
 
 LEAKY_SLOPE = 0.01  # of the leaky relu, for negative values
 NORM_EPS = 1e-5  # added to the variance by layer normalisation
@@ -22,7 +22,9 @@ class ModelConfig:
 
     cell: CellName = setting("lstm", help="Recurrent cell of every layer.")
     num_layers: int = setting(1, ge=1, le=64, help="Recurrent layers.")
-    hidden_size: int = setting(512, ge=1, le=65_536, help="Units of each recurrent layer.")
+    hidden_size: int = setting(
+        512, ge=1, le=65_536, help="Units of each recurrent layer.", shown=CHOSEN
+    )
     embedding_size: int = setting(
         64, ge=0, le=65_536, help="Size of the input embedding; 0 for one-hot input."
     )
@@ -30,10 +32,18 @@ class ModelConfig:
         "tanh", help="Activation of the rnn cell."
     )
     dropout: float = setting(
-        0.2, ge=0, lt=1, help="Locked dropout between layers and before the output layer."
+        0.2,
+        ge=0,
+        lt=1,
+        help="Locked dropout between layers and before the output layer.",
+        shown=CHOSEN,
     )
     input_dropout: float = setting(
-        0.1, ge=0, lt=1, help="Locked dropout of the embedding, or of the one-hot input."
+        0.1,
+        ge=0,
+        lt=1,
+        help="Locked dropout of the embedding, or of the one-hot input.",
+        shown=CHOSEN,
     )
     weight_dropout: float = setting(
         0.0, ge=0, lt=1, help="Dropout of the recurrent weights (weight-drop)."

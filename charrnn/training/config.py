@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from charrnn.errors import SettingsError
-from charrnn.settings import check, setting
+from charrnn.settings import CHOSEN, check, setting
 
 DEFAULT_STEPS = 5_500
 
@@ -28,7 +28,9 @@ class TrainingConfig:
     optimizer: Literal["adamw", "adam", "rmsprop", "sgd"] = setting(
         "adamw", help="Optimizer; sgd is with Nesterov momentum where --momentum is not 0."
     )
-    learning_rate: float = setting(0.003, gt=0, le=1e6, help="Peak learning rate.")
+    learning_rate: float = setting(
+        0.003, gt=0, le=1e6, help="Peak learning rate.", shown=f"{CHOSEN}; 0.003 but for Adam"
+    )
     schedule: Literal["cosine", "linear", "constant", "plateau"] = setting(
         "cosine",
         help="Learning rate after the warm-up: falling to 0 at the end of the run (cosine, "
@@ -61,7 +63,7 @@ class TrainingConfig:
         None,
         ge=1,
         help="Stop after this many optimizer steps.",
-        shown=f"{DEFAULT_STEPS:,} where neither --epochs nor --minutes is given",
+        shown=f"{CHOSEN}, where neither --epochs nor --minutes is given",
     )
     epochs: float | None = setting(
         None, gt=0, help="Stop after this many passes over the training part."
