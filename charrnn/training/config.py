@@ -20,7 +20,7 @@ class TrainingConfig:
         64, ge=1, le=1_000_000, help="Time steps of one chunk of truncated BPTT."
     )
     state_reset: float = setting(
-        0.1,
+        0.2,
         ge=0,
         le=1,
         help="Share of chunks before which a lane's state begins anew; else it is carried on.",
