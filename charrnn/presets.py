@@ -66,6 +66,8 @@ def choose(
     base, plan = as_settings(ModelConfig, model), as_settings(TrainingConfig, training)
     free_model = MODEL_CHOICES - set(model) if isinstance(model, Mapping) else set()
     free_training = TRAINING_CHOICES - set(training) if isinstance(training, Mapping) else set()
+    if base.tie_embeddings:
+        free_model -= {"hidden_size"}  # it must equal the embedding's
     if (plan.steps, plan.epochs, plan.minutes) != (None, None, None):
         free_training -= {"steps"}
     if plan.optimizer not in ("adamw", "adam"):

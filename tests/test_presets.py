@@ -115,6 +115,12 @@ def test_a_corpus_that_is_read_more_often_gets_more_dropout() -> None:
     assert choice({}, {"epochs": 1e6}).model.dropout <= 0.5
 
 
+def test_a_tied_embedding_keeps_its_size() -> None:
+    made = choice({"tie_embeddings": True, "embedding_size": 512}, {"minutes": 100.0})
+    assert made.model.hidden_size == 512
+    assert "hidden_size" not in made.chosen
+
+
 def test_a_learning_rate_is_chosen_for_adam_alone() -> None:
     assert "learning_rate" in choice().chosen
     assert "learning_rate" not in choice({}, {"optimizer": "sgd"}).chosen
