@@ -13,6 +13,15 @@ HIDDEN, LANES, TIME, RATE = 256, 32, 64, 0.004
 MODEL = charrnn.ModelConfig(
     hidden_size=HIDDEN, embedding_size=HIDDEN, dropout=0.0, input_dropout=0.0
 )
+TRAINING = charrnn.TrainingConfig(
+    learning_rate=RATE,
+    weight_decay=0.01,
+    state_reset=0.0,
+    precision="float32",
+    eval_every=0,
+    save_every=0,
+    sample_every=0,
+)
 
 
 class Bare:

@@ -10,9 +10,10 @@ settings reached 1.564 nats per character with carried state and 1.589 with a fr
 
 import sys
 import tempfile
+from dataclasses import replace
 
 import torch
-from bare_loop import MODEL
+from bare_loop import MODEL, TRAINING
 from common import machine, shakespeare
 
 import charrnn
@@ -22,9 +23,7 @@ def main() -> None:
     """Train, evaluate both ways, print."""
     path = shakespeare()
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else 0
-    training = charrnn.TrainingConfig(
-        steps=1_934, learning_rate=0.004, warmup=50, eval_every=0, save_every=0, seed=seed
-    )
+    training = replace(TRAINING, steps=1_934, seed=seed)
     with tempfile.TemporaryDirectory() as folder:
         result = charrnn.train(path, model=MODEL, training=training, checkpoint_dir=folder)
         model = charrnn.load(result.folder)

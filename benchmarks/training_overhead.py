@@ -18,10 +18,11 @@ import tempfile
 import termios
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from bare_loop import MODEL, RATE, Bare
+from bare_loop import MODEL, TRAINING, Bare
 from common import machine, shakespeare
 
 import charrnn
@@ -81,15 +82,7 @@ def main() -> None:
         charrnn.train(
             path,
             model=MODEL,
-            training=charrnn.TrainingConfig(
-                steps=STEPS,
-                learning_rate=RATE,
-                eval_every=0,
-                save_every=0,
-                sample_every=0,
-                warmup=0,
-                precision="float32",
-            ),
+            training=replace(TRAINING, steps=STEPS, warmup=0),
             checkpoint_dir=folder,
             observers=(view, turns),
         )

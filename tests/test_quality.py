@@ -16,7 +16,13 @@ def test_a_plain_lstm_is_as_good_as_a_bare_loop(shakespeare: Path, tmp_path: Pat
             hidden_size=256, embedding_size=256, dropout=0.0, input_dropout=0.0
         ),
         training=charrnn.TrainingConfig(
-            steps=1_934, learning_rate=0.004, warmup=50, eval_every=0, save_every=0
+            steps=1_934,
+            learning_rate=0.004,
+            weight_decay=0.01,
+            state_reset=0.0,
+            precision="float32",
+            eval_every=0,
+            save_every=0,
         ),
         checkpoint_dir=tmp_path,
     )
