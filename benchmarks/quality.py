@@ -4,12 +4,15 @@ R is the time of 2,000 steps of a bare torch loop (bare_loop.py), measured in th
 stretches before, between and after the runs that it is the yardstick of. A run has `--minutes` and
 a seed; all else is chosen by charrnn. Its best checkpoint is then scored by `charrnn eval`, with
 carried state, with a fresh one every 256 characters, and with --dynamic where that is asked for.
-Every run appends a record to docs/quality.jsonl; --table makes docs/results.md's table of them.
+--record keeps a record of each in docs/quality.jsonl; --table makes docs/results.md's table of
+those.
 
-    python benchmarks/quality.py --budgets 1 5 13 --seeds 0 1 2
-    python benchmarks/quality.py --budgets 60 --dynamic
-    python benchmarks/quality.py --corpora
+    python benchmarks/quality.py --record --budgets 1 5 13 --seeds 0 1 2
+    python benchmarks/quality.py --record --budgets 60 --dynamic
+    python benchmarks/quality.py --record --corpora
     python benchmarks/quality.py --table
+
+Where other work goes on beside a long run, give it --threads 1, and --r what was measured before.
 """
 
 import argparse
@@ -35,7 +38,9 @@ MARKS = ("<!-- quality: made by benchmarks/quality.py --table -->\n", "<!-- end 
 STRETCH = 100
 R_STEPS = 2_000
 # Small corpora besides, each within the time that is given it.
-CORPORA = {"python": 5.0, "unicode-names": 5.0, "own": 1.0}
+CORPORA = {"python": 5.0, "unicode-names": 5.0, "charrnn's own books": 1.0}
+# What makes two records the same measurement, made again.
+KIND = ("corpus", "within", "seed", "machine", "threads")
 
 
 class Yardstick:
@@ -62,14 +67,13 @@ def charrnn(*arguments: object) -> str:
 
 
 def trained(
-    corpus: Sequence[object], minutes: float, seed: int, *, dynamic: bool
+    corpus: Sequence[object], minutes: float, seed: int, threads: int, *, dynamic: bool
 ) -> dict[str, Any]:
     """Train a run, and score it from its checkpoint alone."""
     with tempfile.TemporaryDirectory() as folder:
-        flags = ("--checkpoint-dir", folder)
-        charrnn(
-            "train", *corpus, "--run", "q", "--minutes", f"{minutes:.4g}", "--seed", seed, *flags
-        )
+        flags = ("--checkpoint-dir", folder, "--threads", threads)
+        limit = ("--minutes", f"{minutes:.4g}", "--seed", seed)
+        charrnn("train", *corpus, "--run", "q", *limit, *flags)
         log = Path(folder, "q", "log.jsonl").read_text(encoding="utf-8").splitlines()
         start, end = json.loads(log[0]), json.loads(log[-1])
         scores = {
@@ -80,7 +84,7 @@ def trained(
                 **({"dynamic": ("--dynamic",)} if dynamic else {}),
             }.items()
         }
-    chosen = " ".join(f"--{n.replace('_', '-')} {v:g}" for n, v in start["chosen"].items())
+    chosen = " ".join(f"--{n.replace('_', '-')} {v}" for n, v in start["chosen"].items())
     return {
         "minutes": round(minutes, 4),
         "seed": seed,
@@ -96,17 +100,27 @@ def trained(
     }
 
 
-def append(record: dict[str, Any]) -> None:
-    """Write a record behind the others."""
+def keep(record: dict[str, Any], *, write: bool) -> None:
+    """Print a record; write it, too, in the place of one of the same kind from the same machine."""
     print(json.dumps(record), flush=True)
-    with RECORDS.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")
+    if not write:
+        return
+    kept = [r for r in read_records() if any(r.get(k) != record.get(k) for k in KIND)]
+    RECORDS.write_text("".join(json.dumps(r) + "\n" for r in [*kept, record]), encoding="utf-8")
+
+
+def read_records() -> list[dict[str, Any]]:
+    """Read the records there are."""
+    if not RECORDS.is_file():
+        return []
+    return [json.loads(line) for line in RECORDS.read_text(encoding="utf-8").splitlines()]
 
 
 def table(records: list[dict[str, Any]]) -> str:
     """Make the table: a row for each run, and one for the mean and spread of several seeds."""
     lines = [
-        "| corpus | within | command | chosen | parameters | seed | carried | fresh | dynamic |",
+        "| corpus | within | command and what was chosen | parameters | seed | carried | fresh "
+        "| dynamic | on |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     groups: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
@@ -115,15 +129,17 @@ def table(records: list[dict[str, Any]]) -> str:
     for (corpus, within), runs in groups.items():
         for run in sorted(runs, key=lambda r: r["seed"]):
             scores = " | ".join(shown(run.get(k)) for k in ("carried", "fresh", "dynamic"))
-            lines.append(
-                f"| {corpus} | {within} | `--minutes {run['minutes']:g}` | `{run['chosen']}`, "
-                f"{run['steps']:,} steps | {run['parameters']:,} | {run['seed']} | {scores} |"
-            )
+            on = f"{run['machine']}; {run['threads']} threads, {run['precision']}"
+            if "R" in run:
+                on += f", R {run['R']:g} s"
+            made = f"`--minutes {run['minutes']:g}`: `{run['chosen']}`, {run['steps']:,} steps"
+            size = f"{run['parameters']:,} | {run['seed']}"
+            lines.append(f"| {corpus} | {within} | {made} | {size} | {scores} | {on} |")
         if len(runs) > 1:
             scores = " | ".join(
                 mean([r[k] for r in runs if k in r]) for k in ("carried", "fresh", "dynamic")
             )
-            lines.append(f"| | {within} | mean of {len(runs)} (range) | | | | {scores} |")
+            lines.append(f"| | {within} | mean of {len(runs)} (range) | | | {scores} | |")
     return "\n".join(lines) + "\n"
 
 
@@ -141,12 +157,11 @@ def mean(values: list[float]) -> str:
 
 def rewrite() -> None:
     """Put the table where docs/results.md has its place for it."""
-    lines = RECORDS.read_text(encoding="utf-8").splitlines()
     page = RESULTS.read_text(encoding="utf-8")
     before, _, rest = page.partition(MARKS[0])
     after = rest.partition(MARKS[1])[2]
-    made = table([json.loads(line) for line in lines])
-    RESULTS.write_text(before + MARKS[0] + made + MARKS[1] + after, encoding="utf-8")
+    made = before + MARKS[0] + table(read_records()) + MARKS[1] + after
+    RESULTS.write_text(made, encoding="utf-8")
 
 
 def main() -> None:
@@ -157,6 +172,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=[0])
     parser.add_argument("--dynamic", action="store_true")
     parser.add_argument("--corpora", action="store_true", help="the built-in corpora instead")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of charrnn")
+    parser.add_argument("--r", type=float, help="seconds; left out, it is measured")
+    parser.add_argument("--record", action="store_true", help="write docs/quality.jsonl")
     parser.add_argument("--table", action="store_true")
     asked = parser.parse_args()
     if asked.table:
@@ -164,24 +182,26 @@ def main() -> None:
         return
     if asked.corpora:
         for corpus, minutes in CORPORA.items():
-            source = ROOT / "corpora" if corpus == "own" else corpus
+            own = sorted((ROOT / "corpora").glob("*.txt"))
+            source = [corpus] if corpus in ("python", "unicode-names") else own
             for seed in asked.seeds:
-                record = trained([source], minutes, seed, dynamic=False)
-                append({"corpus": corpus, "within": f"{minutes:g} min"} | record)
+                record = trained(source, minutes, seed, asked.threads, dynamic=asked.dynamic)
+                kind = {"corpus": corpus, "within": f"{minutes:g} min"}
+                keep(kind | record, write=asked.record)
         return
     if not asked.text.is_file():
         print(f"skipped: {asked.text} is not there; give it with --text")
         return
-    yardstick = Yardstick(asked.text.read_text(encoding="utf-8"))
-    unit = yardstick.measure(10)
+    text = asked.text.read_text(encoding="utf-8")
+    yardstick = None if asked.r else Yardstick(text)
+    unit = yardstick.measure(10) if yardstick else asked.r
     for budget in asked.budgets:
         for seed in asked.seeds:
-            record = trained([asked.text], budget * unit / 60, seed, dynamic=asked.dynamic)
-            unit = yardstick.measure(5)
-            append(
-                {"corpus": "tiny Shakespeare", "within": f"{budget:g} R", "R": round(unit, 1)}
-                | record
-            )
+            minutes = budget * unit / 60
+            record = trained([asked.text], minutes, seed, asked.threads, dynamic=asked.dynamic)
+            unit = yardstick.measure(5) if yardstick else asked.r
+            kind = {"corpus": asked.text.stem, "within": f"{budget:g} R"}
+            keep({**kind, "R": round(unit, 1), **record}, write=asked.record)
 
 
 if __name__ == "__main__":

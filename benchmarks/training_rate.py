@@ -15,12 +15,11 @@ from collections.abc import Callable
 
 import torch
 from common import machine
-from torch.nn import functional as F
 
 import charrnn
 from charrnn.model.config import multiplied_weights
 from charrnn.model.language_model import LanguageModel
-from charrnn.training.optimization import Optimizer
+from charrnn.training.optimization import Optimizer, chunk_loss
 
 ROUNDS = 15
 LANES, TIME, SYMBOLS = 32, 64, 65
@@ -49,9 +48,7 @@ def step_of(num_layers: int, hidden_size: int, precision: torch.dtype) -> Callab
     state, generator = model.start(LANES), torch.Generator()
 
     def step() -> None:
-        with torch.autocast("cpu", precision, enabled=precision != torch.float32):
-            logits, _ = model(ids[:-1], state, generator)
-            loss = F.cross_entropy(logits.flatten(0, 1), ids[1:].flatten())
+        loss, _ = chunk_loss(model, ids[:-1], ids[1:], state, generator, None, precision)
         optimizer.step(loss, 0.001)
 
     return step

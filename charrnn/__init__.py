@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from charrnn.generation.stepper import blas_threads
     from charrnn.generation.text import Generation
     from charrnn.model.config import ModelConfig
-    from charrnn.presets import PRESETS
+    from charrnn.presets import PRESETS, check_choice
     from charrnn.report import Report
     from charrnn.text.catalog import BUILT_IN as CORPORA
     from charrnn.text.catalog import PUBLIC as PUBLIC_CORPORA
@@ -94,6 +94,7 @@ __all__ = [
     "__version__",
     "blas_threads",
     "cached_corpora",
+    "check_choice",
     "clear_cache",
     "compare",
     "counted",
@@ -140,7 +141,7 @@ _HOMES = {
     "Report": ("charrnn.report", "Report"),
     "SamplingConfig": ("charrnn.generation.config", "SamplingConfig"),
     "Generation": ("charrnn.generation.text", "Generation"),
-    "PRESETS": ("charrnn.presets", "PRESETS"),
+    **{name: ("charrnn.presets", name) for name in ("PRESETS", "check_choice")},
     "blas_threads": ("charrnn.generation.stepper", "blas_threads"),
     "ModelConfig": ("charrnn.model.config", "ModelConfig"),
     **{name: ("charrnn.corpora", name) for name in ("cached_corpora", "clear_cache", "survey")},

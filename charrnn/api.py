@@ -18,6 +18,7 @@ from charrnn.corpora import path_or_none, sources
 from charrnn.errors import CheckpointError, RunError, SettingsError
 from charrnn.learned import same_corpus
 from charrnn.model.config import REGULARISERS, ModelConfig
+from charrnn.presets import Circumstances, check_choice, choose
 from charrnn.settings import make
 from charrnn.text.config import CORPORA_DIR, CorpusConfig
 from charrnn.text.encoded import Progress, check_length, encode_corpus
@@ -74,17 +75,18 @@ def train(
     stop: asked after each step; once it returns True the run is saved and ends.
     Raises CharrnnError.
     """
+    check_choice({} if init_from else model or {}, training or {}, preset)
     import torch
 
     from charrnn.model.device import resolve_device
-    from charrnn.presets import as_settings, check_choice, choose
     from charrnn.run import Plan, execute, products_per_second
 
     runs = Path(checkpoint_dir)
     base, weights, notices = None, None, []
     if init_from is not None:
         parent = read_model(find_checkpoint(init_from, runs, None, "best"))
-        model = parent.config if model is None else as_settings(ModelConfig, model)
+        if model is None or isinstance(model, Mapping):
+            model = make(ModelConfig, asdict(parent.config) | dict(model or {}))
         text = text or parent.text.inherited()
         _check_same_architecture(model, text, parent)
         base, weights = parent.vocabulary, parent.weights
@@ -92,7 +94,6 @@ def train(
         new_run(runs, run, run)  # a name that is taken is told before the corpus is read
     text = _absolute(text or CorpusConfig())
     model, training = model or {}, training or {}
-    check_choice(model, training, preset)
     plan_device = resolve_device(device)
     encoded = encode_corpus(
         sources(corpus),
@@ -106,14 +107,9 @@ def train(
     if base is not None:
         notices.append(_added_notice(base, encoded.vocabulary, str(init_from)))
     threads = threads or torch.get_num_threads()
-    choice = choose(
-        model,
-        training,
-        symbols=len(encoded.train),
-        vocabulary_size=len(encoded.vocabulary),
-        preset=preset,
-        rate=partial(products_per_second, len(encoded.vocabulary), plan_device, threads),
-    )
+    symbols = len(encoded.vocabulary)
+    rate = partial(products_per_second, symbols, plan_device, threads)
+    choice = choose(model, training, Circumstances(len(encoded.train), symbols, preset, rate))
     with claimed_new(runs, run, encoded.name) as (own, check_folder):
         plan = Plan(
             run=own,

@@ -2,7 +2,7 @@
 
 Work is counted in products: characters read in training times the weights each is multiplied with.
 For a given work, a larger model that reads less and a smaller one that reads more are both worse
-than one in between. docs/experiments.md has the trials that the numbers below rest on.
+than one in between. docs/experiments.md has the trials, and says what the numbers below rest on.
 """
 
 import math
@@ -13,8 +13,7 @@ from typing import Any, TypeVar
 from charrnn.errors import SettingsError
 from charrnn.model.config import ModelConfig, multiplied_weights
 from charrnn.settings import make
-from charrnn.training.config import TrainingConfig
-from charrnn.training.lanes import fit
+from charrnn.training.config import TrainingConfig, fit
 
 # Work of each preset, in products.
 PRESETS = {"fast": 3e12, "balanced": 1.5e13, "best": 1.5e14}
@@ -24,17 +23,16 @@ HIDDEN_SIZES = (32, 48, 64, 96, 128, 192, 256, 384, 512, 640, 768, 896, 1024, 12
 CHARACTERS_PER_WEIGHT = 6  # that training reads, passes over the same ones counted anew
 WEIGHTS_PER_CHARACTER = 6  # of the corpus, at most
 MAX_DROPOUT, MAX_INPUT_DROPOUT = 0.5, 0.2
-LEARNING_RATE = 0.007  # of Adam
 # Where no limit is given, a corpus is read so often, but a short one for so many steps.
 MAX_EPOCHS = 40
 MIN_STEPS = 1_000
+PROBE_SIZE = 512  # hidden units of the model that is timed, where their number is to be chosen
 # What is chosen where it is not given; steps where no limit is.
 MODEL_CHOICES = {"hidden_size", "dropout", "input_dropout"}
-TRAINING_CHOICES = {"learning_rate", "steps"}
 
 T = TypeVar("T", ModelConfig, TrainingConfig)
 
-# Measures the products a second of a model of such a configuration.
+# Measures the products a second of training a model.
 Rate = Callable[[ModelConfig, TrainingConfig], float]
 
 
@@ -47,58 +45,56 @@ class Choice:
     chosen: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Circumstances:
+    """What a choice depends on besides the settings that are given.
+
+    symbols: of the training part. preset: one of PRESETS; where left out, minutes that are given
+    decide how much work there is time for, or else the default preset does.
+    rate: asked in the former case, for a model with lanes and steps that the corpus has room for.
+    """
+
+    symbols: int
+    vocabulary_size: int
+    preset: str | None
+    rate: Rate
+
+
 def choose(
     model: ModelConfig | Mapping[str, Any],
     training: TrainingConfig | Mapping[str, Any],
-    *,
-    symbols: int,
-    vocabulary_size: int,
-    preset: str | None,
-    rate: Rate,
+    circumstances: Circumstances,
 ) -> Choice:
-    """Choose size, dropout, learning rate and length of a run where they are not given.
+    """Choose size, dropout and length of a run where they are not given.
 
     model, training: settings, with which nothing is to choose, or names and values of those given.
-    symbols: of the training part. preset: one of PRESETS; where left out, minutes that are given
-    decide how much work there is time for, or else the default preset.
-    rate: asked in the former case.
+    Raises SettingsError, see `check_choice`.
     """
+    check_choice(model, training, circumstances.preset)
     base, plan = as_settings(ModelConfig, model), as_settings(TrainingConfig, training)
-    free_model = MODEL_CHOICES - set(model) if isinstance(model, Mapping) else set()
-    free_training = TRAINING_CHOICES - set(training) if isinstance(training, Mapping) else set()
+    free = MODEL_CHOICES - set(model) if isinstance(model, Mapping) else set()
     if base.tie_embeddings:
-        free_model -= {"hidden_size"}  # it must equal the embedding's
-    if (plan.steps, plan.epochs, plan.minutes) != (None, None, None):
-        free_training -= {"steps"}
-    if plan.optimizer not in ("adamw", "adam"):
-        free_training -= {"learning_rate"}
-    if not free_model | free_training:
+        free -= {"hidden_size"}  # it must equal the embedding's
+    if isinstance(training, Mapping) and (plan.steps, plan.epochs, plan.minutes) == (None,) * 3:
+        free |= {"steps"}
+    if not free:
         return Choice(base, plan, {})
 
-    if preset is None and plan.minutes is not None:
-        work = 60 * plan.minutes * rate(base, plan)
-    else:
-        work = PRESETS[preset or DEFAULT_PRESET]
-    if "hidden_size" in free_model:
-        base = replace(base, hidden_size=_hidden_size(base, vocabulary_size, symbols, work))
-    if "steps" in free_training:
-        plan = replace(plan, steps=_steps(base, plan, vocabulary_size, symbols, work))
-    epochs = _epochs(base, plan, vocabulary_size, symbols, work)
-    dropout = _dropout(epochs, multiplied_weights(base, vocabulary_size) / symbols)
-    values = {
-        "hidden_size": base.hidden_size,
-        "dropout": dropout,
-        "input_dropout": min(dropout, MAX_INPUT_DROPOUT),
-        "learning_rate": LEARNING_RATE,
-        "steps": plan.steps,
-    }
-    chosen_model = {k: v for k, v in values.items() if k in free_model}
-    chosen_training = {k: v for k, v in values.items() if k in free_training}
-    return Choice(
-        make(ModelConfig, asdict(base) | chosen_model),
-        make(TrainingConfig, asdict(plan) | chosen_training),
-        chosen_model | chosen_training,
-    )
+    work = _work(base, plan, circumstances, sized="hidden_size" not in free)
+    values: dict[str, Any] = {}
+    if "hidden_size" in free:
+        values["hidden_size"] = _hidden_size(base, work, circumstances)
+        base = replace(base, **values)
+    if "steps" in free:
+        values["steps"] = _steps(base, plan, work, circumstances)
+        plan = replace(plan, steps=values["steps"])
+    weights = multiplied_weights(base, circumstances.vocabulary_size)
+    epochs = _epochs(plan, work / weights, circumstances.symbols)
+    dropout = _dropout(epochs, weights / circumstances.symbols)
+    values |= {"dropout": dropout, "input_dropout": min(dropout, MAX_INPUT_DROPOUT)}
+    chosen = {name: value for name, value in values.items() if name in free}
+    dropouts = {name: value for name, value in chosen.items() if name in MODEL_CHOICES}
+    return Choice(make(ModelConfig, asdict(base) | dropouts), plan, chosen)
 
 
 def check_choice(
@@ -106,11 +102,13 @@ def check_choice(
     training: TrainingConfig | Mapping[str, Any],
     preset: str | None,
 ) -> None:
-    """Raise SettingsError for what `choose` would refuse."""
+    """Raise SettingsError for what is given and cannot be."""
     as_settings(ModelConfig, model)
-    as_settings(TrainingConfig, training)
+    plan = as_settings(TrainingConfig, training)
     if preset not in (None, *PRESETS):
         raise SettingsError(f"--preset {preset}: choose one of {', '.join(PRESETS)}")
+    if preset is not None and plan.minutes is not None:
+        raise SettingsError("--preset and --minutes both say how much work to choose for; give one")
 
 
 def as_settings(kind: type[T], given: T | Mapping[str, Any]) -> T:
@@ -118,43 +116,58 @@ def as_settings(kind: type[T], given: T | Mapping[str, Any]) -> T:
     return make(kind, given) if isinstance(given, Mapping) else given
 
 
-def _hidden_size(config: ModelConfig, vocabulary_size: int, symbols: int, work: float) -> int:
+def _work(
+    config: ModelConfig, plan: TrainingConfig, circumstances: Circumstances, *, sized: bool
+) -> float:
+    """Return the products that there is time for. sized: whether the size is given."""
+    if plan.minutes is None:
+        return PRESETS[circumstances.preset or DEFAULT_PRESET]
+    timed = config if sized else replace(config, hidden_size=PROBE_SIZE)
+    batch_size, seq_length = fit(circumstances.symbols, plan.batch_size, plan.seq_length)
+    fitted = replace(plan, batch_size=batch_size, seq_length=seq_length)
+    return 60 * plan.minutes * circumstances.rate(timed, fitted)
+
+
+def _hidden_size(config: ModelConfig, work: float, circumstances: Circumstances) -> int:
     """Return the size whose weights come nearest to what suits the work and the corpus."""
-    wanted = min(math.sqrt(work / CHARACTERS_PER_WEIGHT), WEIGHTS_PER_CHARACTER * symbols)
+    most = WEIGHTS_PER_CHARACTER * circumstances.symbols
+    wanted = min(math.sqrt(work / CHARACTERS_PER_WEIGHT), most)
 
     def distance(hidden_size: int) -> float:
         sized = replace(config, hidden_size=hidden_size)
-        return abs(math.log(multiplied_weights(sized, vocabulary_size) / wanted))
+        return abs(math.log(multiplied_weights(sized, circumstances.vocabulary_size) / wanted))
 
     return min(HIDDEN_SIZES, key=distance)
+
+
+def _steps(
+    config: ModelConfig, plan: TrainingConfig, work: float, circumstances: Circumstances
+) -> int:
+    """Return how many steps the work is, short of reading the corpus too often."""
+    batch_size, seq_length = fit(circumstances.symbols, plan.batch_size, plan.seq_length)
+    chunk = batch_size * seq_length
+    affordable = work / multiplied_weights(config, circumstances.vocabulary_size) / chunk
+    often = max(MAX_EPOCHS * circumstances.symbols / chunk, MIN_STEPS)
+    return max(1, round(min(affordable, often)))
+
+
+def _epochs(plan: TrainingConfig, read: float, symbols: int) -> float:
+    """Return how often a run will read its corpus, by its limits.
+
+    read: the characters that it will read, should minutes be what limits it.
+    """
+    batch_size, seq_length = fit(symbols, plan.batch_size, plan.seq_length)
+    limits = []
+    if plan.epochs is not None:
+        limits.append(plan.epochs)
+    if plan.step_limit is not None:
+        limits.append(plan.step_limit * batch_size * seq_length / symbols)
+    if plan.minutes is not None:
+        limits.append(read / symbols)
+    return min(limits)
 
 
 def _dropout(epochs: float, weights_per_character: float) -> float:
     """Return the dropout for a corpus that is read so often by a model that is so large for it."""
     strain = max(epochs * math.sqrt(weights_per_character), 1e-9)
     return round(min(MAX_DROPOUT, max(0.0, 0.12 * math.log2(strain / 3.5))), 2)
-
-
-def _steps(
-    config: ModelConfig, plan: TrainingConfig, vocabulary_size: int, symbols: int, work: float
-) -> int:
-    """Return how many steps the work is, short of reading the corpus too often."""
-    batch_size, seq_length = fit(symbols, plan.batch_size, plan.seq_length)
-    chunk = batch_size * seq_length
-    often = max(MAX_EPOCHS * symbols / chunk, MIN_STEPS)
-    return round(min(work / multiplied_weights(config, vocabulary_size) / chunk, often))
-
-
-def _epochs(
-    config: ModelConfig, plan: TrainingConfig, vocabulary_size: int, symbols: int, work: float
-) -> float:
-    """Return how often the run will read its corpus, by its limits."""
-    batch_size, seq_length = fit(symbols, plan.batch_size, plan.seq_length)
-    limits = []
-    if plan.epochs is not None:
-        limits.append(plan.epochs)
-    if plan.steps is not None:
-        limits.append(plan.steps * batch_size * seq_length / symbols)
-    if plan.minutes is not None:
-        limits.append(work / multiplied_weights(config, vocabulary_size) / symbols)
-    return min(limits)

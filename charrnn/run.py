@@ -43,10 +43,10 @@ from charrnn.model.device import precision_name, resolve_precision, torch_thread
 from charrnn.model.language_model import LanguageModel, export_weights, load_weights
 from charrnn.text.config import CorpusConfig
 from charrnn.text.encoded import EncodedCorpus
-from charrnn.training.config import TrainingConfig
+from charrnn.training.config import TrainingConfig, fit
 from charrnn.training.events import EndEvent, Log, Observer, StartEvent, WarningEvent
-from charrnn.training.lanes import Lanes, fit
-from charrnn.training.speed import probe, symbols_per_second
+from charrnn.training.lanes import Lanes
+from charrnn.training.speed import symbols_per_second
 from charrnn.training.trainer import Hooks, Trainer, TrainerState, memory_estimate
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def execute(
         )
     with (
         torch_threads(plan.threads),
-        _memory_told(plan),
+        _memory_told(plan.model, plan.training, len(plan.corpus.vocabulary), plan.device),
         ThreadPoolExecutor(1, "charrnn") as background,
     ):
         begin_with = weights if saved is None else saved.model.weights
@@ -328,12 +328,14 @@ def products_per_second(
     model: ModelConfig,
     training: TrainingConfig,
 ) -> float:
-    """Measure how fast a model of such a kind would train here, in products of weights."""
-    timed = probe(model, device)
+    """Measure how fast a model would train here, in products of weights.
+
+    Raises MemoryShortageError.
+    """
     precision = resolve_precision(training.precision, device)
-    with torch_threads(threads):
-        speed = symbols_per_second(timed, training, vocabulary_size, device, precision)
-    return speed * multiplied_weights(timed, vocabulary_size)
+    with torch_threads(threads), _memory_told(model, training, vocabulary_size, device):
+        speed = symbols_per_second(model, training, vocabulary_size, device, precision)
+    return speed * multiplied_weights(model, vocabulary_size)
 
 
 def _environment(plan: Plan) -> dict[str, str | int]:
@@ -358,7 +360,9 @@ def _notices(config: TrainingConfig, lanes: Lanes) -> list[str]:
 
 
 @contextmanager
-def _memory_told(plan: Plan) -> Iterator[None]:
+def _memory_told(
+    model: ModelConfig, training: TrainingConfig, symbols: int, device: torch.device
+) -> Iterator[None]:
     """Turn what torch and Python raise when memory runs out into a MemoryShortageError."""
     try:
         yield
@@ -367,10 +371,9 @@ def _memory_told(plan: Plan) -> Iterator[None]:
             words in str(error).lower() for words in _OUT_OF_MEMORY
         ):
             raise
-        model, training, symbols = plan.model, plan.training, len(plan.corpus.vocabulary)
         weights = sum(map(math.prod, parameter_shapes(model, symbols).values()))
         raise MemoryShortageError(
-            f"out of memory on {plan.device}: {model.num_layers} x {model.hidden_size} units and "
+            f"out of memory on {device}: {model.num_layers} x {model.hidden_size} units and "
             f"{symbols:,} symbols are {weights:,} weights, which take {16 * weights / 2**30:,.1f} "
             f"GiB in training, besides {training.batch_size} lanes x {training.seq_length} steps; "
             "a new run with a smaller --hidden-size, or --batch-size or --seq-length, takes less"

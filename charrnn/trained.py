@@ -246,7 +246,7 @@ class Model:
                 from charrnn.dynamic.learner import dynamic_nats, gradient_rms
 
                 length, rms = dynamic.dynamic_length, self._gradient_rms
-                if (key := (length, model.output.weight.device.type)) not in rms:
+                if (key := (length, str(model.output.weight.device))) not in rms:
                     rms[key] = gradient_rms(model, learned, length, on_gradients)
                 nats = dynamic_nats(model, symbols, rms[key], dynamic, report)
         return evaluation(nats, symbols.cut(1, len(symbols)), self.vocabulary)

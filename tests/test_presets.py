@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 import charrnn
 from charrnn.errors import SettingsError
 from charrnn.model.config import REGULARISERS, ModelConfig, multiplied_weights
-from charrnn.presets import HIDDEN_SIZES, PRESETS, Choice, check_choice, choose
+from charrnn.presets import (
+    HIDDEN_SIZES,
+    PRESETS,
+    PROBE_SIZE,
+    Choice,
+    Circumstances,
+    check_choice,
+    choose,
+)
 from charrnn.training.config import TrainingConfig
 from charrnn.training.speed import symbols_per_second
 
@@ -24,16 +32,32 @@ def choice(
     model: Any = None, training: Any = None, symbols: int = 1_000_000, **circumstances: Any
 ) -> Choice:
     values: dict[str, Any] = {"preset": None, "rate": lambda _m, _t: FAST} | circumstances
-    return choose(
-        model or {}, training or {}, symbols=symbols, vocabulary_size=VOCABULARY, **values
-    )
+    return choose(model or {}, training or {}, Circumstances(symbols, VOCABULARY, **values))
 
 
 def test_settings_that_are_made_are_left_alone() -> None:
-    """Who hands over the objects has chosen everything, and nothing is measured."""
+    """Who hands over an object has chosen all that is in it; with both, nothing is measured."""
     model, training = ModelConfig(hidden_size=7), TrainingConfig(minutes=3)
     made = choice(model, training, rate=lambda _m, _t: pytest.fail("timed"))
     assert made == Choice(model, training, {})
+    assert choice(model, {}).model == model
+    assert choice({}, TrainingConfig(seed=3)).training == TrainingConfig(seed=3)
+
+
+def test_what_is_timed_is_what_would_be_trained() -> None:
+    """The size that is given, or one in between; as many lanes and steps as there is room for."""
+    timed: list[tuple[ModelConfig, TrainingConfig]] = []
+
+    def rate(model: ModelConfig, training: TrainingConfig) -> float:
+        timed.append((model, training))
+        return FAST
+
+    limit = {"minutes": 1.0, "batch_size": 10_000}
+    choice({"num_layers": 2}, limit, 1_000, rate=rate)
+    choice({"hidden_size": 7}, limit, 1_000, rate=rate)
+    assert [m.hidden_size for m, _ in timed] == [PROBE_SIZE, 7]
+    assert timed[0][0].num_layers == 2
+    assert all(t.batch_size * t.seq_length < 1_000 for _, t in timed)
 
 
 @given(
@@ -43,10 +67,11 @@ def test_settings_that_are_made_are_left_alone() -> None:
         {},
         optional={
             "cell": st.sampled_from(["lstm", "gru", "rnn"]),
-            "num_layers": st.integers(1, 3),
+            "num_layers": st.integers(1, 10),
             "hidden_size": st.integers(1, 3_000),
             "dropout": st.floats(0, 0.9),
-            "embedding_size": st.sampled_from([0, 64]),
+            "embedding_size": st.sampled_from([0, 64, 512]),
+            "tie_embeddings": st.booleans(),
         },
     ),
     training=st.fixed_dictionaries(
@@ -57,13 +82,18 @@ def test_settings_that_are_made_are_left_alone() -> None:
             "steps": st.integers(1, 10**9),
             "epochs": st.floats(1e-6, 1e6),
             "minutes": st.floats(1e-6, 1e6),
-            "batch_size": st.integers(1, 512),
+            "batch_size": st.integers(1, 5_000),
+            "seq_length": st.integers(1, 5_000),
         },
     ),
 )
 def test_what_is_given_stays_and_the_rest_is_sound(
     symbols: int, preset: str | None, model: dict[str, Any], training: dict[str, Any]
 ) -> None:
+    try:
+        check_choice(model, training, preset)
+    except SettingsError:  # a tied embedding of another size, or two amounts of work
+        return
     made = choice(model, training, symbols, preset=preset)
     assert made.model == ModelConfig(**model | _part(made, ModelConfig))
     assert made.training == TrainingConfig(**training | _part(made, TrainingConfig))
@@ -105,7 +135,6 @@ def test_presets_are_amounts_of_work() -> None:
         works.append(read * multiplied_weights(made.model, VOCABULARY))
     assert works == pytest.approx(list(PRESETS.values()), rel=0.01)
     assert choice() == choice(preset="balanced")
-    assert choice({}, {"minutes": 1.0}, preset="best").model == choice(preset="best").model
 
 
 def test_a_corpus_that_is_read_more_often_gets_more_dropout() -> None:
@@ -121,11 +150,6 @@ def test_a_tied_embedding_keeps_its_size() -> None:
     assert "hidden_size" not in made.chosen
 
 
-def test_a_learning_rate_is_chosen_for_adam_alone() -> None:
-    assert "learning_rate" in choice().chosen
-    assert "learning_rate" not in choice({}, {"optimizer": "sgd"}).chosen
-
-
 @pytest.mark.parametrize(
     ("model", "training", "preset", "message"),
     [
@@ -133,6 +157,7 @@ def test_a_learning_rate_is_chosen_for_adam_alone() -> None:
         ({"hidden_size": 0}, {}, None, "--hidden-size 0: must be at least 1"),
         ({"size": 3}, {}, None, "size is no setting"),
         ({}, {"seed": -1}, None, "--seed -1: must be at least 0"),
+        ({}, {"minutes": 1.0}, "fast", "--preset and --minutes both say how much work"),
     ],
 )
 def test_what_cannot_be_chosen_from_is_told(
@@ -162,7 +187,7 @@ def test_a_model_to_start_from_keeps_its_size(
     result = charrnn.train(
         corpus,
         init_from=trained.folder,
-        model={**asdict(parent), "weight_dropout": 0.3},
+        model={"weight_dropout": 0.3},
         training={"steps": 1},
         checkpoint_dir=tmp_path,
     )

@@ -39,7 +39,7 @@ from charrnn.settings import make
 from charrnn.text.config import CorpusConfig
 from charrnn.text.vocabulary import Vocabulary
 
-FORMAT = 2
+FORMAT = 3
 HEADER_KEY = "charrnn"
 # JSON takes up to fifty times its bytes in memory; the largest vocabulary needs less than this.
 MAX_JSON = 3 * 2**20

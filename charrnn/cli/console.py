@@ -265,7 +265,11 @@ class TrainingView:
         self._unit = event.unit
         self._folder = event.folder
         self._eval_every = event.training["eval_every"]
-        print_facts(_summary(event), self._console)
+        summary = _summary(event)
+        print_facts(summary, self._console)
+        if event.chosen:
+            flags = " ".join(f"{flag(name)} {value}" for name, value in event.chosen.items())
+            self._print_unbroken({"chosen": flags}, max(map(len, summary)))
         if self._verbose:
             settings = {
                 k.replace("_", "-"): str(v)
@@ -323,9 +327,12 @@ class TrainingView:
             facts["go on"] = f"charrnn resume {name}"
         facts["try"] = f"charrnn sample {name} --temperature 0.8"
         self._console.print()
-        column = max(map(len, facts)) + 2
-        for label, fact in facts.items():  # a command that is broken in two cannot be copied
-            self._console.print(Text.assemble((label.ljust(column), "bold"), harmless(fact)))
+        self._print_unbroken(facts, max(map(len, facts)))
+
+    def _print_unbroken(self, facts: Mapping[str, str], longest: int) -> None:
+        """Print facts that hold commands and flags: broken in two these could not be copied."""
+        for label, fact in facts.items():
+            self._console.print(Text.assemble((label.ljust(longest + 2), "bold"), harmless(fact)))
 
     def _name(self) -> str:
         """Return the words by which another command finds the run."""
@@ -361,11 +368,6 @@ def _summary(event: events.StartEvent) -> dict[str, str]:
         "device": f"{event.device}, {counted(event.threads, 'CPU thread')}, {event.precision}; "
         f"about {size(event.memory_bytes, 'B')} for weights and activations",
     }
-    if event.chosen and not event.step:
-        facts["chosen"] = " ".join(
-            f"{flag(name)} {value:g}" if isinstance(value, float) else f"{flag(name)} {value}"
-            for name, value in event.chosen.items()
-        )
     if event.step:
         facts["resumed"] = f"after step {event.step:,}"
     return facts

@@ -22,10 +22,10 @@ def train(
     preset: Annotated[
         str | None,
         typer.Option(
-            metavar="fast|balanced|best",
-            help="How much work to choose size, dropout, learning rate and steps for: about one, "
-            "five and fifty minutes of two fast CPU cores. "
-            "[default: as much as there are --minutes for, or balanced]",
+            metavar="|".join(charrnn.PRESETS),
+            help="How much work to choose size, dropout and steps for: about one, five and fifty "
+            "minutes of two fast CPU cores. [default: as much as there are --minutes for, or "
+            "balanced]",
             show_default=False,
         ),
     ] = None,
@@ -60,12 +60,9 @@ def train(
     """
     file = options.read_config(config, *_SETTINGS)
     parent = charrnn.load(init_from, checkpoint_dir=checkpoint_dir) if init_from else None
-    model = (
-        options.resolve(charrnn.ModelConfig, given, file, parent.config)
-        if parent
-        else options.named(charrnn.ModelConfig, given, file)
-    )
+    model = options.named(charrnn.ModelConfig, given, file)
     training = options.named(charrnn.TrainingConfig, given, file)
+    charrnn.check_choice({} if parent else model, training, preset)
     text = options.resolve(
         charrnn.CorpusConfig, given, file, parent.text.inherited() if parent else None
     )

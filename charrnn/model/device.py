@@ -31,13 +31,14 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
     """Return the number format of products: float32, bfloat16; auto where hardware has the latter.
 
     AVX512-BF16, AMX and CUDA from compute capability 8 on have; elsewhere it would be emulated.
+    Early versions of torch do not say what the CPU has: float32 then.
     """
     if name != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        has = torch.cpu.get_capabilities()
+        has = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
         native = device.type == "cpu" and bool(has.get("avx512_bf16") or has.get("amx_bf16"))
     return torch.bfloat16 if native else torch.float32
 

@@ -69,9 +69,12 @@ class LanguageModel(nn.Module):
         for layer, cell in enumerate(self.cells):
             if layer > 0:
                 y = _dropout(y, config.dropout, dropout_rng)
-            weights = _dropped_weights(cell, config.weight_dropout, dropout_rng)
             before = tuple(part[layer] for part in state)
-            y, after = functional_call(cell, weights, (y, before, resets))
+            if dropout_rng is None or config.weight_dropout == 0:
+                y, after = cell(y, before, resets)
+            else:
+                weights = _dropped_weights(cell, config.weight_dropout, dropout_rng)
+                y, after = functional_call(cell, weights, (y, before, resets))
             states.append(after)
         logits = self.output(_dropout(y, config.dropout, dropout_rng))
         return logits, tuple(torch.stack(parts) for parts in zip(*states, strict=True))
@@ -100,26 +103,21 @@ def _dropout(y: Tensor, rate: float, rng: torch.Generator | None) -> Tensor:
     """
     if rng is None or rate == 0:
         return y
-    return y * _mask(y[:1], rate, rng)
+    keep = 1 - rate
+    return y * torch.empty_like(y[:1]).bernoulli_(keep, generator=rng) / keep
 
 
-def _dropped_weights(
-    cell: nn.Module, rate: float, rng: torch.Generator | None
-) -> dict[str, Tensor]:
+def _dropped_weights(cell: nn.Module, rate: float, rng: torch.Generator) -> dict[str, Tensor]:
     """Return the recurrent matrices with some weights left out (Merity et al. 2018, sec. 3).
 
-    One mask for all steps and lanes of a chunk, so that the fused kernels remain. Empty where
-    nothing is dropped.
+    One mask for all steps and lanes of a chunk, so that the fused kernels remain.
     """
-    if rng is None or rate == 0:
-        return {}
-    recurrent = {n: p for n, p in cell.named_parameters() if "weight_hh" in n}
-    return {name: weight * _mask(weight, rate, rng) for name, weight in recurrent.items()}
-
-
-def _mask(like: Tensor, rate: float, rng: torch.Generator) -> Tensor:
     keep = 1 - rate
-    return torch.empty_like(like).bernoulli_(keep, generator=rng).div_(keep)
+    return {
+        name: weight * torch.empty_like(weight).bernoulli_(keep, generator=rng) / keep
+        for name, weight in cell.named_parameters()
+        if "weight_hh" in name
+    }
 
 
 def load_weights(model: LanguageModel, weights: Mapping[str, NDArray[Any]]) -> None:

@@ -28,8 +28,8 @@ class TrainingConfig:
     optimizer: Literal["adamw", "adam", "rmsprop", "sgd"] = setting(
         "adamw", help="Optimizer; sgd is with Nesterov momentum where --momentum is not 0."
     )
-    learning_rate: float = setting(
-        0.003, gt=0, le=1e6, help="Peak learning rate.", shown=f"{CHOSEN}; 0.003 but for Adam"
+    learning_rate: float | None = setting(
+        None, gt=0, le=1e6, help="Peak learning rate.", shown="0.007 for adamw and adam, else 0.003"
     )
     schedule: Literal["cosine", "linear", "constant", "plateau"] = setting(
         "cosine",
@@ -113,8 +113,25 @@ class TrainingConfig:
         return self.steps
 
     @property
+    def peak_rate(self) -> float:
+        """The peak learning rate that applies."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return 0.007 if self.optimizer in ("adamw", "adam") else 0.003
+
+    @property
     def decay(self) -> float:
         """The decoupled weight decay that applies."""
         if self.weight_decay is not None:
             return self.weight_decay
         return 0.1 if self.optimizer == "adamw" else 0.0
+
+
+def fit(length: int, batch_size: int, seq_length: int) -> tuple[int, int]:
+    """Return the lanes and steps that a text of `length` symbols has room for.
+
+    Lanes give way first, then steps, so that an epoch has at least one chunk.
+    """
+    targets = length - 1
+    steps = min(seq_length, targets)
+    return max(1, min(batch_size, targets // steps)), steps

@@ -31,7 +31,11 @@ class ReadingEvent:
 
 @dataclass(frozen=True)
 class StartEvent:
-    """A run begins, or goes on after `step` steps."""
+    """A run begins, or goes on after `step` steps.
+
+    precision: of the products in training. chosen: those of its settings that were not given but
+    chosen, see charrnn.presets; empty where the run goes on.
+    """
 
     kind: ClassVar[Literal["start"]] = "start"
     step: int

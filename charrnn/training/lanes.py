@@ -25,16 +25,6 @@ class Chunk:
     resets: Tensor | None
 
 
-def fit(length: int, batch_size: int, seq_length: int) -> tuple[int, int]:
-    """Return the lanes and steps that a text of `length` symbols has room for.
-
-    Lanes give way first, then steps, so that an epoch has at least one chunk.
-    """
-    targets = length - 1
-    steps = min(seq_length, targets)
-    return max(1, min(batch_size, targets // steps)), steps
-
-
 class Lanes:
     """An endless sequence of chunks, epoch after epoch, whose position can be saved.
 

@@ -1,4 +1,4 @@
-"""Optimizer, learning-rate schedule and gradient clipping."""
+"""The loss of a chunk, the step down its gradient, and the learning rate's schedule."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -8,7 +8,10 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from charrnn.model.cells import State
+from charrnn.model.language_model import LanguageModel
 from charrnn.training.config import TrainingConfig
 
 PLATEAU_FACTOR = 0.5
@@ -79,9 +82,30 @@ class Optimizer:
         return float(norm)
 
 
+def chunk_loss(
+    model: LanguageModel,
+    inputs: Tensor,
+    targets: Tensor,
+    state: State,
+    dropout_rng: torch.Generator,
+    resets: Tensor | None,
+    precision: torch.dtype,
+) -> tuple[Tensor, State]:
+    """Return the mean loss of a chunk, in nats per symbol, and the state after it, to be carried.
+
+    inputs, targets: (T, B), on the model's device; for the rest see LanguageModel.forward.
+    precision: of the products (Micikevicius et al. 2018); weights, loss and state are float32.
+    """
+    mixed = precision != torch.float32
+    with torch.autocast(inputs.device.type, precision, enabled=mixed):
+        logits, after = model(inputs, state, dropout_rng, resets)
+        loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+    return loss, tuple(part.detach().to(state[0].dtype) for part in after)
+
+
 def _torch_optimizer(parameters: Iterable[Tensor], config: TrainingConfig) -> torch.optim.Optimizer:
     """Make torch's optimizer, without its weight decay: that is applied once, in Optimizer.step."""
-    rate, betas = config.learning_rate, (config.beta1, config.beta2)
+    rate, betas = config.peak_rate, (config.beta1, config.beta2)
     match config.optimizer:
         case "adamw" | "adam":
             return torch.optim.Adam(parameters, rate, betas, fused=True)
@@ -98,7 +122,7 @@ def learning_rate(config: TrainingConfig, step: int, progress: float, plateau: f
     step: steps before this one. progress: the share of the run that is over, 0 to 1.
     plateau: the factor that the ValidationRecord has come to; only the plateau schedule uses it.
     """
-    rate = config.learning_rate
+    rate = config.peak_rate
     if config.warmup:
         rate *= min(1.0, (step + 1) / config.warmup)
     match config.schedule:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional as F
 
 from charrnn.errors import CheckpointError, GenerationError, TrainingError
 from charrnn.model.cells import State
@@ -24,7 +23,12 @@ from charrnn.training.events import (
     WarningEvent,
 )
 from charrnn.training.lanes import Lanes
-from charrnn.training.optimization import Optimizer, ValidationRecord, learning_rate
+from charrnn.training.optimization import (
+    Optimizer,
+    ValidationRecord,
+    chunk_loss,
+    learning_rate,
+)
 from charrnn.training.progress import VALUES
 
 # Steps in a row without a finite gradient before a run goes back to its last good checkpoint, and
@@ -81,7 +85,7 @@ class Trainer:
     ) -> None:
         """Take a model and lanes at their beginning; dropout_rng is on the model's device.
 
-        precision: of the products (Micikevicius et al. 2018); weights, sums and states are float32.
+        precision: see chunk_loss.
         """
         self.model = model
         self.lanes = lanes
@@ -190,16 +194,20 @@ class Trainer:
         """Take one truncated-BPTT step; returns its loss, the gradient's norm, and if it counts."""
         chunk = self.lanes.next()
         inputs, targets = chunk.inputs.to(self.device), chunk.targets.to(self.device)
-        mixed = self.precision != torch.float32
-        with torch.autocast(self.device.type, self.precision, enabled=mixed):
-            logits, state = self.model(inputs, self._start(), self.dropout_rng, chunk.resets)
-            loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+        loss, state = chunk_loss(
+            self.model,
+            inputs,
+            targets,
+            self._start(),
+            self.dropout_rng,
+            chunk.resets,
+            self.precision,
+        )
         norm = self.optimizer.step(loss, rate)
         value = loss.item()
         good = math.isfinite(norm) and math.isfinite(value)
         if good:
-            kept = self.state[0].dtype
-            self.state = tuple(part.detach().to(kept) for part in state)
+            self.state = state
         else:  # what overflowed must not be carried on
             self.state = self.model.start(self.lanes.batch_size)
         return value, norm, good

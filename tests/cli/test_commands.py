@@ -71,6 +71,25 @@ def test_a_settings_file_stands_between_defaults_and_flags(
     assert about["model"]["embedding_size"] == 3
 
 
+def test_what_is_chosen_is_shown_as_flags_in_one_line(
+    command: Command, corpus: Path, tmp_path: Path
+) -> None:
+    """With those flags nothing is left to choose, and the run is of the same settings."""
+    (tmp_path / "c.toml").write_text("embedding-size = 4\nminutes = 0.01\n")
+    done = command("train", corpus, "--config", "c.toml", "--run", "first")
+    assert done.returncode == 0, done.stderr
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("chosen"))
+    flags = line.removeprefix("chosen").split()
+    assert flags[::2] == ["--hidden-size", "--dropout", "--input-dropout"]
+
+    again = command("train", corpus, "--config", "c.toml", "--run", "second", *flags)
+    assert again.returncode == 0
+    assert "\nchosen" not in again.stderr
+    first, second = (json.loads(command("info", r, "--json").stdout) for r in ("first", "second"))
+    assert first["model"] == second["model"]
+    assert first["model"]["embedding_size"] == 4
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -97,6 +116,8 @@ WRONG = [
     (("train", "--steps", "many"), 2, "many"),
     (("train", "--cell", "transformer"), 2, "transformer"),
     (("train", "--colour"), 2, "No such option"),
+    (("train", "--preset", "huge"), 2, "--preset huge: choose one of fast, balanced, best"),
+    (("train", "--preset", "fast", "--minutes", "2"), 2, "--preset and --minutes both say"),
     (("train", "--device", "cuda:9", "tiny.txt"), 1, "--device cuda:9: not available"),
     (("train", "tiny.txt"), 1, "at least 10 are needed"),
     (("train", "--init-from", "nobody"), 1, "no run, checkpoint or model file 'nobody'"),

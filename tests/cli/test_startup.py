@@ -45,6 +45,7 @@ def imported(*arguments: str, cwd: Path, **environment: str) -> tuple[int, set[s
         ("sample", "--help"),
         ("train", "--hidden-size", "0"),
         ("train", "--hidden-size", "x"),
+        ("train", "--preset", "huge"),
         ("train", "--no-such-option"),
         ("train", "--config", "nowhere.toml"),
         ("sample", "--temperature", "-1"),

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.text.store import Symbols
-from charrnn.training.lanes import Chunk, Lanes, fit
+from charrnn.training.config import fit
+from charrnn.training.lanes import Chunk, Lanes
 
 
 def lanes_over(length: int, batch_size: int, seq_length: int, seed: int = 0) -> Lanes:

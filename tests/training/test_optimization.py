@@ -136,6 +136,12 @@ def test_weight_decay_is_the_default_of_adamw_alone() -> None:
     assert TrainingConfig(optimizer="adam", weight_decay=0.1).decay == 0.1
 
 
+def test_the_learning_rate_follows_the_optimizer_where_it_is_not_given() -> None:
+    assert TrainingConfig().peak_rate == TrainingConfig(optimizer="adam").peak_rate == 0.007
+    assert TrainingConfig(optimizer="sgd").peak_rate == 0.003
+    assert TrainingConfig(learning_rate=0.1).peak_rate == 0.1
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

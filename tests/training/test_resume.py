@@ -16,9 +16,17 @@ from charrnn.model.cells import CELLS
 from charrnn.model.config import ModelConfig
 from charrnn.training.config import TrainingConfig
 from charrnn.training.trainer import TrainerState
+from tests.conftest import sealed
 
 STEPS = 23
-MODEL = ModelConfig(num_layers=2, hidden_size=12, embedding_size=6, dropout=0.4)
+MODEL = ModelConfig(
+    num_layers=2,
+    hidden_size=12,
+    embedding_size=6,
+    dropout=0.4,
+    input_dropout=0.2,
+    weight_dropout=0.2,
+)
 # 1,700 characters to train on: 10 steps an epoch, so 23 steps cross its end twice.
 TRAINING = TrainingConfig(
     steps=STEPS, batch_size=4, seq_length=40, eval_every=6, save_every=0, seed=7
@@ -119,6 +127,8 @@ def test_resume_is_bitwise_identical_for_every_cell(
         {"optimizer": "rmsprop", "schedule": "constant", "l1": 1e-5},
         {"optimizer": "sgd", "schedule": "plateau", "eval_every": 2, "learning_rate": 5.0},
         {"steps": None, "epochs": 2.2},
+        {"precision": "bfloat16"},
+        {"precision": "float32", "state_reset": 0.5},
     ],
 )
 def test_resume_is_bitwise_identical_for_every_optimizer_and_schedule(
@@ -321,3 +331,21 @@ def test_another_architecture_cannot_start_from_a_run(
             model=ModelConfig(hidden_size=25, embedding_size=8),
             checkpoint_dir=tmp_path,
         )
+
+
+def test_a_resume_with_products_of_another_precision_is_told(corpus: Path, tmp_path: Path) -> None:
+    """As on a machine whose processor has another one."""
+    training = replace(TRAINING, precision="float32")
+    run = charrnn.train(
+        corpus, model=MODEL, training=training, checkpoint_dir=tmp_path, **stopping(8)
+    )
+    for manifest in run.folder.glob("*/manifest.json"):
+        content = json.loads(manifest.read_text())
+        content["training"]["precision"] = "bfloat16"
+        manifest.write_bytes(sealed(content))
+    told: list[str] = []
+    charrnn.resume(
+        run.folder,
+        observers=[lambda e: told.append(e.message) if e.kind == "warning" else None],
+    )
+    assert any("precision bfloat16 instead of float32" in message for message in told)

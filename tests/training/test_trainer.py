@@ -353,3 +353,37 @@ def test_a_lanes_state_begins_anew_at_its_share_of_chunks() -> None:
             assert torch.equal(h, c)
         found[share] = float(fresh.float().mean())
     assert found == {0.0: 0.0, 0.3: pytest.approx(0.3, abs=0.05), 1.0: 1.0}
+
+
+def test_where_every_state_begins_anew_no_chunk_knows_the_one_before() -> None:
+    """The loss of a model that does not learn is that of the chunk alone; carried, it is not."""
+    ids = ids_of(41)
+    lanes = torch.from_numpy(ids[:40].astype(np.int64)).view(2, 20).T
+    targets = torch.from_numpy(ids[1:].astype(np.int64)).view(2, 20).T
+    losses: list[float] = []
+    for share in (1.0, 0.0):
+        losses.clear()
+        trainer = trainer_over(
+            ids, 2, 10, steps=2, optimizer="sgd", learning_rate=1e-300, state_reset=share
+        )
+        trainer.lanes.chunks_per_epoch, trainer.lanes.offset = 2, 0
+        trainer.run([lambda e: losses.append(e.loss) if e.kind == "step" else None])
+        logits, _ = trainer.model(lanes[10:], trainer.model.start(2))
+        alone = F.cross_entropy(logits.flatten(0, 1), targets[10:].flatten()).item()
+        assert (losses[1] == pytest.approx(alone, rel=1e-12)) == (share == 1.0)
+
+
+def test_products_in_bfloat16_leave_weights_and_states_in_float32() -> None:
+    """And they are taken: the loss differs a little from that of products in float32."""
+    losses = {}
+    for precision in (torch.float32, torch.bfloat16):
+        trainer = trainer_over(ids_of(200), 4, 10, steps=3)
+        trainer.model.float()
+        trainer.state = trainer.model.start(4)
+        trainer.precision = precision
+        trainer.run()
+        losses[precision] = trainer.train_loss
+        tensors = [*trainer.model.parameters(), *trainer.state]
+        assert {t.dtype for t in tensors} == {torch.float32}
+    assert losses[torch.float32] != losses[torch.bfloat16]
+    assert losses[torch.float32] == pytest.approx(losses[torch.bfloat16], rel=0.02)
