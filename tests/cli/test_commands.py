@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import charrnn
+from charrnn.checkpoint.format import FORMAT
 from tests.conftest import ROOT, TEXT, Command, in_terminal
 
 SMALL = (
@@ -365,7 +366,7 @@ def test_an_error_cannot_steer_the_terminal(command: Command, tmp_path: Path) ->
     import numpy as np
     from safetensors.numpy import save_file
 
-    header = json.dumps({"format": 2, "model": {"\x1b[31mEVIL\x07": 1}})
+    header = json.dumps({"format": FORMAT, "model": {"\x1b[31mEVIL\x07": 1}})
     save_file({"x": np.zeros(1)}, tmp_path / "evil.safetensors", {"charrnn": header})
     done = command("info", "evil.safetensors")
     assert done.returncode == 1
