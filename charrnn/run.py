@@ -141,7 +141,7 @@ def _trainer(
     lanes = Lanes(corpus.train, batch_size, seq_length, np.random.default_rng(order_seed))
     dropout_rng = _generator(plan.device, dropout_seed)
     hooks = _hooks(plan, model, stop, background)
-    precision = resolve_precision(config.precision, plan.device)
+    precision = _precision(plan.model, config, plan.device)
     return Trainer(model, lanes, config, hooks, dropout_rng, precision)
 
 
@@ -332,7 +332,7 @@ def products_per_second(
 
     Raises MemoryShortageError.
     """
-    precision = resolve_precision(training.precision, device)
+    precision = _precision(model, training, device)
     with torch_threads(threads), _memory_told(model, training, vocabulary_size, device):
         speed = symbols_per_second(model, training, vocabulary_size, device, precision)
     return speed * multiplied_weights(model, vocabulary_size)
@@ -345,7 +345,7 @@ def _environment(plan: Plan) -> dict[str, str | int]:
         "python": platform.python_version(),
         "device": str(plan.device),
         "threads": plan.threads,
-        "precision": precision_name(resolve_precision(plan.training.precision, plan.device)),
+        "precision": precision_name(_precision(plan.model, plan.training, plan.device)),
     }
 
 
@@ -378,6 +378,10 @@ def _memory_told(
             f"GiB in training, besides {training.batch_size} lanes x {training.seq_length} steps; "
             "a new run with a smaller --hidden-size, or --batch-size or --seq-length, takes less"
         ) from error
+
+
+def _precision(model: ModelConfig, training: TrainingConfig, device: torch.device) -> torch.dtype:
+    return resolve_precision(training.precision, device, model.hidden_size)
 
 
 def _generator(device: torch.device | str, seed: np.random.SeedSequence) -> torch.Generator:

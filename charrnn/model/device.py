@@ -7,6 +7,8 @@ import torch
 
 from charrnn.errors import DeviceError
 
+SMALL = 64  # units below which conversion takes longer than faster products save
+
 
 def resolve_device(name: str = "auto") -> torch.device:
     """Return the device of a name: cpu, cuda, cuda:1, mps; auto takes the first accelerator.
@@ -27,11 +29,11 @@ def resolve_device(name: str = "auto") -> torch.device:
     return device
 
 
-def resolve_precision(name: str, device: torch.device) -> torch.dtype:
-    """Return the number format of products: float32, bfloat16; auto where hardware has the latter.
+def resolve_precision(name: str, device: torch.device, hidden_size: int) -> torch.dtype:
+    """Return the number format of products: float32, bfloat16, or with auto the faster of them.
 
-    AVX512-BF16, AMX and CUDA from compute capability 8 on have; elsewhere it would be emulated.
-    Early versions of torch do not say what the CPU has: float32 then.
+    That is bfloat16 where the hardware has it, in layers that are not small: AVX512-BF16, AMX, and
+    CUDA from compute capability 8 on. Early versions of torch do not say what the CPU has: float32.
     """
     if name != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
@@ -40,7 +42,7 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
     else:
         has = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
         native = device.type == "cpu" and bool(has.get("avx512_bf16") or has.get("amx_bf16"))
-    return torch.bfloat16 if native else torch.float32
+    return torch.bfloat16 if native and hidden_size >= SMALL else torch.float32
 
 
 def precision_name(precision: torch.dtype) -> str:

@@ -96,7 +96,7 @@ class TrainingConfig:
     precision: Literal["auto", "float32", "bfloat16"] = setting(
         "auto",
         help="Number format of the products in training; weights, loss and what is saved stay "
-        "float32. auto: bfloat16 where the processor multiplies it in hardware.",
+        "float32. auto: bfloat16 where the hardware has it and layers have 64 units or more.",
     )
     seed: int = setting(0, ge=0, lt=2**63, help="Seed of weights, dropout and data order.")
 

@@ -217,22 +217,24 @@ def test_a_device_that_is_not_there_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "device", "has", "expected"),
+    ("name", "device", "has", "units", "expected"),
     [
-        ("float32", "cpu", {"avx512_bf16": True}, torch.float32),
-        ("bfloat16", "cpu", {}, torch.bfloat16),
-        ("auto", "cpu", {}, torch.float32),
-        ("auto", "cpu", {"avx512_bf16": True}, torch.bfloat16),
-        ("auto", "cpu", {"amx_bf16": True}, torch.bfloat16),
-        ("auto", "mps", {"avx512_bf16": True}, torch.float32),
+        ("float32", "cpu", {"avx512_bf16": True}, 512, torch.float32),
+        ("bfloat16", "cpu", {}, 8, torch.bfloat16),
+        ("auto", "cpu", {}, 512, torch.float32),
+        ("auto", "cpu", {"avx512_bf16": True}, 512, torch.bfloat16),
+        ("auto", "cpu", {"avx512_bf16": True}, 8, torch.float32),
+        ("auto", "cpu", {"amx_bf16": True}, 64, torch.bfloat16),
+        ("auto", "mps", {"avx512_bf16": True}, 512, torch.float32),
     ],
 )
 def test_precision_is_that_which_the_processor_multiplies_fast(
     name: str,
     device: str,
     has: dict[str, bool],
+    units: int,
     expected: torch.dtype,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
-    assert resolve_precision(name, torch.device(device)) == expected
+    assert resolve_precision(name, torch.device(device), units) == expected
