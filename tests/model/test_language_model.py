@@ -160,7 +160,10 @@ def test_weight_dropout_reaches_the_kernel_and_its_gradient_the_raw_weights(cell
 def test_products_in_bfloat16_give_nearly_the_same_loss_and_gradient(
     settings: dict[str, Any],
 ) -> None:
-    model, ids = make(**settings), torch.randint(V, (T, B))
+    """The kinks of the relus and the division of layer normalisation enlarge what is rounded."""
+    sizes = {"hidden_size": 64, "embedding_size": 64 if "tie_embeddings" in settings else E}
+    model = make(**settings | sizes)
+    ids = torch.randint(V, (LONG, B), generator=torch.Generator().manual_seed(0))
 
     def gradient(precision: torch.dtype) -> tuple[Tensor, Tensor]:
         model.zero_grad()
@@ -175,7 +178,8 @@ def test_products_in_bfloat16_give_nearly_the_same_loss_and_gradient(
     assert rounded.dtype == torch.float32
     assert not torch.equal(exact, rounded)
     torch.testing.assert_close(rounded_loss, loss, rtol=0.02, atol=0)
-    assert float((rounded - exact).norm() / exact.norm()) < 0.05
+    delicate = settings.get("nonlinearity") or settings.get("cell") == "layernorm-lstm"
+    assert float((rounded - exact).norm() / exact.norm()) < (0.15 if delicate else 0.02)
 
 
 def test_weights_come_from_the_generator_alone() -> None:
