@@ -161,7 +161,7 @@ def test_products_in_bfloat16_give_nearly_the_same_loss_and_gradient(
     settings: dict[str, Any],
 ) -> None:
     """The kinks of the relus and the division of layer normalisation enlarge what is rounded."""
-    sizes = {"hidden_size": 64, "embedding_size": 64 if "tie_embeddings" in settings else E}
+    sizes = {"hidden_size": 64} | ({"embedding_size": 64} if "tie_embeddings" in settings else {})
     model = make(**settings | sizes)
     ids = torch.randint(V, (LONG, B), generator=torch.Generator().manual_seed(0))
 
