@@ -116,7 +116,7 @@ def train(
             corpus=encoded,
             text=text,
             model=choice.model,
-            training=choice.training,
+            training=choice.training.resolved(),
             chosen=choice.chosen,
             device=plan_device,
             threads=threads,

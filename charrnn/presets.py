@@ -27,8 +27,11 @@ MAX_DROPOUT, MAX_INPUT_DROPOUT = 0.5, 0.2
 MAX_EPOCHS = 40
 MIN_STEPS = 1_000
 PROBE_SIZE = 512  # hidden units of the model that is timed, where their number is to be chosen
-# What is chosen where it is not given; steps where no limit is.
+# A short corpus is validated on after so many passes, since it may be learned by heart soon.
+EVAL_EPOCHS, MIN_EVAL_EVERY = 10, 50
+# What is chosen where it is not given; steps where no limit is, too.
 MODEL_CHOICES = {"hidden_size", "dropout", "input_dropout"}
+TRAINING_CHOICES = {"steps", "eval_every"}
 
 T = TypeVar("T", ModelConfig, TrainingConfig)
 
@@ -75,8 +78,10 @@ def choose(
     free = MODEL_CHOICES - set(model) if isinstance(model, Mapping) else set()
     if base.tie_embeddings:
         free -= {"hidden_size"}  # it must equal the embedding's
-    if isinstance(training, Mapping) and (plan.steps, plan.epochs, plan.minutes) == (None,) * 3:
-        free |= {"steps"}
+    if isinstance(training, Mapping):
+        free |= TRAINING_CHOICES - set(training)
+    if (plan.steps, plan.epochs, plan.minutes) != (None,) * 3:
+        free -= {"steps"}
     if not free:
         return Choice(base, plan, {})
 
@@ -88,13 +93,20 @@ def choose(
     if "steps" in free:
         values["steps"] = _steps(base, plan, work, circumstances)
         plan = replace(plan, steps=values["steps"])
+    if (every := _eval_every(plan, circumstances.symbols)) < plan.eval_every:
+        values["eval_every"] = every
     weights = multiplied_weights(base, circumstances.vocabulary_size)
     epochs = _epochs(plan, work / weights, circumstances.symbols)
     dropout = _dropout(epochs, weights / circumstances.symbols)
     values |= {"dropout": dropout, "input_dropout": min(dropout, MAX_INPUT_DROPOUT)}
     chosen = {name: value for name, value in values.items() if name in free}
-    dropouts = {name: value for name, value in chosen.items() if name in MODEL_CHOICES}
-    return Choice(make(ModelConfig, asdict(base) | dropouts), plan, chosen)
+    for_model = {name: value for name, value in chosen.items() if name in MODEL_CHOICES}
+    for_training = {name: value for name, value in chosen.items() if name not in MODEL_CHOICES}
+    return Choice(
+        make(ModelConfig, asdict(base) | for_model),
+        make(TrainingConfig, asdict(plan) | for_training),
+        chosen,
+    )
 
 
 def check_choice(
@@ -149,6 +161,11 @@ def _steps(
     affordable = work / multiplied_weights(config, circumstances.vocabulary_size) / chunk
     often = max(MAX_EPOCHS * circumstances.symbols / chunk, MIN_STEPS)
     return max(1, round(min(affordable, often)))
+
+
+def _eval_every(plan: TrainingConfig, symbols: int) -> int:
+    batch_size, seq_length = fit(symbols, plan.batch_size, plan.seq_length)
+    return max(MIN_EVAL_EVERY, round(EVAL_EPOCHS * symbols / (batch_size * seq_length)))
 
 
 def _epochs(plan: TrainingConfig, read: float, symbols: int) -> float:

@@ -144,6 +144,13 @@ def test_a_corpus_that_is_read_more_often_gets_more_dropout() -> None:
     assert choice({}, {"epochs": 1e6}).model.dropout <= 0.5
 
 
+def test_a_short_corpus_is_validated_on_sooner() -> None:
+    every = [choice({}, {}, symbols).training.eval_every for symbols in (100, 20_000, 1_000_000)]
+    assert every[0] < every[1] < every[2] == TrainingConfig().eval_every
+    assert choice({}, {"eval_every": 0}, 100).training.eval_every == 0
+    assert "eval_every" not in choice().chosen
+
+
 def test_a_tied_embedding_keeps_its_size() -> None:
     made = choice({"tie_embeddings": True, "embedding_size": 512}, {"minutes": 100.0})
     assert made.model.hidden_size == 512

@@ -110,7 +110,7 @@ def evaluate(
             )
         results.append((name, score))
     if generated is None:
-        _print(results, as_json=as_json)
+        _print(results, context="dynamic" if learning else block or "carried", as_json=as_json)
         return
     report = loaded.report(
         text or "", score.bits_per_char, cache_dir=cache_dir, corpora_dir=corpora_dir
@@ -160,17 +160,22 @@ def _learning(
     return config
 
 
-def _print(results: "list[tuple[str, charrnn.Evaluation]]", *, as_json: bool) -> None:
+def _print(
+    results: "list[tuple[str, charrnn.Evaluation]]", *, context: str | int, as_json: bool
+) -> None:
     from charrnn.cli import console
 
     if as_json:
-        objects = [{"text": name} | dataclasses.asdict(e) for name, e in results]
+        objects = [
+            {"text": name} | dataclasses.asdict(e) | {"context": context} for name, e in results
+        ]
         console.print_json(objects[0] if len(objects) == 1 else objects)
         return
-    columns = ("text", "nats/char", "bits/char", "bits/byte", "perplexity", "characters")
+    columns = ("text", "context", "nats/char", "bits/char", "bits/byte", "perplexity", "characters")
     rows: list[list[Any]] = [
         [
             name,
+            str(context),
             f"{e.nats_per_char:.4f}",
             f"{e.bits_per_char:.4f}",
             f"{e.bits_per_byte:.4f}",
@@ -179,4 +184,4 @@ def _print(results: "list[tuple[str, charrnn.Evaluation]]", *, as_json: bool) ->
         ]
         for name, e in results
     ]
-    console.print_table(columns, rows, right=columns[1:])
+    console.print_table(columns, rows, right=columns[2:])

@@ -59,6 +59,8 @@ def train(
     It can be stopped with Ctrl-C at any time; charrnn resume goes on exactly there.
     """
     file = options.read_config(config, *_SETTINGS)
+    if preset is not None:
+        file.pop("minutes", None)  # flags win over the file
     parent = charrnn.load(init_from, checkpoint_dir=checkpoint_dir) if init_from else None
     model = options.named(charrnn.ModelConfig, given, file)
     training = options.named(charrnn.TrainingConfig, given, file)

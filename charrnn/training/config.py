@@ -1,6 +1,6 @@
 """Settings of training. Holds no torch, so that help pages answer at once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from charrnn.errors import SettingsError
@@ -118,6 +118,12 @@ class TrainingConfig:
         if self.learning_rate is not None:
             return self.learning_rate
         return 0.007 if self.optimizer in ("adamw", "adam") else 0.003
+
+    def resolved(self) -> "TrainingConfig":
+        """Return the same settings with every default that depends on others spelt out."""
+        return replace(
+            self, steps=self.step_limit, learning_rate=self.peak_rate, weight_decay=self.decay
+        )
 
     @property
     def decay(self) -> float:

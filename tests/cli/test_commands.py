@@ -81,7 +81,7 @@ def test_what_is_chosen_is_shown_as_flags_in_one_line(
     assert done.returncode == 0, done.stderr
     (line,) = (line for line in done.stderr.splitlines() if line.startswith("chosen"))
     flags = line.removeprefix("chosen").split()
-    assert flags[::2] == ["--hidden-size", "--dropout", "--input-dropout"]
+    assert flags[::2] == ["--hidden-size", "--eval-every", "--dropout", "--input-dropout"]
 
     again = command("train", corpus, "--config", "c.toml", "--run", "second", *flags)
     assert again.returncode == 0
