@@ -1,8 +1,10 @@
 """What the documents show works."""
 
 import dataclasses
+import importlib
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,3 +45,16 @@ def test_every_weight_is_documented() -> None:
     for cell in CellName.__args__:  # type: ignore[attr-defined]
         for name in parameter_shapes(charrnn.ModelConfig(cell=cell), 9):
             assert re.sub(r"cells\.\d+", "", name) in page, name
+
+
+def test_the_table_of_results_is_made_of_the_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No figure in it was written by hand; a mean stands below the rows it is of."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    quality: Any = importlib.import_module("quality")
+    records = quality.read_records()
+    assert quality.table(records) in (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+
+    others = [
+        {**records[0], "seed": seed, "carried": carried} for seed, carried in ((7, 1), (8, 2))
+    ]
+    assert "| 1.5000 (1.0000 to 2.0000) |" in quality.table(others)
