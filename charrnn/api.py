@@ -61,7 +61,7 @@ def train(
 
     corpus: paths, patterns or names of corpora, "-" for stdin; none for the built-in one.
     text: settings; the defaults where left out.
-    model, training: settings, or names and values of some; size, dropout, learning rate and length
+    model, training: settings, or names and values of some; size, dropout and length of the run
     are then chosen where they are not among them, see charrnn.presets.
     preset: fast, balanced or best: how much work to choose for; where left out, as much as there
     are minutes for, or else balanced.

@@ -44,10 +44,10 @@ from charrnn.model.language_model import LanguageModel, export_weights, load_wei
 from charrnn.text.config import CorpusConfig
 from charrnn.text.encoded import EncodedCorpus
 from charrnn.training.config import TrainingConfig, fit
+from charrnn.training.cost import memory_estimate, symbols_per_second
 from charrnn.training.events import EndEvent, Log, Observer, StartEvent, WarningEvent
 from charrnn.training.lanes import Lanes
-from charrnn.training.speed import symbols_per_second
-from charrnn.training.trainer import Hooks, Trainer, TrainerState, memory_estimate
+from charrnn.training.trainer import Hooks, Trainer, TrainerState
 
 if TYPE_CHECKING:
     from charrnn.checkpoint.arrays import Arrays

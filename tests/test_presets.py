@@ -22,7 +22,7 @@ from charrnn.presets import (
     choose,
 )
 from charrnn.training.config import TrainingConfig
-from charrnn.training.speed import symbols_per_second
+from charrnn.training.cost import symbols_per_second
 
 VOCABULARY = 65
 FAST = 1e11  # products a second

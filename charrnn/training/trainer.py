@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -397,16 +396,3 @@ class Trainer:
         random = torch.tensor(arrays["dropout_rng"])
         if random.shape == self.dropout_rng.get_state().shape:
             self.dropout_rng.set_state(random)
-
-
-def memory_estimate(model: LanguageModel, batch_size: int, seq_length: int) -> int:
-    """Estimate the bytes that training takes at its peak, besides torch itself and the corpus.
-
-    Weights, their gradients and two moments, and what backpropagation keeps of every time step:
-    the embedding, about eight vectors of H a layer, and logits with their gradient.
-    """
-    config = model.config
-    weights = sum(p.numel() for p in model.parameters())
-    inputs = config.embedding_size or model.vocabulary_size
-    kept = inputs + 8 * config.hidden_size * config.num_layers + 3 * model.vocabulary_size
-    return np.dtype(np.float32).itemsize * (4 * weights + batch_size * seq_length * kept)

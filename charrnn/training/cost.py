@@ -1,8 +1,9 @@
-"""How fast a machine trains, measured before a run begins."""
+"""What a run will cost: its speed, measured on the machine, and its memory, estimated."""
 
 import time
 from collections.abc import Callable
 
+import numpy as np
 import torch
 
 from charrnn.model.config import ModelConfig
@@ -41,3 +42,16 @@ def symbols_per_second(
             best = min(best, clock() - began)
         step += 1
     return training.batch_size * training.seq_length / best
+
+
+def memory_estimate(model: LanguageModel, batch_size: int, seq_length: int) -> int:
+    """Estimate the bytes that training takes at its peak, besides torch itself and the corpus.
+
+    Weights, their gradients and two moments, and what backpropagation keeps of every time step:
+    the embedding, about eight vectors of H a layer, and logits with their gradient.
+    """
+    config = model.config
+    weights = sum(p.numel() for p in model.parameters())
+    inputs = config.embedding_size or model.vocabulary_size
+    kept = inputs + 8 * config.hidden_size * config.num_layers + 3 * model.vocabulary_size
+    return np.dtype(np.float32).itemsize * (4 * weights + batch_size * seq_length * kept)
