@@ -23,7 +23,6 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +36,9 @@ RESULTS = ROOT / "docs" / "results.md"
 MARKS = ("<!-- quality: made by benchmarks/quality.py --table -->\n", "<!-- end of quality -->\n")
 STRETCH = 100
 R_STEPS = 2_000
-# Small corpora besides, each within the time that is given it.
-CORPORA = {"python": 1.0, "unicode-names": 1.0, "charrnn's own books": 0.5}
+# Built-in corpora, and the books in corpora/: English, Russian, Chinese; minutes for each.
+CORPORA = {"python": 1.0, "unicode-names": 1.0}
+CORPORA |= dict.fromkeys(("ferry-book.txt", "pisma-s-mayaka.txt", "shan-zhen-shou-ji.txt"), 0.5)
 # What makes two records the same measurement, made again.
 KIND = ("corpus", "within", "seed", "machine", "threads")
 
@@ -67,13 +67,13 @@ def charrnn(*arguments: object) -> str:
 
 
 def trained(
-    corpus: Sequence[object], minutes: float, seed: int, threads: int, *, dynamic: bool
+    corpus: object, minutes: float, seed: int, threads: int, *, dynamic: bool
 ) -> dict[str, Any]:
     """Train a run, and score it from its checkpoint alone."""
     with tempfile.TemporaryDirectory() as folder:
         flags = ("--checkpoint-dir", folder, "--threads", threads)
         limit = ("--minutes", f"{minutes:.4g}", "--seed", seed)
-        charrnn("train", *corpus, "--run", "q", *limit, *flags)
+        charrnn("train", corpus, "--run", "q", *limit, *flags)
         log = Path(folder, "q", "log.jsonl").read_text(encoding="utf-8").splitlines()
         start, end = json.loads(log[0]), json.loads(log[-1])
         scores = {
@@ -182,8 +182,7 @@ def main() -> None:
         return
     if asked.corpora:
         for corpus, minutes in CORPORA.items():
-            own = sorted((ROOT / "corpora").glob("*.txt"))
-            source = [corpus] if corpus in ("python", "unicode-names") else own
+            source = ROOT / "corpora" / corpus if corpus.endswith(".txt") else corpus
             for seed in asked.seeds:
                 record = trained(source, minutes, seed, asked.threads, dynamic=asked.dynamic)
                 kind = {"corpus": corpus, "within": f"{minutes:g} min"}
@@ -198,7 +197,7 @@ def main() -> None:
     for budget in asked.budgets:
         for seed in asked.seeds:
             minutes = budget * unit / 60
-            record = trained([asked.text], minutes, seed, asked.threads, dynamic=asked.dynamic)
+            record = trained(asked.text, minutes, seed, asked.threads, dynamic=asked.dynamic)
             unit = yardstick.measure(5) if yardstick else asked.r
             kind = {"corpus": asked.text.stem, "within": f"{budget:g} R"}
             keep({**kind, "R": round(unit, 1), **record}, write=asked.record)
