@@ -85,18 +85,22 @@ def choose(
     if not free:
         return Choice(base, plan, {})
 
-    work = _work(base, plan, circumstances, sized="hidden_size" not in free)
+    batch_size, seq_length = fit(circumstances.symbols, plan.batch_size, plan.seq_length)
+    fitted = replace(plan, batch_size=batch_size, seq_length=seq_length)
+    chunk = batch_size * seq_length
+    work = _work(base, fitted, circumstances, sized="hidden_size" not in free)
     values: dict[str, Any] = {}
     if "hidden_size" in free:
         values["hidden_size"] = _hidden_size(base, work, circumstances)
         base = replace(base, **values)
-    if "steps" in free:
-        values["steps"] = _steps(base, plan, work, circumstances)
-        plan = replace(plan, steps=values["steps"])
-    if (every := _eval_every(plan, circumstances.symbols)) < plan.eval_every:
-        values["eval_every"] = every
     weights = multiplied_weights(base, circumstances.vocabulary_size)
-    epochs = _epochs(plan, work / weights, circumstances.symbols)
+    if "steps" in free:
+        values["steps"] = _steps(work / weights, chunk, circumstances.symbols)
+        plan = replace(plan, steps=values["steps"])
+    every = max(MIN_EVAL_EVERY, round(EVAL_EPOCHS * circumstances.symbols / chunk))
+    if every < plan.eval_every:
+        values["eval_every"] = every
+    epochs = _epochs(plan, work / weights, chunk, circumstances.symbols)
     dropout = _dropout(epochs, weights / circumstances.symbols)
     values |= {"dropout": dropout, "input_dropout": min(dropout, MAX_INPUT_DROPOUT)}
     chosen = {name: value for name, value in values.items() if name in free}
@@ -129,15 +133,16 @@ def as_settings(kind: type[T], given: T | Mapping[str, Any]) -> T:
 
 
 def _work(
-    config: ModelConfig, plan: TrainingConfig, circumstances: Circumstances, *, sized: bool
+    config: ModelConfig, fitted: TrainingConfig, circumstances: Circumstances, *, sized: bool
 ) -> float:
-    """Return the products that there is time for. sized: whether the size is given."""
-    if plan.minutes is None:
+    """Return the products that there is time for.
+
+    fitted: with lanes and steps that the corpus has room for. sized: whether the size is given.
+    """
+    if fitted.minutes is None:
         return PRESETS[circumstances.preset or DEFAULT_PRESET]
     timed = config if sized else replace(config, hidden_size=PROBE_SIZE)
-    batch_size, seq_length = fit(circumstances.symbols, plan.batch_size, plan.seq_length)
-    fitted = replace(plan, batch_size=batch_size, seq_length=seq_length)
-    return 60 * plan.minutes * circumstances.rate(timed, fitted)
+    return 60 * fitted.minutes * circumstances.rate(timed, fitted)
 
 
 def _hidden_size(config: ModelConfig, work: float, circumstances: Circumstances) -> int:
@@ -152,33 +157,25 @@ def _hidden_size(config: ModelConfig, work: float, circumstances: Circumstances)
     return min(HIDDEN_SIZES, key=distance)
 
 
-def _steps(
-    config: ModelConfig, plan: TrainingConfig, work: float, circumstances: Circumstances
-) -> int:
-    """Return how many steps the work is, short of reading the corpus too often."""
-    batch_size, seq_length = fit(circumstances.symbols, plan.batch_size, plan.seq_length)
-    chunk = batch_size * seq_length
-    affordable = work / multiplied_weights(config, circumstances.vocabulary_size) / chunk
-    often = max(MAX_EPOCHS * circumstances.symbols / chunk, MIN_STEPS)
-    return max(1, round(min(affordable, often)))
+def _steps(affordable: float, chunk: int, symbols: int) -> int:
+    """Return how many steps a run takes, short of reading the corpus too often.
+
+    affordable: the characters that there is work for. chunk: those that a step reads.
+    """
+    often = max(MAX_EPOCHS * symbols / chunk, MIN_STEPS)
+    return max(1, round(min(affordable / chunk, often)))
 
 
-def _eval_every(plan: TrainingConfig, symbols: int) -> int:
-    batch_size, seq_length = fit(symbols, plan.batch_size, plan.seq_length)
-    return max(MIN_EVAL_EVERY, round(EVAL_EPOCHS * symbols / (batch_size * seq_length)))
-
-
-def _epochs(plan: TrainingConfig, read: float, symbols: int) -> float:
+def _epochs(plan: TrainingConfig, read: float, chunk: int, symbols: int) -> float:
     """Return how often a run will read its corpus, by its limits.
 
     read: the characters that it will read, should minutes be what limits it.
     """
-    batch_size, seq_length = fit(symbols, plan.batch_size, plan.seq_length)
     limits = []
     if plan.epochs is not None:
         limits.append(plan.epochs)
     if plan.step_limit is not None:
-        limits.append(plan.step_limit * batch_size * seq_length / symbols)
+        limits.append(plan.step_limit * chunk / symbols)
     if plan.minutes is not None:
         limits.append(read / symbols)
     return min(limits)

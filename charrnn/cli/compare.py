@@ -71,10 +71,7 @@ def compare(
     _check(plot, x, terminal=terminal, as_json=as_json)
     from charrnn.cli import console
 
-    def notice(message: str) -> None:
-        if not quiet:
-            console.say(f"notice: {message}")
-
+    notice = console.notices(quiet)
     with console.bars(quiet) as show:
         rows = charrnn.compare(
             runs or (),

@@ -59,6 +59,16 @@ def say(message: str) -> None:
         talk().print(escape(harmless(message)))
 
 
+def notices(quiet: bool) -> Callable[[str], None]:
+    """Return a function that says what the user should know, or nothing."""
+
+    def notice(message: str) -> None:
+        if not quiet:
+            say(f"notice: {message}")
+
+    return notice
+
+
 def print_json(data: Any) -> None:
     """Write JSON to stdout."""
     sys.stdout.write(json_text(data, indent=2))
@@ -77,9 +87,13 @@ def print_table(
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    _add_rows(table, rows)
+    _Console(highlight=False).print_whole(table)
+
+
+def _add_rows(table: Table, rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*(Text(harmless(cell)) for cell in row))
-    _Console(highlight=False).print_whole(table)
 
 
 def print_rows(
@@ -103,8 +117,7 @@ def print_rows(
             for number, head in enumerate(heads):
                 justify: Any = "right" if columns[number] in right else "left"
                 table.add_column(head, justify=justify, no_wrap=number > 0, overflow="fold")
-            for row in rows:
-                table.add_row(*(Text(harmless(cell)) for cell in row))
+            _add_rows(table, rows)
             console.print(table)
             return
     for number, row in enumerate(rows):

@@ -85,10 +85,7 @@ def evaluate(
         console.say(f"{loaded.path}, context {context}")
     encoded = options.resolve(charrnn.CorpusConfig, given, {}, base=loaded.text)
 
-    def notice(message: str) -> None:
-        if not quiet:
-            console.say(f"notice: {message}")
-
+    notice = console.notices(quiet)
     results: list[tuple[str, charrnn.Evaluation]] = []
     for source in texts or (generated,):
         name, text = "validation", None
