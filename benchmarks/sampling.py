@@ -29,7 +29,7 @@ from charrnn.generation.config import BeamConfig, SamplingConfig
 from charrnn.generation.int8 import Int8
 from charrnn.generation.layers import Dense, Kind
 from charrnn.generation.stepper import Stepper
-from charrnn.generation.text import begin, generations
+from charrnn.generation.texts import begin, generations
 from charrnn.model.config import ModelConfig, parameter_shapes
 from charrnn.text.vocabulary import Vocabulary
 

@@ -4,7 +4,7 @@ import os
 import signal
 from types import FrameType
 
-from charrnn.signals import exit_code, heeded
+from charrnn.cli.signals import exit_code, heeded
 
 
 def main() -> None:

@@ -1,7 +1,11 @@
-"""Every mistake a user can make, each with the exit code the command line ends with.
+"""Every mistake a user can make, each with the exit code that the command line ends with.
 
-A message is one or two lines: what is wrong, where, and what to do next.
+A message is one or two lines: what is wrong, where, and what to do next. It names settings in
+backticks, `min_length`, or with a value, `unknown=skip`. Python and HTTP users see these names;
+the command line shows them as --min-length and --unknown skip.
 """
+
+from collections.abc import Mapping
 
 
 class CharrnnError(ValueError):
@@ -23,11 +27,11 @@ class CorpusError(CharrnnError):
 class UndecodableError(CorpusError):
     """A text that is not in the encoding it should be in.
 
-    flags: what to add to the command so that it reads the text; empty where nothing is likely.
+    remedy: settings that would read the text, name to value; empty if nothing is likely.
     """
 
-    def __init__(self, message: str, flags: tuple[str, ...] = ()) -> None:
-        self.flags = flags
+    def __init__(self, message: str, remedy: Mapping[str, str] | None = None) -> None:
+        self.remedy = dict(remedy or {})
         super().__init__(message)
 
 
@@ -41,7 +45,7 @@ class UnknownCharacterError(CharrnnError):
         """
         self.character = character
         self.position = position
-        way_out = "--unknown skip or --unknown replace" if replaceable else "--unknown skip"
+        way_out = "`unknown=skip` or `unknown=replace`" if replaceable else "`unknown=skip`"
         super().__init__(
             f"the model does not know {describe(character)}, character {position + 1:,} of the "
             f"text; leave it out, or pass {way_out}"

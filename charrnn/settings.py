@@ -17,8 +17,8 @@ from charrnn.errors import SettingsError
 
 T = TypeVar("T")
 
-# What help pages say of settings that charrnn.presets chooses where they are not given.
-CHOSEN = "chosen, see --preset"
+# What help pages say of settings that charrnn.runs.choice chooses where they are not given.
+CHOSEN = "chosen, see `preset`"
 
 _BOUNDS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
     "ge": ("at least", operator.ge),
@@ -53,7 +53,7 @@ def check(settings: Any) -> None:
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
         if (problem := _problem(value, field)) is not None:
-            raise SettingsError(f"{flag(field.name)} {value}: must be {problem}")
+            raise SettingsError(f"`{field.name}={value}`: must be {problem}")
 
 
 def make(kind: type[T], values: Mapping[str, Any]) -> T:
@@ -61,7 +61,7 @@ def make(kind: type[T], values: Mapping[str, Any]) -> T:
     names = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     for name in values:
         if name not in names:
-            raise SettingsError(f"{flag(str(name))[2:]} is no setting")
+            raise SettingsError(f"`{name}` is not a setting")
     return kind(**values)
 
 
@@ -73,19 +73,14 @@ def value_type(field: "dataclasses.Field[Any]") -> tuple[Any, bool]:
     return kind, True
 
 
-def flag(name: str) -> str:
-    """Return the command line's name of a field: hidden_size is --hidden-size."""
-    return "--" + name.replace("_", "-")
-
-
-def number_pair(flag: str, text: str) -> tuple[float, float]:
+def number_pair(name: str, text: str) -> tuple[float, float]:
     """Read START:END, two numbers of at least 0. Raises SettingsError."""
     try:
         start, end = map(float, text.split(":"))
     except ValueError:
         start = end = -1.0
     if not (0 <= start <= _LARGEST and 0 <= end <= _LARGEST):
-        raise SettingsError(f"{flag} {text}: must be START:END, two numbers such as 0.5:1.2")
+        raise SettingsError(f"`{name}={text}`: must be START:END, two numbers such as 0.5:1.2")
     return start, end
 
 

@@ -114,7 +114,7 @@ class Run:
         if not findings:
             raise RunError(f"{self.path}: no checkpoint in it; train again, or name another run")
         raise CheckpointError(
-            f"no checkpoint of {self.path} is sound (charrnn info --verify lists all); the newest: "
+            f"no checkpoint of {self.path} is sound (charrnn info `verify` lists all); the newest: "
             f"{findings[0]}"
         )
 
@@ -154,7 +154,7 @@ class Run:
         return self.path / step_folder(step)
 
 
-def list_runs(checkpoint_dir: Path) -> list[Run]:
+def saved_runs(checkpoint_dir: Path) -> list[Run]:
     """Return the runs that have a checkpoint, the one saved last first."""
     folders = checkpoint_dir.iterdir() if checkpoint_dir.is_dir() else ()
     runs = [
@@ -170,7 +170,7 @@ def find_run(model: str | Path | None, checkpoint_dir: Path) -> Run | None:
     Raises RunError where none is named and there is none.
     """
     if model is None:
-        runs = list_runs(checkpoint_dir)
+        runs = saved_runs(checkpoint_dir)
         if not runs:
             raise RunError(
                 f"no run with a checkpoint in {checkpoint_dir}; start one: charrnn train"
@@ -200,7 +200,7 @@ def find_checkpoint(
     if not found:
         raise _no_model(str(model), checkpoint_dir)
     if which is not None:
-        raise RunError(f"{model} is one checkpoint already; --checkpoint is for a run")
+        raise RunError(f"{model} is one checkpoint already; `checkpoint` is for a run")
     return file
 
 
@@ -230,7 +230,7 @@ def find_run_of(model: Path) -> Run:
 def other_checkpoints(path: Path) -> str:
     """Name the others of a run one of whose checkpoints is damaged, for the end of a message."""
     steps = [c.step for c in find_run_of(path).checkpoints if c.path.name != path.parent.name]
-    return f"; others of the run: --checkpoint {', '.join(map(str, steps))}" if steps else ""
+    return f"; others of the run: `checkpoint={', '.join(map(str, steps))}`" if steps else ""
 
 
 def _is_run(folder: Path) -> bool:
@@ -243,7 +243,7 @@ def _is_run(folder: Path) -> bool:
 def _no_model(model: str, checkpoint_dir: Path) -> RunError:
     if model in run_names(checkpoint_dir):
         return RunError(f"run {model} ended before its first checkpoint; train it again")
-    names = [run.name for run in list_runs(checkpoint_dir)]
+    names = [run.name for run in saved_runs(checkpoint_dir)]
     known = (
         f"runs in {checkpoint_dir}: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
         if names

@@ -48,7 +48,7 @@ def claimed(run: Run) -> Iterator[Callable[[], None]]:
     except OSError as error:
         raise CheckpointError(
             f"{run.path}: cannot be used as the run's folder ({error.strerror or error}); choose "
-            "another --checkpoint-dir, or --run"
+            "another `checkpoint_dir`, or `run`"
         ) from error
 
     def check() -> None:
@@ -109,13 +109,13 @@ def new_run(checkpoint_dir: Path, name: str | None, corpus_name: str) -> Run:
         return Run(path)
     if not name or Path(name).name != name or name[0] in ".-" or not name.isprintable():
         raise RunError(
-            f"--run {name[:80]!r}: a run's name is that of a folder: what can be printed, without "
+            f"`run={name[:80]!r}`: a run's name is that of a folder: what can be printed, without "
             "/ and not beginning with . or -"
         )
     if not _is_free(checkpoint_dir / name):
         raise RunError(
             f"a run {name!r} is in {checkpoint_dir} already; go on with: charrnn resume "
-            f"{shlex.quote(str(checkpoint_dir / name))}, or choose another --run"
+            f"{shlex.quote(str(checkpoint_dir / name))}, or choose another `run`"
         )
     return Run(checkpoint_dir / name)
 

@@ -14,12 +14,13 @@ import charrnn
 from charrnn.cli import corpora
 from charrnn.cli.compare import compare
 from charrnn.cli.eval import evaluate
+from charrnn.cli.flags import flag, with_flags
 from charrnn.cli.info import info
 from charrnn.cli.resume import resume
 from charrnn.cli.runs import runs
 from charrnn.cli.sample import sample
-from charrnn.cli.terminal import harmless, silence
 from charrnn.cli.train import train
+from charrnn.render.terminal import harmless, silence
 
 app = typer.Typer(
     name="charrnn",
@@ -56,9 +57,9 @@ def with_exit_codes(command: Callable[..., None]) -> Callable[..., None]:
             command(**arguments)
             sys.stdout.flush()
         except charrnn.CharrnnError as error:
-            typer.echo(f"error: {harmless(str(error))}", err=True)
-            if isinstance(error, charrnn.UndecodableError) and error.flags:
-                typer.echo(f"  {harmless(_with_flags(error.flags))}", err=True)
+            typer.echo(f"error: {harmless(with_flags(str(error)))}", err=True)
+            if isinstance(error, charrnn.UndecodableError) and error.remedy:
+                typer.echo(f"  {harmless(_command_with(error.remedy))}", err=True)
             raise typer.Exit(error.exit_code) from error
         except MemoryError as error:
             typer.echo("error: out of memory; end other programs, or give it less to do", err=True)
@@ -109,14 +110,17 @@ def main() -> None:
         raise SystemExit(1) from error
 
 
-def _with_flags(flags: tuple[str, ...]) -> str:
-    """Return the command that was given with more flags, before a -- that ends them."""
+def _command_with(settings: dict[str, str]) -> str:
+    """Return the command that was given with these settings, before a -- that ends the flags."""
     words = sys.argv[1:]
-    if flags[0] in words:  # with another value
-        at = words.index(flags[0])
-        del words[at : at + 2]
+    added: list[str] = []
+    for name, value in settings.items():
+        if flag(name) in words:  # with another value
+            at = words.index(flag(name))
+            del words[at : at + 2]
+        added += [flag(name), value]
     at = words.index("--") if "--" in words else len(words)
-    return shlex.join(["charrnn", *words[:at], *flags, *words[at:]])
+    return shlex.join(["charrnn", *words[:at], *added, *words[at:]])
 
 
 def _open_standard_streams() -> None:

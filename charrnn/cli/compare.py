@@ -98,7 +98,7 @@ def compare(
     if no_eval and "byte" in _units(rows):
         notice("the logged figures of models of bytes are per byte")
     if plot is not None or terminal:
-        from charrnn.cli import plots
+        from charrnn.render import plots
 
         chart = plots.chart(names, rows, x, notice)
         if terminal:
@@ -115,7 +115,7 @@ def _check(plot: Path | None, x: str, *, terminal: bool, as_json: bool) -> None:
     if plot is not None and plot.suffix.lower() not in FIGURES:
         raise charrnn.SettingsError(f"--plot {plot}: must end in {', '.join(FIGURES)}")
     if plot is not None or terminal:
-        from charrnn.cli import plots
+        from charrnn.render import plots
 
         if terminal:
             plots.need("--terminal", "plotext")
@@ -148,7 +148,7 @@ def _figures(context: int, *, logged: bool) -> list[str]:
 
 
 def _row(name: str, row: "charrnn.Comparison", *, logged: bool) -> list[str]:
-    from charrnn.cli.console import bits, duration, size
+    from charrnn.render.numbers import bits, duration, size
 
     model = row.model
     scores = (row.carried, row.fresh)

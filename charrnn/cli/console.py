@@ -19,8 +19,9 @@ from rich.text import Text
 from tqdm import tqdm
 
 from charrnn import CHECKPOINT_DIR, counted, events
-from charrnn.cli.terminal import harmless, json_text, silence
-from charrnn.settings import flag
+from charrnn.cli.flags import flag, with_flags
+from charrnn.render.numbers import bits, duration, size
+from charrnn.render.terminal import harmless, json_text, silence
 
 REFRESH_SECONDS = 0.1
 _UNFOLDED = 100_000  # columns, where no terminal folds the lines
@@ -56,7 +57,7 @@ def talk() -> _Console:
 def say(message: str) -> None:
     """Write a line of talk to stderr, if anyone can see it."""
     with suppress(OSError):
-        talk().print(escape(harmless(message)))
+        talk().print(escape(harmless(with_flags(message))))
 
 
 def notices(quiet: bool) -> Callable[[str], None]:
@@ -134,26 +135,6 @@ def print_facts(facts: Mapping[str, str], console: _Console | None = None) -> No
     for name, value in facts.items():
         table.add_row(name, Text(harmless(value)))
     (console or _Console(highlight=False)).print_whole(table)
-
-
-def duration(seconds: float) -> str:
-    """Show a time as 0:07, 9:41 or 1:02:03."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
-def size(number: float, unit: str = "") -> str:
-    """Show a large number in three digits: 34.1k, 1.22M."""
-    for factor, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(number) >= 0.9995 * factor:
-            return f"{number / factor:.3g}{letter}{unit}"
-    return f"{number:.3g}{unit}"
-
-
-def bits(nats: float) -> float:
-    """Convert nats to bits."""
-    return nats / math.log(2)
 
 
 class Progress:
@@ -262,7 +243,7 @@ class TrainingView:
             case events.CheckpointEvent() if self._verbose:
                 self._print(Text(f"saved {harmless(event.path)}", style="dim"))
             case events.WarningEvent():
-                self._print(Text(f"notice: {harmless(event.message)}", style="yellow"))
+                self._print(Text(f"notice: {harmless(with_flags(event.message))}", style="yellow"))
             case events.EndEvent():
                 self._end(event)
 

@@ -127,26 +127,27 @@ def cache(
     longer be resumed.
     """
     from charrnn.cli import console
+    from charrnn.render.numbers import size
 
     if cache_dir is not None and cache_dir.exists() and not cache_dir.is_dir():
         raise charrnn.SettingsError(f"--cache-dir {cache_dir}: is no folder")
     if clear:
         freed = charrnn.clear_cache(cache_dir)
         if not quiet:
-            console.say(f"{console.size(freed, 'B')} are free again")
+            console.say(f"{size(freed, 'B')} are free again")
         return
     folder, found = charrnn.cached_corpora(cache_dir)
     if as_json:
-        entries = [{"name": n, "bytes": size, "used": used} for n, size, used in found]
+        entries = [{"name": n, "bytes": n_bytes, "used": used} for n, n_bytes, used in found]
         console.print_json({"folder": str(folder), "corpora": entries})
     elif not quiet:
         rows = [
-            [name, console.size(size, "B"), f"{_local(used):%Y-%m-%d %H:%M}"]
-            for name, size, used in found
+            [name, size(n_bytes, "B"), f"{_local(used):%Y-%m-%d %H:%M}"]
+            for name, n_bytes, used in found
         ]
         if rows:
             console.print_table(("corpus", "size", "last used"), rows, right=("size",))
-        total = console.size(sum(size for _, size, _ in found), "B")
+        total = size(sum(n_bytes for _, n_bytes, _ in found), "B")
         console.say(f"encoded corpora in {folder}: {len(found):,}, {total} in all")
 
 

@@ -8,8 +8,7 @@ from typing import Annotated, Any
 import typer
 
 import charrnn
-from charrnn import settings
-from charrnn.cli import options
+from charrnn.cli import flags, options
 from charrnn.cli.writing import report_facts
 
 
@@ -146,7 +145,7 @@ def _learning(
     if not dynamic:
         for field in dataclasses.fields(config):
             if field.name in given:
-                raise charrnn.SettingsError(f"{settings.flag(field.name)} needs --dynamic")
+                raise charrnn.SettingsError(f"{flags.flag(field.name)} needs --dynamic")
         return None
     if context is not None:
         raise charrnn.SettingsError(

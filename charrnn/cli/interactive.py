@@ -13,9 +13,9 @@ import typer
 
 import charrnn
 from charrnn import settings
-from charrnn.cli import options
-from charrnn.cli.terminal import harmless
+from charrnn.cli import flags, options
 from charrnn.cli.writing import Request, stream
+from charrnn.render.terminal import harmless
 
 HELP = """\
 Type a prompt and press Enter; \\n in it is a line end. An empty line goes on with the last text.
@@ -122,7 +122,7 @@ class Conversation:
             for field in dataclasses.fields(kind):
                 value = getattr(kind, field.name)
                 if value != field.default:
-                    typer.echo(f"{settings.flag(field.name)[2:]} {value}", err=True)
+                    typer.echo(f"{flags.flag(field.name)[2:]} {value}", err=True)
 
     def _set(self, name: str, text: str) -> None:
         field_name = SHORT.get(name, name.replace("-", "_"))
@@ -160,7 +160,7 @@ def _told() -> Iterator[None]:
     try:
         yield
     except charrnn.CharrnnError as error:
-        typer.echo(f"error: {harmless(str(error))}", err=True)
+        typer.echo(f"error: {harmless(flags.with_flags(str(error)))}", err=True)
 
 
 def _lines() -> Iterator[str]:

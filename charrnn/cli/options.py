@@ -16,7 +16,8 @@ import typer
 
 import charrnn
 from charrnn import settings
-from charrnn.cli.terminal import harmless
+from charrnn.cli import flags
+from charrnn.render.terminal import harmless
 
 Settings = TypeVar("Settings")
 
@@ -236,16 +237,16 @@ def _parameter(field: "dataclasses.Field[Any]", default: str | None) -> inspect.
     kind, _ = settings.value_type(field)
     if typing.get_origin(kind) is tuple:
         kind = list[str]
-    flag = settings.flag(field.name)
+    flag = flags.flag(field.name)
     names = [f"{flag}/--no-{flag[2:]}" if kind is bool else flag]
     if field.metadata["short"]:
         names.append(field.metadata["short"])
-    text = field.metadata["help"]
+    text = flags.with_flags(field.metadata["help"])
     own = field.metadata["shown"] or (
         None if kind is bool or field.default in ("", ()) else field.default
     )
     if (shown := default or own) is not None:
-        text += f" [default: {shown}]"
+        text += f" [default: {flags.with_flags(str(shown))}]"
     option = typer.Option(*names, help=text, show_default=False)
     return inspect.Parameter(
         field.name,
@@ -257,10 +258,8 @@ def _parameter(field: "dataclasses.Field[Any]", default: str | None) -> inspect.
 
 def _no_setting(key: str, known: set[str]) -> str:
     close = difflib.get_close_matches(key, known, n=1)
-    hint = (
-        f"; did you mean {settings.flag(close[0])[2:]}?" if close else "; see charrnn train --help"
-    )
-    return f"{settings.flag(key)[2:]} is no setting{hint}"
+    hint = f"; did you mean {flags.flag(close[0])[2:]}?" if close else "; see charrnn train --help"
+    return f"{flags.flag(key)[2:]} is no setting{hint}"
 
 
 def load(
@@ -270,6 +269,6 @@ def load(
 
     def notice(message: str) -> None:
         if not quiet:
-            typer.echo(f"notice: {harmless(message)}", err=True)
+            typer.echo(f"notice: {harmless(flags.with_flags(message))}", err=True)
 
     return charrnn.load(model, checkpoint=checkpoint, checkpoint_dir=checkpoint_dir, notice=notice)

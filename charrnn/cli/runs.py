@@ -18,7 +18,7 @@ def runs(
     ] = False,
 ) -> None:
     """List the runs under the checkpoint folder, the newest first."""
-    found = charrnn.runs(checkpoint_dir)
+    found = charrnn.list_runs(checkpoint_dir)
     from charrnn.cli import console
 
     if as_json:

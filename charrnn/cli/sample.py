@@ -8,7 +8,7 @@ import typer
 
 import charrnn
 from charrnn import settings
-from charrnn.cli import options
+from charrnn.cli import flags, options
 from charrnn.cli.writing import Request, write
 
 # What only texts that are drawn have, and not a beam search.
@@ -126,7 +126,7 @@ def sample(
         "--json": as_json,
         "--output": output is not None,
         "--report": report,
-    } | {settings.flag(name): True for name in given}
+    } | {flags.flag(name): True for name in given}
     _check_together({flag for flag, is_asked in asked.items() if is_asked}, beams)
     text = _read_prompt(prompt, prompt_file, encoding, errors)
     loaded = options.load(model, checkpoint, checkpoint_dir, quiet)
@@ -167,7 +167,7 @@ def _temperatures(text: str | None) -> list[float]:
     if not number.isdecimal() or not 2 <= int(number) <= 100:
         raise charrnn.SettingsError(wrong)
     try:
-        first, last = settings.number_pair("--temperature-range", pair)
+        first, last = settings.number_pair("temperature_range", pair)
     except charrnn.SettingsError as error:
         raise charrnn.SettingsError(wrong) from error
     step = (last - first) / (int(number) - 1)
@@ -178,7 +178,7 @@ def _check_together(asked: set[str], beams: "charrnn.BeamConfig") -> None:
     """Raise SettingsError for flags that cannot both be meant."""
     searches = beams.num_beams > 1
     for field in dataclasses.fields(charrnn.BeamConfig):
-        flag = settings.flag(field.name)
+        flag = flags.flag(field.name)
         if flag in asked and not searches and field.name != "num_beams":
             raise charrnn.SettingsError(f"{flag} needs --num-beams of 2 or more")
     pairs = [

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 import charrnn
-from charrnn.signals import exit_code, heeded
+from charrnn.cli.signals import exit_code, heeded
 
 
 class Interrupt:

@@ -12,8 +12,8 @@ from typing import IO, TYPE_CHECKING, Any
 import typer
 
 import charrnn
-from charrnn import settings
-from charrnn.cli.terminal import Heat, harmless, has_colours, json_text
+from charrnn.cli import flags
+from charrnn.render.terminal import Heat, harmless, has_colours, json_text
 
 if TYPE_CHECKING:
     Source = charrnn.Generation | charrnn.Beam
@@ -56,7 +56,7 @@ class Request:
             drawing = list(self.config.filters())
             drawing += ["temperature_schedule"] if self.config.temperature_schedule else []
             if drawing:
-                flag = settings.flag(drawing[0])
+                flag = flags.flag(drawing[0])
                 raise charrnn.SettingsError(
                     f"--num-beams and {flag}: choose one, or draw beams with --beam-sampling"
                 )

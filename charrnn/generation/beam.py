@@ -64,8 +64,8 @@ def search(
     """
     if beams.beam_sampling and 0 in config.temperatures():
         raise SettingsError(
-            "--beam-sampling needs a temperature above 0: at 0 there is only one text to draw; "
-            "pass --temperature 1, or leave --beam-sampling out"
+            "`beam_sampling` needs a temperature above 0: at 0 there is only one text to draw; "
+            "pass `temperature=1`, or leave `beam_sampling` out"
         )
     frontier = Frontier(
         stepper,

@@ -20,7 +20,7 @@ CLASSES: dict[str, Callable[[str], bool]] = {
 }
 
 
-def matching(vocabulary: Vocabulary, flag: str, characters: str) -> NDArray[np.intp]:
+def matching(vocabulary: Vocabulary, setting: str, characters: str) -> NDArray[np.intp]:
     """Return the ids of the symbols that `characters` names, (N,), which may be none.
 
     characters: names of CLASSES with commas between them, a class of a regular expression in
@@ -35,13 +35,17 @@ def matching(vocabulary: Vocabulary, flag: str, characters: str) -> NDArray[np.i
     if len(characters) == 1 or not characters.startswith("["):
         pattern = f"[{re.escape(characters)}]"
     elif len(characters) < 3 or not characters.endswith("]"):
-        raise SettingsError(f"{flag} {characters}: no class of characters (such as [a-z])")
+        raise SettingsError(f"`{setting}={characters}`: not a character class such as [a-z]")
     if vocabulary.unit == "byte" and not characters.isascii():
-        raise SettingsError(f"{flag} {characters}: for a model of bytes, ASCII characters alone")
+        raise SettingsError(
+            f"`{setting}={characters}`: for a model of bytes, ASCII characters alone"
+        )
     try:
         matches = re.compile(pattern).fullmatch
     except re.error as error:
-        raise SettingsError(f"{flag} {characters}: no class of characters ({error})") from error
+        raise SettingsError(
+            f"`{setting}={characters}`: no class of characters ({error})"
+        ) from error
     return _where(vocabulary, lambda symbol: matches(symbol) is not None)
 
 
@@ -51,12 +55,12 @@ def stop_ids(vocabulary: Vocabulary, text: str, banned: NDArray[np.intp]) -> lis
         ids: list[int] = vocabulary.encode(text).tolist()
     except UnknownCharacterError as error:
         raise SettingsError(
-            f"--stop {text!r}: the model never writes {describe(error.character)}; leave it out"
+            f"`stop={text!r}`: the model never writes {describe(error.character)}; leave it out"
         ) from error
     for id_ in ids:
         if id_ in banned:
             raise SettingsError(
-                f"--stop {text!r}: {vocabulary.symbols[id_]!r} is ruled out by --ban or --only"
+                f"`stop={text!r}`: {vocabulary.symbols[id_]!r} is ruled out by `ban` or `only`"
             )
     return ids
 

@@ -38,7 +38,7 @@ class SamplingConfig:
         "as [a-z], or names with commas between: digits, letters, lower, upper, punctuation, "
         "space.",
     )
-    only: str = setting("", help="Write these characters alone; given like --ban.")
+    only: str = setting("", help="Write these characters alone; given like `ban`.")
     no_repeat_ngram_size: int = setting(
         0,
         ge=0,
@@ -70,7 +70,7 @@ class SamplingConfig:
     stop: tuple[str, ...] = setting(
         (), help="End before this text; may be given several times. \\n is a line end."
     )
-    include_stop: bool = setting(False, help="Write the --stop text, too.")
+    include_stop: bool = setting(False, help="Write the `stop` text, too.")
     stop_at_end: bool = setting(
         True, help="End where a document or line of the model ends, if it learned any."
     )
@@ -86,10 +86,10 @@ class SamplingConfig:
         check(self)
         if self.min_length > self.length:
             raise SettingsError(
-                f"--min-length {self.min_length:,}: more than --length {self.length:,}"
+                f"`min_length={self.min_length:,}`: more than `length={self.length:,}`"
             )
         if "" in self.stop:
-            raise SettingsError("--stop: an empty text would end everything at once")
+            raise SettingsError("`stop`: an empty text would end everything at once")
         self.temperatures()
 
     def filters(self) -> dict[str, float]:
@@ -109,7 +109,7 @@ class SamplingConfig:
         """Return the temperature of the first character and that of the last."""
         if self.temperature_schedule is None:
             return self.temperature, self.temperature
-        return number_pair("--temperature-schedule", self.temperature_schedule)
+        return number_pair("temperature_schedule", self.temperature_schedule)
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class BeamConfig:
         help="Rank finished texts by log-probability / length^P; 0 favours short ones.",
     )
     early_stopping: bool = setting(
-        False, help="End as soon as --num-beams texts are finished, though better may come."
+        False, help="End as soon as `num_beams` texts are finished, though better may come."
     )
     num_beam_groups: int = setting(
         1, ge=1, help="Diverse beam search: groups of beams that avoid each other's characters."
@@ -139,7 +139,7 @@ class BeamConfig:
     )
     beam_sampling: bool = setting(
         False,
-        help="Stochastic beam search: --num-beams different texts drawn at the temperature.",
+        help="Stochastic beam search: `num_beams` different texts drawn at the temperature.",
     )
     num_return_sequences: int = setting(1, ge=1, help="Texts of the beam search to print.")
 
@@ -147,15 +147,15 @@ class BeamConfig:
         check(self)
         if self.num_return_sequences > self.num_beams:
             raise SettingsError(
-                f"--num-return-sequences {self.num_return_sequences:,}: more than --num-beams "
+                f"`num_return_sequences={self.num_return_sequences:,}`: more than `num_beams` "
                 f"{self.num_beams:,}"
             )
         if self.num_beams % self.num_beam_groups:
             raise SettingsError(
-                f"--num-beam-groups {self.num_beam_groups:,}: must divide --num-beams "
+                f"`num_beam_groups={self.num_beam_groups:,}`: must divide `num_beams` "
                 f"{self.num_beams:,}"
             )
         if self.diversity_penalty and self.num_beam_groups == 1:
-            raise SettingsError("--diversity-penalty needs --num-beam-groups of 2 or more")
+            raise SettingsError("`diversity_penalty` needs `num_beam_groups` of 2 or more")
         if self.beam_sampling and self.num_beam_groups > 1:
-            raise SettingsError("--beam-sampling and --num-beam-groups: choose one")
+            raise SettingsError("`beam_sampling` and `num_beam_groups`: choose one")

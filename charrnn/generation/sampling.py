@@ -19,7 +19,7 @@ READ_AT_ONCE = 10_000  # symbols of a prompt
 DRAWN_AT_ONCE = 256  # random numbers of a lane
 COLDEST = 1e-30  # a temperature below it is taken for it, which is greedy but for exact equals
 
-OVERFLOWED = "the model's numbers have overflowed; use an earlier checkpoint: --checkpoint STEP"
+OVERFLOWED = "the model's numbers have overflowed; use an earlier checkpoint: `checkpoint=STEP`"
 
 
 class Lane(Protocol):

@@ -12,7 +12,7 @@ from charrnn.generation.beam import search
 from charrnn.generation.config import BeamConfig, SamplingConfig
 from charrnn.generation.lane_model import LaneModel
 from charrnn.generation.sampling import new_seed
-from charrnn.generation.text import Start, bits_per_char
+from charrnn.generation.texts import Start, bits_per_char
 from charrnn.model.config import ModelConfig
 
 MAX_BYTES = 2 * 2**30  # of memory for the beams of a search
@@ -105,6 +105,6 @@ def check_memory(
     lane += config.length * (200 if config.no_repeat_ngram_size else 6)
     if beams * lane > MAX_BYTES:
         raise SettingsError(
-            f"--num-beams {beams:,}: needs about {beams * lane / 2**30:.1f} GiB of memory; "
-            f"for this model and --length at most {MAX_BYTES // lane:,}"
+            f"`num_beams={beams:,}`: needs about {beams * lane / 2**30:.1f} GiB of memory; "
+            f"for this model and `length` at most {MAX_BYTES // lane:,}"
         )

@@ -118,16 +118,16 @@ def matrix_kind(weights: str) -> Kind:
     if weights == "float32":
         return Dense
     if weights != "int8":
-        raise SettingsError(f"--weights {weights}: choose one of float32, int8")
+        raise SettingsError(f"`weights={weights}`: choose one of float32, int8")
     try:
         from charrnn.generation.int8 import Int8
     except ImportError as error:
         raise SettingsError(
-            "--weights int8 needs numba, which is not installed: pip install 'charrnn[fast]'"
+            "`weights=int8` needs numba, which is not installed: pip install 'charrnn[fast]'"
         ) from error
     except RuntimeError as error:  # numba, where it cannot keep what it compiles
         raise SettingsError(
-            f"--weights int8: {error}; name a folder that can be written in NUMBA_CACHE_DIR"
+            f"`weights=int8`: {error}; name a folder that can be written in NUMBA_CACHE_DIR"
         ) from error
     return Int8
 

@@ -51,18 +51,18 @@ class ModelConfig:
     tie_embeddings: bool = setting(
         False,
         help="Share the embedding with the output layer "
-        "(--embedding-size must equal --hidden-size).",
+        "(`embedding_size` must equal `hidden_size`).",
     )
 
     def __post_init__(self) -> None:
         check(self)
         if self.tie_embeddings and self.embedding_size != self.hidden_size:
             raise SettingsError(
-                f"--tie-embeddings needs --embedding-size ({self.embedding_size}) "
-                f"to equal --hidden-size ({self.hidden_size})"
+                f"`tie_embeddings` needs `embedding_size` ({self.embedding_size}) "
+                f"to equal `hidden_size` ({self.hidden_size})"
             )
         if self.nonlinearity != "tanh" and self.cell != "rnn":
-            raise SettingsError(f"--nonlinearity is for --cell rnn, not {self.cell}")
+            raise SettingsError(f"`nonlinearity` is for `cell=rnn`, not {self.cell}")
 
     @property
     def state_names(self) -> tuple[str, ...]:

@@ -63,6 +63,6 @@ def torch_threads(threads: int | None) -> Iterator[None]:
 
 def _unavailable(name: str) -> DeviceError:
     return DeviceError(
-        f"--device {name}: not available with torch {torch.__version__} on this machine; "
-        "use --device cpu or auto"
+        f"`device={name}`: not available with torch {torch.__version__} on this machine; "
+        "use `device=cpu` or auto"
     )

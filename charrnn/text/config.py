@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 from charrnn.errors import SettingsError
-from charrnn.settings import check, flag, setting
+from charrnn.settings import check, setting
 
 CORPORA_DIR = "corpora"  # where fetched corpora are
 
@@ -100,23 +100,23 @@ class CorpusConfig:
             value = getattr(self, field.name)
             text = value if isinstance(value, str) and field.name != "val_text" else ""
             if any("\ud800" <= character <= "\udfff" for character in text):
-                raise SettingsError(f"{flag(field.name)} {value!r}: holds bytes that are no text")
+                raise SettingsError(f"`{field.name}={value!r}`: holds bytes that are no text")
         given = {"lines": self.lines, "column": self.column, "field": self.field}
-        ways = [f"--{name}" for name, value in given.items() if value not in (None, False)]
+        ways = [f"`{name}`" for name, value in given.items() if value not in (None, False)]
         if len(ways) > 1:
             raise SettingsError(f"{ways[0]} and {ways[1]} both say what a document is; choose one")
         if self.lines and self.separator:
-            raise SettingsError("--lines and --separator: a line ends with a line end; choose one")
+            raise SettingsError("`lines` and `separator`: a line ends with a line end; choose one")
         if self.unit == "byte" and self.min_count > 1:
-            raise SettingsError("--unit byte and --min-count: all bytes are kept; choose one")
+            raise SettingsError("`unit=byte` and `min_count`: all bytes are kept; choose one")
         if self.unit == "byte" and self.max_vocab != _MAX_VOCAB:
-            raise SettingsError("--unit byte and --max-vocab: there are 256 bytes; choose one")
+            raise SettingsError("`unit=byte` and `max_vocab`: there are 256 bytes; choose one")
         if self.val_text is not None and self.val_fraction != _VAL_FRACTION:
-            raise SettingsError("--val-text and --val-fraction: choose one to validate on")
+            raise SettingsError("`val_text` and `val_fraction`: choose one to validate on")
         if self.split_documents and self.val_text is not None:
-            raise SettingsError("--split-documents and --val-text: choose one to validate on")
+            raise SettingsError("`split_documents` and `val_text`: choose one to validate on")
         if self.split_documents and self.val_fraction == 0:
-            raise SettingsError("--split-documents needs a --val-fraction above 0")
+            raise SettingsError("`split_documents` needs a `val_fraction` above 0")
         _check_encoding(self.encoding)
         _check_glob(self.glob)
 
@@ -140,7 +140,7 @@ def _check_glob(pattern: str | None) -> None:
     try:
         PurePosixPath("name").match("*" if pattern is None else pattern)
     except ValueError as error:
-        raise SettingsError(f"--glob {pattern!r}: {error}; for instance '*.md'") from error
+        raise SettingsError(f"`glob={pattern!r}`: {error}; for instance '*.md'") from error
 
 
 def _check_encoding(name: str) -> None:
@@ -148,6 +148,6 @@ def _check_encoding(name: str) -> None:
         b"a".decode(name, "ignore")
     except (LookupError, ValueError) as error:  # unknown or not of text; a NUL within
         raise SettingsError(
-            f"--encoding {name}: not a text encoding of Python's; for instance utf-8, utf-16, "
+            f"`encoding={name}`: not a text encoding of Python's; for instance utf-8, utf-16, "
             "gb18030, big5, shift_jis, cp1252"
         ) from error

@@ -22,7 +22,7 @@ from charrnn.text.decoding import (
     transformed,
     with_line_feeds,
 )
-from charrnn.text.files import find_files
+from charrnn.text.sources import find_files
 from charrnn.text.streams import Budget, LeftOut, SourceFile, open_members
 from charrnn.text.vocabulary import code_points
 
@@ -169,7 +169,7 @@ class _Rows:
             return []
         return [
             f"{self.cut_short:,} of {self.documents:,} rows hold {self.config.document_end!r}, "
-            r"where a sample ends; to have it end with a row, give --separator '\n===\n'"
+            r"where a sample ends; to have it end with a row, give `separator` '\n===\n'"
         ]
 
     def _rows(self, text: Iterable[str], name: str) -> Iterator[tuple[str, str | None]]:
@@ -240,8 +240,8 @@ def _json_rows(lines: Iterator[str], key: str, name: str) -> Iterator[tuple[str,
             row = json.loads(line)
         except json.JSONDecodeError as error:
             raise CorpusError(
-                f"{place}: not a whole JSON object ({error.msg.lower()}); --field reads one on "
-                "each line, --column reads csv"
+                f"{place}: not a whole JSON object ({error.msg.lower()}); `field` reads one on "
+                "each line, `column` reads csv"
             ) from error
         except (ValueError, RecursionError) as error:
             raise CorpusError(f"{place}: too long a number, or nested too deeply") from error

@@ -148,7 +148,7 @@ def _doubted(blocks: Iterator[str], name: str, notice: Notice) -> Iterator[str]:
         doubtful = text.count("\0") > len(text) // 4
         if doubtful:
             notice(
-                f"{name}: much of it is NUL characters; if it is UTF-16, name --encoding utf-16-le "
+                f"{name}: much of it is NUL characters; if it is UTF-16, name `encoding` utf-16-le "
                 "or utf-16-be"
             )
         yield text
@@ -209,8 +209,8 @@ def _undecodable(
     """
     if not isinstance(error, UnicodeDecodeError):  # utf-16 and utf-32 without a byte order mark
         return UndecodableError(
-            f"{name}: no byte order mark at its beginning; name the order: --encoding "
-            f"{encoding}-le or --encoding {encoding}-be"
+            f"{name}: no byte order mark at its beginning; name the order: "
+            f"`encoding={encoding}-le` or `encoding={encoding}-be`"
         )
     # The decoder was given what it had kept from before, and then `data`.
     offset = consumed + len(data) - len(error.object) + error.start
@@ -222,21 +222,21 @@ def _undecodable(
     if re.match(rb"\xed[\xa0-\xbf][\x80-\xbf]", raw) and _shown(encoding) == "UTF-8":
         return UndecodableError(
             f"{problem}, but half of a surrogate pair, which is no character; the program that "
-            "wrote it should be mended, or: --errors replace",
-            ("--errors", "replace"),
+            "wrote it should be mended, or: `errors=replace`",
+            {"errors": "replace"},
         )
     cut = not data and _shown(encoding) == "UTF-8"
     if marked or cut or _mostly_right(context, at, encoding):
         return UndecodableError(
             f"{problem}, though right elsewhere: damaged or cut short; what cannot be read becomes "
-            "U+FFFD with --errors replace",
-            ("--errors", "replace"),
+            "U+FFFD with `errors=replace`",
+            {"errors": "replace"},
         )
     line = context.rfind(b"\n", max(at - SNIFF_BYTES // 2, 0), at) + 1
     sample = context[line : line + SNIFF_BYTES]
     guess = likely_encoding(sample)
     if guess is None:
-        message = f"{problem}; it may not be text. If it is, name its encoding with --encoding"
+        message = f"{problem}; it may not be text. If it is, name its encoding with `encoding`"
         return UndecodableError(message)
     if guess.startswith("utf-16"):  # two bytes each, counted from the file's beginning
         at -= offset % 2
@@ -245,8 +245,8 @@ def _undecodable(
     left, right = (part.decode(guess, "ignore") for part in parts)
     read = (left[-10:] + right[:12]).strip()
     return UndecodableError(
-        f"{problem}; it looks like {guess}, in which it reads {read!r}: --encoding {guess}",
-        ("--encoding", guess),
+        f"{problem}; it looks like {guess}, in which it reads {read!r}: `encoding={guess}`",
+        {"encoding": guess},
     )
 
 

@@ -21,7 +21,7 @@ from charrnn.text.cache import Cache
 from charrnn.text.config import CORPORA_DIR, CorpusConfig
 from charrnn.text.corpus import read_documents
 from charrnn.text.decoding import transformed
-from charrnn.text.files import Found, find_files
+from charrnn.text.sources import Found, find_files
 from charrnn.text.store import CODE_POINTS, Stored, Symbols, Writer, data_hash, hold_out_documents
 from charrnn.text.streams import Budget, SourceFile
 from charrnn.text.vocabulary import Ids, Unknown, Vocabulary, folded_notices, vocabulary_of
@@ -96,7 +96,7 @@ def encode_corpus(
         # What a source may raise is a CorpusError by now.
         raise CorpusError(
             f"{cache.folder}: cannot keep the encoded corpus there ({error.strerror or error}); "
-            "free space, or choose another folder with --cache-dir"
+            "free space, or choose another folder with `cache_dir`"
         ) from error
     notices = [*found.notices, *told, *corpus.notices]
     if temporary is not None:
@@ -152,7 +152,7 @@ def check_length(corpus: EncodedCorpus, config: CorpusConfig) -> None:
     if validated and len(corpus.val) < MIN_VAL:
         raise CorpusError(
             f"{corpus.name}: {counted(len(corpus.val), 'character')} to validate on; at least "
-            f"{MIN_VAL} are needed. Give a longer one, or --val-fraction 0 for none"
+            f"{MIN_VAL} are needed. Give a longer one, or `val_fraction=0` for none"
         )
 
 
@@ -179,7 +179,7 @@ def _writable(cache_dir: Path | None) -> tuple[Cache, Path | None]:
     except OSError as error:
         if cache_dir is not None:
             raise CorpusError(
-                f"--cache-dir {cache_dir}: cannot be written ({error.strerror or error})"
+                f"`cache_dir={cache_dir}`: cannot be written ({error.strerror or error})"
             ) from error
     temporary = Path(tempfile.mkdtemp(prefix="charrnn-"))
     return Cache(temporary), temporary
@@ -191,7 +191,7 @@ def _validation_files(path: str | None, find: Callable[..., Found]) -> Found | N
     try:
         return find((path,))
     except CorpusError as error:
-        raise CorpusError(f"--val-text: {error}") from error
+        raise CorpusError(f"`val_text`: {error}") from error
 
 
 def _entry(

@@ -260,8 +260,8 @@ def hold_out_documents(folder: Path, stored: Stored, share: float) -> int:
     """
     if stored.documents < 2:
         raise CorpusError(
-            f"{stored.name}: --split-documents needs at least two documents, this is one; give "
-            "several files, or --lines, --column or --field"
+            f"{stored.name}: `split_documents` needs at least two documents, this is one; give "
+            "several files, or `lines`, `column` or `field`"
         )
     ids, ends = stored.ids(folder), stored.ends(folder)
     groups = range(0, len(ends), _GROUP)

@@ -82,7 +82,7 @@ class LeftOut:
     def why(self, glob: str | None) -> str:
         """Say why nothing was found. glob: where nothing matched one."""
         if glob is not None:
-            return f"nothing in it matches --glob {glob!r}"
+            return f"nothing in it matches `glob={glob!r}`"
         return "; ".join(self.notices()) or "it is empty"
 
     def notices(self) -> list[str]:
@@ -106,7 +106,7 @@ class Budget:
         if self.spent > self.limit:
             raise CorpusError(
                 f"the text is larger than {self.limit:,} bytes; if that is meant, allow more with "
-                "--max-corpus-bytes"
+                "`max_corpus_bytes`"
             )
 
 

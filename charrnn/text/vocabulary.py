@@ -224,7 +224,7 @@ def _too_many(vocabulary: Vocabulary, counts: npt.NDArray[np.int64], config: Cor
     rarest = found[np.argsort(counts[found], kind="stable")][:SHOWN_RAREST]
     shown = " ".join(shown_character(chr(code)) for code in rarest)
     return (
-        f"{len(vocabulary):,} different characters are more than --max-vocab {config.max_vocab:,}; "
-        f"the rarest: {shown}\n  If they are no text, name the right --encoding; else fold rare "
-        "ones with --min-count 5, or train on bytes with --unit byte"
+        f"{len(vocabulary):,} different characters are more than `max_vocab={config.max_vocab:,}`; "
+        f"the rarest: {shown}\n  If they are no text, name the right `encoding`; else fold rare "
+        "ones with `min_count` 5, or train on bytes with `unit=byte`"
     )

@@ -1,1 +1,3 @@
 """Truncated backpropagation through time: lanes, optimizer, loop, events."""
+
+from charrnn.training import events as events

@@ -26,7 +26,7 @@ class TrainingConfig:
         help="Share of chunks before which a lane's state begins anew; else it is carried on.",
     )
     optimizer: Literal["adamw", "adam", "rmsprop", "sgd"] = setting(
-        "adamw", help="Optimizer; sgd is with Nesterov momentum where --momentum is not 0."
+        "adamw", help="Optimizer; sgd is with Nesterov momentum where `momentum` is not 0."
     )
     learning_rate: float | None = setting(
         None, gt=0, le=1e6, help="Peak learning rate.", shown="0.007 for adamw and adam, else 0.003"
@@ -63,7 +63,7 @@ class TrainingConfig:
         None,
         ge=1,
         help="Stop after this many optimizer steps.",
-        shown=f"{CHOSEN}, where neither --epochs nor --minutes is given",
+        shown=f"{CHOSEN}, where neither `epochs` nor `minutes` is given",
     )
     epochs: float | None = setting(
         None, gt=0, help="Stop after this many passes over the training part."
@@ -103,7 +103,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         check(self)
         if self.schedule == "plateau" and self.eval_every == 0:
-            raise SettingsError("--schedule plateau needs --eval-every above 0")
+            raise SettingsError("`schedule=plateau` needs `eval_every` above 0")
 
     @property
     def step_limit(self) -> int | None:

@@ -34,7 +34,7 @@ class StartEvent:
     """A run begins, or goes on after `step` steps.
 
     precision: of the products in training. chosen: those of its settings that were not given but
-    chosen, see charrnn.presets; empty where the run goes on.
+    chosen, see charrnn.runs.choice; empty where the run goes on.
     """
 
     kind: ClassVar[Literal["start"]] = "start"

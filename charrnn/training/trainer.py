@@ -234,7 +234,7 @@ class Trainer:
         """Go on from the last good checkpoint with a smaller learning rate; time goes on."""
         step, seconds, returns, scale = self.step, self.seconds, self.returns, self.rate_scale
         failure = f"step {step:,}: no finite gradient in {MAX_BAD_STEPS} steps"
-        advice = "train again with a smaller --learning-rate or with --grad-clip 1"
+        advice = "train again with a smaller `learning_rate` or with `grad_clip=1`"
         if returns == MAX_RETURNS:
             raise TrainingError(f"{failure}, after {returns} returns; {advice}")
         if not self.hooks.go_back(self):

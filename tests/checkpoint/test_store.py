@@ -64,7 +64,7 @@ def test_runs_are_named_after_their_corpus_and_numbered(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "/etc", "new\nline", "\x1b[31m"])
 def test_a_name_that_is_no_folder_name_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(RunError, match="--run"):
+    with pytest.raises(RunError, match="`run`"):
         new_run(tmp_path, name, "novel")
 
 
@@ -83,12 +83,12 @@ def test_the_latest_and_the_best_are_kept(corpus: Path, tmp_path: Path, keep: in
         training=TrainingConfig(steps=30, eval_every=5, save_every=5, keep=9),
         checkpoint_dir=tmp_path,
     )
-    (run,) = charrnn.runs(tmp_path)
+    (run,) = charrnn.list_runs(tmp_path)
     assert [c.step for c in run.checkpoints] == [0, 5, 10, 15, 20, 25, 30]
     manifest = run.checkpoint_folder(10) / "manifest.json"
     manifest.write_bytes(sealed(json.loads(manifest.read_text()) | {"val_loss": 0.1}))
     retire(run, keep)
-    (run,) = charrnn.runs(tmp_path)
+    (run,) = charrnn.list_runs(tmp_path)
     assert [c.step for c in run.checkpoints] == [10, *[25, 30][-keep:]]
     assert run.best.step == 10
 
@@ -100,7 +100,7 @@ def test_a_run_keeps_no_more_than_it_is_told(corpus: Path, tmp_path: Path) -> No
         training=TrainingConfig(steps=12, eval_every=4, save_every=1, keep=2),
         checkpoint_dir=tmp_path,
     )
-    (run,) = charrnn.runs(tmp_path)
+    (run,) = charrnn.list_runs(tmp_path)
     assert [c.step for c in run.checkpoints][-2:] == [11, 12]
     assert len(run.checkpoints) <= 3
     assert run.best.step == result.end.best_step
@@ -113,9 +113,9 @@ def test_a_damaged_checkpoint_does_not_hide_the_others(corpus: Path, tmp_path: P
         training=TrainingConfig(steps=4, save_every=2),
         checkpoint_dir=tmp_path,
     )
-    (run,) = charrnn.runs(tmp_path)
+    (run,) = charrnn.list_runs(tmp_path)
     (run.checkpoint_folder(4) / "manifest.json").write_text("{")
-    (run,) = charrnn.runs(tmp_path)
+    (run,) = charrnn.list_runs(tmp_path)
     assert [c.step for c in run.checkpoints] == [0, 2]
     findings = charrnn.verify(run.path)
     assert findings[run.checkpoint_folder(2)] is None

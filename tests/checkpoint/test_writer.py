@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from charrnn.checkpoint.store import Run, find_run, list_runs
+from charrnn.checkpoint.store import Run, find_run, saved_runs
 from charrnn.checkpoint.upkeep import claimed, retire
 from charrnn.checkpoint.writer import clear_left_overs, commit, delete
 from charrnn.errors import CheckpointError
@@ -114,7 +114,7 @@ def test_whenever_a_process_dies_a_whole_checkpoint_is_there_at_the_next_start(
                 died = True
         found = find_run(run.path.name, tmp_path)
         assert found is not None, "even before it is put in order"
-        assert run.path in [listed.path for listed in list_runs(tmp_path)]
+        assert run.path in [listed.path for listed in saved_runs(tmp_path)]
         with claimed(run):
             latest, findings = found.read_latest()
         assert findings == []

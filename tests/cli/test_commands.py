@@ -305,7 +305,7 @@ def test_a_signal_saves_and_says_how_to_go_on(
     assert "charrnn resume river" in errors.decode()
     assert "Traceback" not in errors.decode()
     steps = [json.loads(line)["step"] for line in log.read_text().splitlines()]
-    (run,) = charrnn.runs(tmp_path / "checkpoints")
+    (run,) = charrnn.list_runs(tmp_path / "checkpoints")
     assert run.latest.step == steps[-1] > 0
     again = command("resume", "--steps", steps[-1] + 2)
     assert again.returncode == 0, again.stderr

@@ -68,7 +68,7 @@ def test_json_holds_what_the_table_rounds(command: Command, folder: Path) -> Non
 
 def test_without_evaluation_the_logged_loss_is_shown(command: Command, folder: Path) -> None:
     done = command("compare", "--no-eval")
-    (run,) = charrnn.runs(folder / "checkpoints")
+    (run,) = charrnn.list_runs(folder / "checkpoints")
     assert "nats logged" in done.stdout
     assert f"{run.best.manifest.val_loss:.4f}" in done.stdout
     (row,) = json.loads(command("compare", "--no-eval", "--json").stdout)

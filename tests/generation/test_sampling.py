@@ -15,7 +15,7 @@ from charrnn.errors import SettingsError, UnknownCharacterError
 from charrnn.generation.config import SamplingConfig
 from charrnn.generation.filters import log_softmax
 from charrnn.generation.sampling import sample_next, sample_one
-from charrnn.generation.text import Generation, begin, generations, start_ids
+from charrnn.generation.texts import Generation, begin, generations, start_ids
 from charrnn.model.config import ModelConfig
 from charrnn.text.vocabulary import BYTES, Vocabulary
 from charrnn.training.config import TrainingConfig

@@ -7,11 +7,11 @@ import pytest
 from charrnn.errors import SettingsError
 from charrnn.generation.config import BeamConfig, SamplingConfig
 from charrnn.generation.search import Beam, check_memory, search_text
-from charrnn.generation.text import begin, generations
+from charrnn.generation.texts import begin, generations
 from charrnn.model.config import ModelConfig
 from charrnn.text.vocabulary import BYTES
 from tests.generation.test_sampling import Reciter
-from tests.generation.test_text import LETTERS, STEPPER
+from tests.generation.test_texts import LETTERS, STEPPER
 
 ALL = len(LETTERS) ** 3  # texts of three characters
 
@@ -85,5 +85,5 @@ def test_beams_that_no_memory_holds_are_refused() -> None:
     model, config = ModelConfig(num_layers=2, hidden_size=512), SamplingConfig(length=100)
     check_memory(model, 65, config, 8_000)
     for settings, beams in ((config, 65_536), (SamplingConfig(length=10**7), 8_000)):
-        with pytest.raises(SettingsError, match=rf"--num-beams {beams:,}: needs about .* GiB"):
+        with pytest.raises(SettingsError, match=rf"`num_beams={beams:,}`: needs about .* GiB"):
             check_memory(model, 65, settings, beams)

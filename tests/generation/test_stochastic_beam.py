@@ -121,7 +121,7 @@ def test_filters_cut_what_is_drawn(filters: dict[str, Any], texts: int) -> None:
 
 @pytest.mark.parametrize("cold", [{"temperature": 0.0}, {"temperature_schedule": "1:0"}])
 def test_nothing_is_drawn_at_temperature_zero(cold: dict[str, Any]) -> None:
-    with pytest.raises(SettingsError, match="--beam-sampling needs a temperature above 0"):
+    with pytest.raises(SettingsError, match="`beam_sampling` needs a temperature above 0"):
         drawn(TableModel(3), 2, length=2, **cold)
 
 

@@ -59,7 +59,7 @@ def test_steps_prompts_and_taken_lanes_are_those_of_the_numpy_stepper(
 def test_a_device_that_is_not_there_is_told(trained: charrnn.TrainingResult) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA GPU")
-    with pytest.raises(CharrnnError, match="--device cuda: not available"):
+    with pytest.raises(CharrnnError, match="`device=cuda`: not available"):
         charrnn.load(trained.folder).prepare("cuda")
 
 

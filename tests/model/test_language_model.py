@@ -212,10 +212,10 @@ def test_settings_that_cannot_be_are_refused_by_name(
 
 
 def test_a_device_that_is_not_there_is_named() -> None:
-    with pytest.raises(DeviceError, match=r"--device cuda:7: not available .* --device cpu"):
+    with pytest.raises(DeviceError, match=r"`device=cuda:7`: not available .* `device=cpu`"):
         resolve_device("cuda:7")
     for name in ("abacus", "meta", ""):
-        with pytest.raises(DeviceError, match=f"--device {name}: not available"):
+        with pytest.raises(DeviceError, match=f"`device={name}`: not available"):
             resolve_device(name)
     assert str(resolve_device("cpu")) == "cpu"
 

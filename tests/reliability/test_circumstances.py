@@ -68,14 +68,14 @@ def test_a_changed_corpus_is_refused_unless_the_user_insists(corpus: Path, tmp_p
         corpus, model=MODEL, training=TRAINING, checkpoint_dir=tmp_path / "a", **stopping(10)
     ).folder
     corpus.write_text(TEXT.replace("river", "reviver"))
-    with pytest.raises(RunError, match=r"its hash differs.*--force"):
+    with pytest.raises(RunError, match=r"its hash differs.*`force`"):
         charrnn.resume(run)
     told = Told()
     charrnn.resume(run, force=True, observers=[told], steps=30)
     assert told.warnings[0] == "the corpus river has changed; training goes on from its beginning"
     assert Run(run).latest.step == 30
     corpus.write_text(TEXT + "ÄÖÜ")
-    with pytest.raises(RunError, match=r"characters that are new to the run; .*--init-from"):
+    with pytest.raises(RunError, match=r"characters that are new to the run; .*`init_from`"):
         charrnn.resume(run, force=True, steps=40)
 
 

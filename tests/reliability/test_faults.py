@@ -316,9 +316,9 @@ def test_where_no_checkpoint_is_sound_the_newest_finding_is_told(
     run = train(corpus, tmp_path / "runs")
     for path in run.glob("step-*/model.safetensors"):
         path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(CheckpointError, match=r"is sound .*--verify.*-00000024/"):
+    with pytest.raises(CheckpointError, match=r"is sound .*`verify`.*-00000024/"):
         charrnn.resume(run)
-    with pytest.raises(CheckpointError, match=r"damaged .*; others of the run: --checkpoint 16, "):
+    with pytest.raises(CheckpointError, match=r"damaged .*; others of the run: `checkpoint=16, "):
         charrnn.load(run)
 
 
@@ -407,7 +407,7 @@ def test_a_run_that_always_explodes_gives_up_with_advice(corpus: Path, tmp_path:
         learning_rate=1e6, grad_clip=0.0, weight_decay=0.5, warmup=0, sample_every=0,
     )  # fmt: skip
     told = Told()
-    with pytest.raises(TrainingError, match=r"after 5 returns; .*--learning-rate or .*--grad-clip"):
+    with pytest.raises(TrainingError, match=r"after 5 returns; .*`learning_rate` or .*`grad_clip`"):
         train(corpus, tmp_path, told, model=EXPLOSIVE, training=hopeless)
     steps = [e for e in told.events if isinstance(e, StepEvent)]
     assert len(steps) < 3 * MAX_BAD_STEPS * (MAX_RETURNS + 1)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from charrnn.signals import heeded
+from charrnn.cli.signals import heeded
 from tests.conftest import start
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")

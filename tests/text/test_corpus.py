@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from charrnn.catalog import names as catalog
 from charrnn.errors import CorpusError, SettingsError
-from charrnn.text import catalog, corpus, decoding
+from charrnn.text import corpus, decoding
 from charrnn.text.config import CorpusConfig
 from charrnn.text.corpus import read_documents, read_text
 from charrnn.text.streams import SourceFile
@@ -127,13 +128,13 @@ def test_what_is_no_such_table_is_told_with_its_line(
 
 
 def test_two_ways_to_cut_documents_are_refused() -> None:
-    with pytest.raises(SettingsError, match="--lines and --column"):
+    with pytest.raises(SettingsError, match="`lines` and `column`"):
         CorpusConfig(lines=True, column="a")
-    with pytest.raises(SettingsError, match="--lines and --separator"):
+    with pytest.raises(SettingsError, match="`lines` and `separator`"):
         CorpusConfig(lines=True, separator="x")
-    with pytest.raises(SettingsError, match="--split-documents and --val-text"):
+    with pytest.raises(SettingsError, match="`split_documents` and `val_text`"):
         CorpusConfig(split_documents=True, val_text="x")
-    with pytest.raises(SettingsError, match="--split-documents needs a --val-fraction"):
+    with pytest.raises(SettingsError, match="`split_documents` needs a `val_fraction`"):
         CorpusConfig(split_documents=True, val_fraction=0)
 
 

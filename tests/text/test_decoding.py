@@ -117,7 +117,7 @@ def test_the_error_offers_the_likely_encoding(tmp_path: Path, text: str, encodin
     assert f"not UTF-8 at byte {at:,} (" in str(raised.value)
     assert f"it looks like {encoding}, in which it reads " in str(raised.value)
     assert str(raised.value).endswith(f": --encoding {encoding}")
-    assert raised.value.flags == ("--encoding", encoding)
+    assert raised.value.remedy == {"encoding": encoding}
     assert read_text(path, CorpusConfig(encoding=encoding)) == "Title\n" + text
 
 
@@ -141,7 +141,7 @@ def test_no_encoding_is_offered_for_what_is_no_text() -> None:
 def test_what_is_damaged_is_not_taken_for_another_encoding(data: bytes) -> None:
     with pytest.raises(UndecodableError, match="though right elsewhere: damaged or cut") as raised:
         decoded(data)
-    assert raised.value.flags == ("--errors", "replace")
+    assert raised.value.remedy == {"errors": "replace"}
     told: list[str] = []
     text = decoded(data, told=told, errors="replace")
     count = text.count("\N{REPLACEMENT CHARACTER}")
@@ -175,7 +175,7 @@ def test_wide_text_without_a_mark_is_doubted() -> None:
     told: list[str] = []
     decoded("the old bridge\n".encode("utf-16-le") * 9, told=told)
     assert "much of it is NUL characters; if it is UTF-16" in told[0]
-    with pytest.raises(UndecodableError, match="--encoding utf-16-le or --encoding utf-16-be"):
+    with pytest.raises(UndecodableError, match="`encoding=utf-16-le` or `encoding=utf-16-be`"):
         decoded("the old bridge\n".encode("utf-16-le") * 9, encoding="utf-16")
 
 

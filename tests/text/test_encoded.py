@@ -14,8 +14,9 @@ from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 
+from charrnn.catalog import names as catalog
 from charrnn.errors import CorpusError, UndecodableError
-from charrnn.text import catalog, encoded
+from charrnn.text import encoded
 from charrnn.text.cache import Cache
 from charrnn.text.config import CorpusConfig
 from charrnn.text.encoded import EncodedCorpus, check_length, encode_corpus, find_encoded, split
@@ -169,8 +170,8 @@ def test_a_validation_text_too_short_says_so(tmp_path: Path, cache_dir: Path) ->
     (tmp_path / "old.txt").write_bytes("Il était une fois. ".encode("cp1252") * 3)
     with pytest.raises(UndecodableError, match="if the other files need that too") as raised:
         encode_corpus(source, replace(config, val_text=str(tmp_path / "old.txt")))
-    assert raised.value.flags == ()
-    with pytest.raises(CorpusError, match=r"--val-text: no file and no corpus is called 'nowhere'"):
+    assert raised.value.remedy == {}
+    with pytest.raises(CorpusError, match=r"`val_text`: no file and no corpus is called 'nowhere'"):
         encode_corpus(source, CorpusConfig(val_text="nowhere"), cache_dir=cache_dir)
 
 
@@ -205,7 +206,7 @@ def test_what_the_cache_tells_is_told_of_the_files_as_they_are_called_now(
 
 
 def test_a_public_corpus_that_is_another_is_told(tmp_path: Path, cache_dir: Path) -> None:
-    known = catalog.PUBLIC["tiny-shakespeare"]
+    known = catalog.PUBLIC_CORPORA["tiny-shakespeare"]
     assert known.sha256 is not None
     write(tmp_path / known.file, "to be or not to be " * 9)
     for _ in range(2):
@@ -331,7 +332,7 @@ def test_without_a_writable_cache_a_run_has_one_of_its_own(
     corpus = encode_corpus(source, CorpusConfig())
     assert both(corpus)[0].startswith("hello")
     assert "the cache folder cannot be written" in corpus.notices[0]
-    with pytest.raises(CorpusError, match=r"--cache-dir .*file/x: cannot be written \("):
+    with pytest.raises(CorpusError, match=r"`cache_dir` .*file/x: cannot be written \("):
         encode_corpus(source, CorpusConfig(), cache_dir=tmp_path / "file" / "x")
 
 

@@ -77,7 +77,7 @@ def test_unknown_characters_can_be_skipped_or_replaced() -> None:
     assert vocabulary_of("ab").encode("aéb", "skip").tolist() == [0, 1]
     assert vocabulary_of("aabbc", min_count=2).encode("aéb", "replace").tolist() == [1, 0, 2]
     assert vocabulary_of("?ab").encode("aéb", "replace").tolist() == [1, 0, 2]
-    with pytest.raises(UnknownCharacterError, match=r"or pass --unknown skip$"):
+    with pytest.raises(UnknownCharacterError, match=r"or pass `unknown=skip`$"):
         vocabulary_of("ab").encode("aéb", "replace")  # it knows nothing that could stand in
     assert BYTES.encode("a\udc80b", "skip").tolist() == [97, 98]
     assert BYTES.encode("a\udc80b", "replace").tolist() == [97, 63, 98]

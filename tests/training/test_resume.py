@@ -108,7 +108,7 @@ def test_resume_is_bitwise_identical_with_two_threads(corpus: Path, tmp_path: Pa
     straight = charrnn.train(corpus, checkpoint_dir=tmp_path / "straight", **options)
     run = charrnn.train(corpus, checkpoint_dir=tmp_path / "broken", **stopping(9), **options)
     charrnn.resume(run.folder)
-    (found,) = charrnn.runs(tmp_path / "broken")
+    (found,) = charrnn.list_runs(tmp_path / "broken")
     assert found.latest.manifest.environment["threads"] == 2
     assert_same_run(straight.folder, run.folder)
 
@@ -192,7 +192,7 @@ def test_a_run_that_ran_out_of_patience_says_which_flag_helps(tmp_path: Path, co
     training = replace(TRAINING, eval_every=1, patience=1, schedule="constant", learning_rate=1.0)
     run = charrnn.train(corpus, model=MODEL, training=training, checkpoint_dir=tmp_path)
     assert run.end.reason == "patience"
-    with pytest.raises(RunError, match=r"is finished \(patience\) .*raise --patience to go on"):
+    with pytest.raises(RunError, match=r"is finished \(patience\) .*raise `patience` to go on"):
         charrnn.resume(run.folder)
     assert charrnn.resume(run.folder, patience=100).end.step > run.end.step
 
@@ -202,11 +202,11 @@ def test_a_checkpoint_outside_of_its_run_is_not_resumed(
 ) -> None:
     copy = tmp_path / "mine"
     shutil.copytree(trained.folder / "step-00000020", copy)
-    with pytest.raises(RunError, match=r"outside of its run; .*--init-from"):
+    with pytest.raises(RunError, match=r"outside of its run; .*`init_from`"):
         charrnn.resume(copy, steps=100)
     alone = tmp_path / "alone.safetensors"
     shutil.copy(copy / "model.safetensors", alone)
-    with pytest.raises(RunError, match=r"a model outside of its run; .*--init-from"):
+    with pytest.raises(RunError, match=r"a model outside of its run; .*`init_from`"):
         charrnn.resume(alone, steps=100)
     assert {p.name for p in tmp_path.iterdir()} == {"mine", "alone.safetensors"}
 
@@ -252,7 +252,7 @@ def test_a_finished_run_goes_on_when_its_limit_is_raised(corpus: Path, tmp_path:
     assert charrnn.resume(run.folder, steps=STEPS + 5).end.step == STEPS + 5
     end = charrnn.resume(run.folder, epochs=4).end
     assert end.reason == "epochs"
-    with pytest.raises(RunError, match=r"is finished \(epochs\).*--steps, --epochs or --minutes"):
+    with pytest.raises(RunError, match=r"is finished \(epochs\).*`steps`, `epochs` or `minutes`"):
         charrnn.resume(run.folder)
 
 
@@ -278,11 +278,11 @@ def test_a_changed_corpus_is_not_gone_on_with(corpus: Path, tmp_path: Path) -> N
     )
     text = corpus.read_text()
     corpus.write_text(text.replace("river", "RIVER"))
-    with pytest.raises(RunError, match=r"is not the one the run learned .*--init-from"):
+    with pytest.raises(RunError, match=r"is not the one the run learned .*`init_from`"):
         charrnn.resume(run.folder)
     corpus.unlink()
     charrnn.clear_cache()
-    with pytest.raises(RunError, match=r"(?s)corpus river cannot be read: .* is gone.*--corpus"):
+    with pytest.raises(RunError, match=r"(?s)corpus river cannot be read: .* is gone.*`corpus`"):
         charrnn.resume(run.folder)
     moved = tmp_path / "moved.txt"
     moved.write_text(text)
@@ -324,7 +324,7 @@ def test_a_run_goes_on_from_another_run_with_a_larger_vocabulary(
 def test_another_architecture_cannot_start_from_a_run(
     trained: charrnn.TrainingResult, corpus: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(charrnn.SettingsError, match=r"--hidden-size 25: .* has 24"):
+    with pytest.raises(charrnn.SettingsError, match=r"`hidden_size=25`: .* has 24"):
         charrnn.train(
             corpus,
             init_from=str(trained.folder),

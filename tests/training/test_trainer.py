@@ -189,7 +189,7 @@ def test_evaluations_samples_and_checkpoints_come_when_they_are_due(
     assert set(steps_of(events, "checkpoint")) >= {5, 10}
     assert of_the_run(events)[0].kind == "start"
     assert events[-1].kind == "end"
-    (run,) = charrnn.runs(tmp_path)
+    (run,) = charrnn.list_runs(tmp_path)
     assert [c.step for c in run.checkpoints][-1] == 10
 
 
@@ -222,7 +222,7 @@ def test_the_last_evaluation_is_in_the_last_checkpoint(
     """Also where --save-every falls on the last step."""
     end = run_kinds(corpus, tmp_path, steps=10, save_every=5, **settings)[-1]
     assert end.kind == "end"
-    (run,) = charrnn.runs(tmp_path)
+    (run,) = charrnn.list_runs(tmp_path)
     assert run.latest.step == 10
     assert run.latest.manifest.val_loss is not None
     assert (run.best.step, run.best.manifest.val_loss) == (end.best_step, end.best_loss)
@@ -305,7 +305,7 @@ def test_a_corpus_too_short_for_its_lanes_gets_fewer_and_a_notice(tmp_path: Path
 def test_a_loss_that_is_no_number_ends_the_run_with_advice(corpus: Path, tmp_path: Path) -> None:
     """A real explosion: a plain RNN with relu, a huge rate and no clipping."""
     events: list[Event] = []
-    with pytest.raises(TrainingError, match=r"smaller --learning-rate or with --grad-clip 1"):
+    with pytest.raises(TrainingError, match=r"smaller `learning_rate` or with `grad_clip=1`"):
         charrnn.train(
             corpus,
             model=ModelConfig(cell="rnn", nonlinearity="relu", hidden_size=32, num_layers=3),
@@ -317,7 +317,7 @@ def test_a_loss_that_is_no_number_ends_the_run_with_advice(corpus: Path, tmp_pat
             observers=[events.append],
         )  # fmt: skip
     assert any("not a finite number" in e.message for e in events if e.kind == "warning")
-    for run in charrnn.runs(tmp_path):
+    for run in charrnn.list_runs(tmp_path):
         weights = charrnn.load(run.path, checkpoint="latest")._weights
         assert all(np.isfinite(array).all() for array in weights.values())
 

@@ -1,0 +1,1 @@
+"""What has a name and can be fetched and verified: corpora."""

@@ -1,0 +1,80 @@
+"""The corpus that a run learned, read again."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from charrnn.checkpoint.format import Manifest
+from charrnn.errors import CorpusError, RunError
+from charrnn.text.config import CORPORA_DIR
+from charrnn.text.encoded import EncodedCorpus, Progress, encode_corpus, find_encoded
+from charrnn.text.vocabulary import Vocabulary
+
+
+def same_corpus(
+    manifest: Manifest,
+    vocabulary: Vocabulary,
+    sources: tuple[str, ...] = (),
+    *,
+    cache_dir: Path | None = None,
+    corpora_dir: Path = Path(CORPORA_DIR),
+    force: bool = False,
+    on_progress: Progress = lambda _what, _done, _total: None,
+) -> EncodedCorpus:
+    """Read a run's corpus again, and make sure that it is the same.
+
+    sources: where it is now; none for where it was. What came by a pipe, and what is no longer
+    there, is taken from the cache where that has it. force: take one that has changed, as long as
+    the vocabulary covers it.
+    """
+    record = manifest.corpus
+    try:
+        corpus = encode_corpus(
+            sources or record.sources,
+            manifest.text,
+            vocabulary,
+            cache_dir=cache_dir,
+            corpora_dir=corpora_dir,
+            again=not sources,
+            on_progress=on_progress,
+        )
+    except CorpusError as error:
+        kept = find_encoded(record.sha256, manifest.text, vocabulary, cache_dir)
+        if kept is not None and not sources:
+            notice = f"{error}; its encoded copy in the cache is used"
+            return replace(
+                kept,
+                name=record.name,
+                sources=record.sources,
+                notices=(*kept.notices, notice),
+            )
+        raise RunError(
+            f"the run's corpus {record.name} cannot be read: {error}\n"
+            "  If it was moved, say where: charrnn resume RUN `corpus=PATH` (or `val_text=PATH`); "
+            "charrnn eval RUN PATH"
+        ) from error
+    if len(corpus.vocabulary) > len(vocabulary) and force:
+        raise RunError(
+            f"the corpus {record.name} has characters that are new to the run; start a new one "
+            "from its weights: charrnn train TEXT `init_from=RUN`"
+        )
+    if corpus.sha256 != record.sha256 and not force:
+        raise RunError(
+            f"the corpus {record.name} is not the one the run learned (its hash differs); bring "
+            "the old text back, insist with `force`, or start a new run from its "
+            "weights: charrnn train TEXT `init_from=RUN`"
+        )
+    return replace(corpus, sources=corpus.sources if sources else record.sources)
+
+
+def learned_by(
+    model: Path,
+    manifest: Manifest | None,
+    vocabulary: Vocabulary,
+    *,
+    cache_dir: Path | None,
+    corpora_dir: Path,
+) -> EncodedCorpus:
+    """Read the corpus that a model.safetensors learned; its manifest is None without its run."""
+    if manifest is None:
+        raise RunError(f"{model} is a model without its run, so the text it learned is not known")
+    return same_corpus(manifest, vocabulary, cache_dir=cache_dir, corpora_dir=corpora_dir)

@@ -1,0 +1,393 @@
+"""Trained models: read, sampled from, scored, listed, verified. `import charrnn` offers these.
+
+torch is imported where a function needs it, so that what does without it answers at once.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from charrnn.checkpoint.format import (
+    Manifest,
+    SavedModel,
+    read_checkpoint,
+    read_manifest,
+    read_model,
+)
+from charrnn.checkpoint.layout import CHECKPOINT_DIR
+from charrnn.checkpoint.store import (
+    Run,
+    find_checkpoint,
+    find_checkpoints,
+    find_run_of,
+    other_checkpoints,
+    saved_runs,
+)
+from charrnn.errors import CharrnnError, CheckpointError, CorpusError, RunError, SettingsError
+from charrnn.generation.config import BeamConfig, SamplingConfig
+from charrnn.generation.lane_model import LaneModel
+from charrnn.generation.layers import Dense, Kind
+from charrnn.generation.search import Beam, check_memory, search_text
+from charrnn.generation.stepper import Stepper, fastest_threads, matrix_kind
+from charrnn.generation.texts import Generation, Start, begin, generations
+from charrnn.text.config import CORPORA_DIR
+from charrnn.text.decoding import transformed
+from charrnn.text.vocabulary import Unknown
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from charrnn.evaluation.config import DynamicConfig
+    from charrnn.evaluation.copying import Report
+    from charrnn.model.language_model import LanguageModel
+    from charrnn.text.encoded import EncodedCorpus
+    from charrnn.text.store import Symbols
+    from charrnn.training.validation import Evaluation
+
+
+class Model:
+    """A trained model, read from a checkpoint. Writes text in numpy, without torch."""
+
+    def __init__(self, path: Path, saved: SavedModel) -> None:
+        """Take what `load` read from a model.safetensors."""
+        self.path = path
+        self.step = saved.step
+        self.config = saved.config
+        self.vocabulary = saved.vocabulary
+        self.text = saved.text
+        self._weights = saved.weights
+        self._kind: Kind = Dense
+        self._device = "cpu"
+        self._learned: EncodedCorpus | None = None
+        self._gradient_rms: dict[tuple[int, str], list[Tensor]] = {}  # by chunk length and device
+
+    def prepare(self, device: str = "auto", weights: str = "float32") -> None:
+        """Choose how texts are written.
+
+        device: auto, cpu, cuda or mps; auto is the CPU, without torch. weights: float32, or int8,
+        which is faster on the CPU and a little less exact. Raises DeviceError for a device that is
+        not there, and SettingsError for int8 on another one or without numba.
+        """
+        self.__dict__.pop("stepper", None)  # one that was made before
+        self._device = "cpu" if device == "auto" else device
+        if weights == "int8" and self._device != "cpu":
+            raise SettingsError(f"`weights=int8` and `device={device}`: int8 is for the CPU")
+        self._kind = matrix_kind(weights)
+        if self._device != "cpu":
+            from charrnn.model.device import resolve_device
+
+            resolve_device(self._device)
+
+    def sample(
+        self,
+        prompt: str = "",
+        config: SamplingConfig | None = None,
+        *,
+        unknown: Unknown = "error",
+    ) -> Generation:
+        """Write text after a prompt; iterate over the result for its pieces.
+
+        unknown: what becomes of prompt characters that the model does not know: "error" raises
+        UnknownCharacterError, "skip" leaves them out, "replace" reads another in their place.
+        """
+        return next(self.samples(1, prompt, config, unknown=unknown))
+
+    def samples(
+        self,
+        number: int,
+        prompt: str = "",
+        config: SamplingConfig | None = None,
+        *,
+        temperatures: Sequence[float] = (),
+        unknown: Unknown = "error",
+        on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+    ) -> Iterator[Generation]:
+        """Write several texts after a prompt, up to 64 of them in step, each with its own seed.
+
+        The first has the seed of config; the others' are derived from it, whatever the number.
+        temperatures: one for each text instead of a number; they then have the same seed.
+        on_progress: called with the symbols of the prompt that were read, and with all of them.
+        """
+        config = config or SamplingConfig()
+        for temperature in temperatures:
+            replace(config, temperature=temperature)  # refuses what is none
+        start = self._begin(prompt, config, unknown)
+        return generations(
+            self.stepper,
+            start,
+            config,
+            number,
+            temperatures=temperatures,
+            on_progress=on_progress,
+        )
+
+    def beam_search(
+        self,
+        prompt: str = "",
+        config: SamplingConfig | None = None,
+        beams: BeamConfig | None = None,
+        *,
+        unknown: Unknown = "error",
+        on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+    ) -> list[Beam]:
+        """Search for the most probable texts after a prompt; the best first.
+
+        config: its length, stop texts, bans, n-grams and time hold; temperature and seed for
+        stochastic beam search alone. on_progress: called with the symbols done and in all.
+        """
+        config, beams = config or SamplingConfig(), beams or BeamConfig()
+        start = self._begin(prompt, config, unknown)
+        check_memory(self.config, len(self.vocabulary), config, beams.num_beams)
+        return search_text(self.stepper, start, config, beams, on_progress=on_progress)
+
+    def fastest_threads(self, lanes: int = 1) -> int | None:
+        """Return the number of threads to write with, for `blas_threads`: measured, 1 or all.
+
+        lanes: how many texts are written in step.
+        """
+        if not isinstance(self.stepper, Stepper):
+            return None
+        return fastest_threads(self.stepper, lanes)
+
+    def report(
+        self,
+        text: str,
+        bits_per_char: float | None = None,
+        *,
+        ended: bool = False,
+        cache_dir: str | Path | None = None,
+        corpora_dir: str | Path = CORPORA_DIR,
+    ) -> "Report":
+        """Tell of a generated text whether it repeats itself, or the text the model learned.
+
+        bits_per_char: what the model gives it, where that is known. ended: whether the text came to
+        its end, so that its last word is whole. cache_dir, corpora_dir: see `evaluate`.
+        Raises RunError where the run's corpus is no longer there or no longer the same.
+        """
+        from charrnn.evaluation.copying import report
+
+        text = transformed(text, self.text)
+        corpus = self.learned(cache_dir, corpora_dir)
+        return report(text, bits_per_char, self.vocabulary, corpus.train, ended=ended)
+
+    @cached_property
+    def stepper(self) -> LaneModel[Any]:
+        """The model as sampling sees it, made when it is first needed."""
+        if self._device == "cpu":
+            return Stepper(self._weights, self.config, self._kind)
+        from charrnn.generation.torch_stepper import TorchStepper
+
+        return TorchStepper(self._torch_model(self._device))
+
+    def _begin(self, prompt: str, config: SamplingConfig, unknown: Unknown) -> Start:
+        prompt, end = transformed(prompt, self.text), self.text.document_end
+        return begin(self.vocabulary, config, prompt, unknown, end=end)
+
+    def evaluate(
+        self,
+        text: str | None = None,
+        *,
+        context: int | None = None,
+        dynamic: "DynamicConfig | None" = None,
+        unknown: Unknown = "error",
+        device: str = "auto",
+        threads: int | None = None,
+        cache_dir: str | Path | None = None,
+        corpora_dir: str | Path = CORPORA_DIR,
+        on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+        on_gradients: Callable[[int, int], None] = lambda _done, _total: None,
+    ) -> "Evaluation":
+        """Return the nats, bits and perplexity per character of a text.
+
+        text: None for the validation part of the run that the model is from.
+        context: None carries the state through the whole text; a number starts a fresh one every
+        so many characters (bytes, for a model of bytes).
+        dynamic: let the model learn from the text as it reads it (dynamic evaluation); each text
+        begins with the trained weights, which stay as they are.
+        unknown: what becomes of characters that the model does not know; see `sample`.
+        cache_dir: where encoded corpora are kept; the user's cache folder where left out.
+        corpora_dir: where fetched corpora are.
+        on_progress: called with the symbols predicted so far and in all. on_gradients: before, the
+        first time for a dynamic_length, with the chunks that gradients were computed for.
+        Raises UnknownCharacterError, CorpusError for a text of fewer than two characters,
+        RunError where the run's corpus is needed and no longer there or no longer the same,
+        SettingsError for dynamic with a context, and TrainingError where learning led to no number.
+        """
+        if dynamic is not None and context is not None:
+            raise SettingsError(
+                "`dynamic` and `context=N`: choose one; `dynamic` carries the state"
+            )
+        if text is None:
+            symbols = self._validation_part(cache_dir, corpora_dir)
+        else:
+            from charrnn.text.encoded import encode_text
+
+            symbols = encode_text(text, self.vocabulary, self.text, unknown)
+        if len(symbols) < 2:
+            raise CorpusError("a text of at least 2 characters that the model knows is needed")
+        learned = None if dynamic is None else self._training_part(cache_dir, corpora_dir)
+        from charrnn.model.device import torch_threads
+        from charrnn.training.validation import evaluation, total_nats
+
+        model = self._torch_model(device)
+        done = 0
+
+        def report(predicted: int) -> None:
+            nonlocal done
+            done += predicted
+            on_progress(done, len(symbols) - 1)
+
+        with torch_threads(threads):
+            if dynamic is None or learned is None:
+                nats = total_nats(model, symbols, context=context, on_progress=report)
+            else:
+                from charrnn.evaluation.dynamic import dynamic_nats, gradient_rms
+
+                length, rms = dynamic.dynamic_length, self._gradient_rms
+                if (key := (length, str(model.output.weight.device))) not in rms:
+                    rms[key] = gradient_rms(model, learned, length, on_gradients)
+                nats = dynamic_nats(model, symbols, rms[key], dynamic, report)
+        return evaluation(nats, symbols.cut(1, len(symbols)), self.vocabulary)
+
+    def _torch_model(self, device: str) -> "LanguageModel":
+        from charrnn.model.device import resolve_device
+        from charrnn.model.language_model import LanguageModel, load_weights
+
+        model = LanguageModel(self.config, len(self.vocabulary))
+        load_weights(model, self._weights)
+        return model.to(resolve_device(device))
+
+    @property
+    def parameters(self) -> int:
+        """The number of weights."""
+        return sum(array.size for array in self._weights.values())
+
+    @cached_property
+    def manifest(self) -> Manifest | None:
+        """What else its checkpoint says; None for a model.safetensors on its own."""
+        try:
+            return read_manifest(self.path.parent)
+        except CheckpointError:
+            return None
+
+    def learned(
+        self, cache_dir: str | Path | None = None, corpora_dir: str | Path = CORPORA_DIR
+    ) -> "EncodedCorpus":
+        """Return the corpus of the model's run; it is read once.
+
+        Raises RunError where it is no longer there or no longer the same.
+        """
+        if self._learned is None:
+            from charrnn.checkpoint.corpus import learned_by
+
+            self._learned = learned_by(
+                self.path,
+                self.manifest,
+                self.vocabulary,
+                cache_dir=None if cache_dir is None else Path(cache_dir),
+                corpora_dir=Path(corpora_dir),
+            )
+        return self._learned
+
+    def _training_part(self, cache_dir: str | Path | None, corpora_dir: str | Path) -> "Symbols":
+        try:
+            return self.learned(cache_dir, corpora_dir).train
+        except RunError as error:
+            raise RunError(f"`dynamic` needs the text that the run learned: {error}") from error
+
+    def _validation_part(self, cache_dir: str | Path | None, corpora_dir: str | Path) -> "Symbols":
+        if self.manifest is None:
+            raise RunError(
+                f"{self.path} is a model without its run, so there is no validation text; name one"
+            )
+        corpus = self.learned(cache_dir, corpora_dir)
+        if len(corpus.val) == 0:
+            raise RunError("the run has no validation part (`val_fraction=0`); name a text")
+        return corpus.val
+
+
+def load(
+    model: str | Path | None = None,
+    *,
+    checkpoint: str | None = None,
+    checkpoint_dir: str | Path = CHECKPOINT_DIR,
+    notice: Callable[[str], None] = lambda _: None,
+) -> Model:
+    """Read a model.
+
+    model: a run's name, a run's folder, a checkpoint's folder or a model.safetensors; left out,
+    the run saved last. checkpoint: latest, best or a step, of a run; left out, the best.
+    notice: called with what the user should know: checkpoints that could not be looked at.
+    Raises RunError where there is no such model, CheckpointError where it is damaged.
+    """
+    while True:
+        path = find_checkpoint(model, Path(checkpoint_dir), checkpoint, "best")
+        for folder in find_run_of(path).unreadable:
+            notice(f"{folder}: cannot be read and is passed over; charrnn info `verify` says why")
+        try:
+            return Model(path, read_model(path))
+        except CheckpointError as error:
+            if not path.parent.exists():  # retired in this moment by the run that goes on
+                continue
+            raise CheckpointError(f"{error}{other_checkpoints(path)}") from error
+
+
+def sample(
+    model: str | Path | None = None,
+    prompt: str = "",
+    config: SamplingConfig | None = None,
+    *,
+    checkpoint: str | None = None,
+    checkpoint_dir: str | Path = CHECKPOINT_DIR,
+    unknown: Unknown = "error",
+) -> Generation:
+    """Write text with a model: `load` and `Model.sample` in one."""
+    loaded = load(model, checkpoint=checkpoint, checkpoint_dir=checkpoint_dir)
+    return loaded.sample(prompt, config, unknown=unknown)
+
+
+def evaluate(
+    model: str | Path | None = None,
+    text: str | None = None,
+    *,
+    checkpoint: str | None = None,
+    checkpoint_dir: str | Path = CHECKPOINT_DIR,
+    context: int | None = None,
+    dynamic: "DynamicConfig | None" = None,
+    unknown: Unknown = "error",
+    device: str = "auto",
+    threads: int | None = None,
+) -> "Evaluation":
+    """Score a text, or the run's own validation part: `load` and `Model.evaluate` in one."""
+    loaded = load(model, checkpoint=checkpoint, checkpoint_dir=checkpoint_dir)
+    return loaded.evaluate(
+        text, context=context, dynamic=dynamic, unknown=unknown, device=device, threads=threads
+    )
+
+
+def list_runs(checkpoint_dir: str | Path = CHECKPOINT_DIR) -> list[Run]:
+    """Return the runs under a folder that have a checkpoint, the newest first."""
+    return saved_runs(Path(checkpoint_dir))
+
+
+def verify(
+    model: str | Path | None = None, *, checkpoint_dir: str | Path = CHECKPOINT_DIR
+) -> dict[Path, str | None]:
+    """Check every checkpoint of the run that MODEL means, or the one model file that it is.
+
+    Returns each path with None where it is sound, else with what is wrong there.
+    """
+    findings: dict[Path, str | None] = {}
+    for path in find_checkpoints(model, Path(checkpoint_dir)):
+        try:
+            if path.is_file():
+                read_model(path)
+            else:
+                read_checkpoint(path)
+            findings[path] = None
+        except CharrnnError as error:
+            if path.exists():  # not retired in this moment by the run that goes on
+                findings[path] = str(error)
+    return findings

@@ -1,0 +1,1 @@
+"""Data to terminal, files and pages. No computation."""

@@ -1,0 +1,185 @@
+"""Runs side by side: what each cost, and what it reached on the text it was held to."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from charrnn.checkpoint.format import CorpusRecord, Manifest
+from charrnn.checkpoint.layout import CHECKPOINT_DIR
+from charrnn.checkpoint.store import Run, find_checkpoint, find_run, saved_runs
+from charrnn.errors import CheckpointError, CorpusError, RunError
+from charrnn.model.config import ModelConfig
+from charrnn.models import Model, load
+from charrnn.runs.curves import Curve, read_curve
+from charrnn.text.config import CORPORA_DIR, CorpusConfig
+
+if TYPE_CHECKING:
+    from charrnn.training.validation import Evaluation
+
+CONTEXT = 256
+
+# What keeps one run from being scored, and leaves the others as they are.
+_OF_ONE_RUN = (RunError, CheckpointError, CorpusError, OSError)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A run beside others; what could not be told of it is None, and `problem` says why.
+
+    model, text, corpus: of the run as it was saved last. steps, symbols, seconds: all that the run
+    was trained, in optimizer steps, characters (bytes, for a model of bytes) and training time.
+    best_step, val_loss: of the best checkpoint, whose validation loss training logged in nats per
+    symbol, on --eval-length symbols at most. carried, fresh: that checkpoint on the whole
+    validation part of its run, with state carried, and with a fresh state every so many symbols.
+    """
+
+    run: Run
+    model: ModelConfig | None = None
+    text: CorpusConfig | None = None
+    corpus: CorpusRecord | None = None
+    parameters: int | None = None
+    steps: int | None = None
+    symbols: int | None = None
+    seconds: float | None = None
+    best_step: int | None = None
+    val_loss: float | None = None
+    carried: "Evaluation | None" = None
+    fresh: "Evaluation | None" = None
+    curve: Curve = field(default_factory=Curve)
+    problem: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return self.run.name
+
+
+def compare(
+    models: Sequence[str | Path] = (),
+    *,
+    checkpoint_dir: str | Path = CHECKPOINT_DIR,
+    evaluate: bool = True,
+    context: int = CONTEXT,
+    device: str = "auto",
+    threads: int | None = None,
+    cache_dir: str | Path | None = None,
+    corpora_dir: str | Path = CORPORA_DIR,
+    notice: Callable[[str], None] = lambda _: None,
+    on_progress: Callable[[str, int, int], None] = lambda _what, _done, _total: None,
+) -> list[Comparison]:
+    """Compare runs, in the order given; without any, all under a folder, the one saved last first.
+
+    models: names or folders of runs. evaluate: whether to score them, which needs torch and takes
+    a while. context: the symbols after which the state is fresh, in the second of two scores.
+    notice: called with what the user should know: what could not be told of a run, and whether
+    the figures are of different texts. on_progress: called with what is scored, and the symbols
+    done and in all. device, threads, cache_dir, corpora_dir: see `Model.evaluate`.
+    Raises RunError where a run is not there, and DeviceError.
+    """
+    folder = Path(checkpoint_dir)
+    runs = [_find(model, folder) for model in models] if models else saved_runs(folder)
+    rows = []
+    for run in dict.fromkeys(runs):
+        row, model = _facts(run, notice, weights=evaluate)
+        if evaluate and model is not None:
+            try:
+                _check_validation(model, cache_dir, corpora_dir)
+                score = partial(
+                    model.evaluate,
+                    device=device,
+                    threads=threads,
+                    cache_dir=cache_dir,
+                    corpora_dir=corpora_dir,
+                )
+                told = [partial(on_progress, f"{run.name}, {how}") for how in ("carried", "fresh")]
+                row = replace(row, carried=score(on_progress=told[0]))
+                row = replace(row, fresh=score(context=context, on_progress=told[1]))
+            except _OF_ONE_RUN as error:
+                row = _with_problem(row, error)
+        if row.problem is not None:
+            notice(f"{run.name}: {row.problem}")
+        rows.append(row)
+    for message in _differences(rows):
+        notice(message)
+    return rows
+
+
+def _find(model: str | Path, folder: Path) -> Run:
+    run = find_run(model, folder)
+    if run is None:
+        path = find_checkpoint(model, folder, None, "best")  # raises RunError for what is none
+        raise RunError(f"{model} is one checkpoint ({path.parent.name}); name the run it is of")
+    return run
+
+
+def _facts(
+    run: Run, notice: Callable[[str], None], *, weights: bool
+) -> tuple[Comparison, Model | None]:
+    """Return what is known of a run without scoring it, and its best model where that was read."""
+    row = Comparison(run)
+    try:
+        curve = read_curve(run.log)
+        row = replace(row, curve=curve, parameters=curve.parameters)
+    except OSError as error:
+        row = _with_problem(row, f"its log cannot be read ({error.strerror or error})")
+    try:
+        if not run.checkpoints:
+            raise CheckpointError("no checkpoint of it can be read; charrnn info `verify` says why")
+        row = _of_manifests(row, run.latest.manifest, run.best.manifest)
+        if not weights and row.parameters is not None:
+            return row, None
+        model = load(run.path.absolute(), notice=notice)
+    except _OF_ONE_RUN as error:
+        return _with_problem(row, error), None
+    row = replace(row, parameters=model.parameters)
+    if (read := model.manifest) is not None:  # a better one, where the run goes on
+        row = replace(row, best_step=read.step, val_loss=read.val_loss)
+    return row, model
+
+
+def _of_manifests(row: Comparison, latest: Manifest, best: Manifest) -> Comparison:
+    return replace(
+        row,
+        model=latest.model,
+        text=latest.text,
+        corpus=latest.corpus,
+        steps=latest.step,
+        symbols=row.curve.seen(latest.step),
+        seconds=_number(latest.trainer.get("seconds")),
+        best_step=best.step,
+        val_loss=best.val_loss,
+    )
+
+
+def _check_validation(model: Model, cache_dir: str | Path | None, corpora_dir: str | Path) -> None:
+    if len(model.learned(cache_dir, corpora_dir).val) < 2:
+        raise RunError("it has no validation part to be scored on")
+
+
+def _with_problem(row: Comparison, error: Exception | str) -> Comparison:
+    """Add a problem, in a line."""
+    told = str(error).partition("\n")[0]
+    return replace(row, problem=told if row.problem is None else f"{row.problem}; {told}")
+
+
+def _differences(rows: Sequence[Comparison]) -> list[str]:
+    """Say what makes the figures of runs hard to compare."""
+    learned = [(row, row.corpus, row.text) for row in rows if row.corpus and row.text]
+    if len({corpus.sha256 for _, corpus, _ in learned}) > 1:
+        names = ", ".join(f"{row.name}: {corpus.name}" for row, corpus, _ in learned)
+        return [
+            f"the runs learned different corpora ({names}); each is scored on its own, so the "
+            "figures differ by the texts, too"
+        ]
+    if len({(text.val_fraction, text.val_text) for _, _, text in learned}) > 1:
+        return ["the runs hold out different parts of their corpus, which each is scored on"]
+    return []
+
+
+def _number(value: Any) -> float | None:
+    """Return what a checkpoint says where it is a number, which nothing else has made sure of."""
+    if type(value) in (int, float) and 0 <= value <= 2**62:
+        return float(value)
+    return None

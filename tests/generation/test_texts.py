@@ -1,0 +1,273 @@
+"""Where texts end, what is in them, and that each is its own."""
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from charrnn.errors import SettingsError
+from charrnn.generation.config import MAX_LANES, SamplingConfig
+from charrnn.generation.filters import log_softmax
+from charrnn.generation.sampling import derived_seed
+from charrnn.generation.stepper import Stepper
+from charrnn.generation.texts import Generation, begin, generations
+from charrnn.model.config import ModelConfig, parameter_shapes
+from charrnn.text.vocabulary import BYTES, Vocabulary
+
+LETTERS = Vocabulary("char", tuple("\n ab1。"))
+PROMPT = "ab a"
+
+
+def random_stepper(vocabulary: Vocabulary = LETTERS, size: float = 1.0) -> Stepper:
+    """A random model in float64; its rounding decides no draw, whatever the number of lanes."""
+    config = ModelConfig(num_layers=2, hidden_size=6, embedding_size=3)
+    rng = np.random.default_rng(0)
+    shapes = parameter_shapes(config, len(vocabulary))
+    return Stepper({k: size * rng.normal(size=shape) for k, shape in shapes.items()}, config)
+
+
+STEPPER = random_stepper()
+FLAT = random_stepper(size=0.1)  # every symbol is about as probable
+
+
+def texts(
+    number: int = 1, *, stepper: Stepper = STEPPER, end: str = "", hot: Any = (), **values: Any
+) -> list[Generation]:
+    config = SamplingConfig(**({"length": 20, "seed": 1, "temperature": 1.0} | values))
+    vocabulary = LETTERS if stepper.vocabulary_size == len(LETTERS) else BYTES
+    start = begin(vocabulary, config, PROMPT, end=end)
+    clock = itertools.count().__next__  # a second passes between two looks at it
+    return list(
+        generations(stepper, start, config, number, temperatures=hot, clock=lambda: float(clock()))
+    )
+
+
+def written(number: int = 1, **values: Any) -> list[str]:
+    return ["".join(text) for text in texts(number, **values)]
+
+
+@pytest.mark.parametrize("number", [2, 3, MAX_LANES + 2])
+def test_a_sample_is_the_same_however_many_there_are(number: int) -> None:
+    together = written(number, length=12)
+    assert len(set(together)) == number
+    for k in (0, 1, number - 1):
+        assert written(length=12, seed=derived_seed(1, k)) == [together[k]]
+
+
+def test_it_is_the_same_in_whatever_order_they_are_read() -> None:
+    """Also where one is read character by character and others end before it."""
+    in_order = written(3, stop=("b",))
+    first, second, third = texts(3, stop=("b",))
+    backwards = ["".join(third), "".join(itertools.chain([next(first)], first)), "".join(second)]
+    assert [backwards[1], backwards[2], backwards[0]] == in_order
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    stops=st.lists(st.text("ab1 。", min_size=1, max_size=3), min_size=1, max_size=3),
+    length=st.integers(0, 40),
+    seed=st.integers(0, 99),
+    included=st.booleans(),
+    number=st.integers(1, 3),
+)
+@example(stops=["b", "ab"], length=40, seed=1, included=False, number=1)
+def test_a_text_ends_before_the_stop_text_that_comes_first(
+    stops: list[str], length: int, seed: int, included: bool, number: int
+) -> None:
+    """Of those that end in the same place, before the longest; or behind it, if it is included."""
+    flat: dict[str, Any] = {"stepper": FLAT, "length": length, "seed": seed}
+    whole = written(number, **flat)
+    cut = texts(number, stop=tuple(stops), include_stop=included, **flat)
+    for text, generation in zip(whole, cut, strict=True):
+        found = [
+            (at + len(stop), -len(stop))
+            for stop in stops
+            for at in range(length)
+            if text.startswith(stop, at)
+        ]
+        # A stop text that begins in the prompt leaves nothing before it.
+        found += [
+            (n, -len(stop))
+            for stop in stops
+            for n in range(1, len(stop))
+            if (PROMPT + text[:n]).endswith(stop) and n <= len(text)
+        ]
+        place, size = min(found, default=(length, 0))
+        if not found or included:
+            size = 0
+        assert "".join(generation) == text[: max(place + size, 0)]
+        assert generation.stop_reason == ("stop" if found else "length")
+
+
+def test_no_stop_text_comes_before_the_minimum() -> None:
+    for seed in range(20):
+        (generation,) = texts(stop=("b", "1a"), min_length=12, seed=seed, stepper=FLAT)
+        text = "".join(generation)
+        assert len(text) >= 12
+        assert "b" not in text
+        assert "1a" not in text
+
+
+def test_nor_does_the_end_of_a_document_of_bytes() -> None:
+    stepper = random_stepper(BYTES, size=0.1)
+    config = SamplingConfig(length=60, min_length=40, seed=3, stop=("e",), temperature=1.0)
+    start = begin(BYTES, config, "x", end="。")
+    for generation in generations(stepper, start, config, 8):
+        text = "".join(generation)
+        assert len(text) >= 40
+        assert "e" not in text
+        assert "。" not in text
+
+
+def test_time_that_is_over_ends_every_text() -> None:
+    for generation in texts(3, length=1_000, max_seconds=5):
+        assert 4 <= len("".join(generation)) <= 6
+        assert generation.stop_reason == "time"
+
+
+@given(temperature=st.sampled_from([0.0, 0.7, 3.0]), n=st.integers(2, 4), seed=st.integers(0, 9))
+@settings(max_examples=30, deadline=None)
+def test_no_ngram_is_written_twice(temperature: float, n: int, seed: int) -> None:
+    """Nor one of the prompt's; a text that has used up all ends."""
+    (generation,) = texts(no_repeat_ngram_size=n, temperature=temperature, length=300, seed=seed)
+    text = PROMPT + "".join(generation)
+    grams = [text[k : k + n] for k in range(len(text) - n + 1)]
+    assert len(set(grams)) == len(grams)
+    assert generation.stop_reason in ("banned", "length")
+
+
+def test_what_is_read_before_a_text_is_not_in_it_yet() -> None:
+    """A line end is, before an empty prompt; one may still be written where none may be twice."""
+    config = SamplingConfig(length=20, no_repeat_ngram_size=1, temperature=50.0, seed=0)
+    for text in generations(FLAT, begin(LETTERS, config), config, 5):
+        assert sorted("".join(text)) == sorted(LETTERS.symbols)
+        assert text.stop_reason == "banned"
+
+
+def test_what_is_ruled_out_never_comes() -> None:
+    assert set(written(ban="ab", length=200, stepper=FLAT)[0]) == set("\n 1。")
+    assert set(written(only="letters", length=200, stepper=FLAT)[0]) == {"a", "b"}
+    assert set(written(only="digits", length=20, stepper=FLAT)[0]) == {"1"}
+    assert set(written(only="[a1]", ban="a", length=20, stepper=FLAT)[0]) == {"1"}
+    assert set(written(only="lower,digits", length=200, stepper=FLAT)[0]) == set("ab1")
+    assert set(written(ban="space", only="", length=200, stepper=FLAT)[0]) == set("ab1。")
+    assert set(written(ban="punctuation", length=200, stepper=FLAT)[0]) == set("\n ab1")
+    assert set(written(ban="[^a]", length=20, stepper=FLAT)[0]) == {"a"}
+
+
+def test_with_few_characters_alone_a_document_still_ends() -> None:
+    (generation,) = texts(only="digits", end="\n", stepper=FLAT, length=1_000)
+    assert set("".join(generation)) <= {"1"}
+    assert generation.stop_reason == "end"
+
+
+def test_without_stop_at_end_a_text_goes_on_behind_a_document() -> None:
+    (generation,) = texts(end="\n", stop_at_end=False, stepper=FLAT, length=200)
+    assert "\n" in "".join(generation)
+    assert generation.stop_reason == "length"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"only": "[é]"}, "leave no character to write"),
+        ({"ban": "[^x]"}, "leave no character to write"),
+        ({"ban": "[z-a]"}, r"--ban \[z-a\]: no class of characters"),
+        ({"stop": ("é",)}, r"--stop 'é': the model never writes 'é' \(U\+00E9\)"),
+        ({"stop": ("ab1",), "ban": "digits"}, "--stop 'ab1': '1' is ruled out by --ban or --only"),
+        ({"stop": ("",)}, "--stop: an empty text would end everything at once"),
+        ({"min_length": 21}, "--min-length 21: more than --length 20"),
+        ({"temperature_schedule": "1"}, "--temperature-schedule 1: must be START:END"),
+        ({"temperature_schedule": "nan:1"}, "must be START:END"),
+        ({"temperature_schedule": "1:-1"}, "must be START:END"),
+        ({"top_k": 0}, "--top-k 0: must be at least 1"),
+        ({"top_p": 0.0}, "--top-p 0.0: must be above 0"),
+    ],
+)
+def test_settings_that_cannot_be_met_are_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        texts(**values)
+
+
+def test_a_schedule_moves_the_temperature_from_its_start_to_its_end() -> None:
+    """Cold at first, where the most probable comes; hot at last, where anything does."""
+    greedy = written(temperature=0, length=10)[0]
+    cold_first = {text[:4] for text in written(20, temperature_schedule="0:50", length=10)}
+    assert cold_first != {greedy[:4]}
+    assert {text[:1] for text in written(20, temperature_schedule="0:50", length=10)} == {greedy[0]}
+    assert len(set(written(20, temperature_schedule="0:50", length=10))) > 10
+    assert written(temperature_schedule="0:0", length=10) == [greedy]
+    assert written(temperature_schedule="0.5:0.5") == written(temperature=0.5)
+
+
+def test_texts_at_several_temperatures_have_one_seed() -> None:
+    generation = texts(3, hot=[0.0, 0.5, 1.0])
+    assert [text.temperature for text in generation] == [0.0, 0.5, 1.0]
+    assert {text.seed for text in generation} == {1}
+    for text in generation:
+        assert "".join(text) == written(temperature=text.temperature)[0]
+
+
+def test_they_keep_their_temperatures_when_others_end() -> None:
+    """Of five texts the first, hot ones end soon, and the state becomes smaller."""
+    hot = [3.0, 3.0, 3.0, 0.0, 0.5]
+    settings: dict[str, Any] = {"stop": ("b", "1", "。"), "length": 60}
+    for seed in range(5):
+        for text in texts(5, hot=hot, seed=seed, **settings):
+            alone = written(temperature=text.temperature, seed=seed, **settings)
+            assert ["".join(text)] == alone
+
+
+def test_a_stop_text_that_the_prompt_begins_may_be_completed_at_once() -> None:
+    """Also where something else is ruled out step by step; this model writes " " or "b" next."""
+    values: dict[str, Any] = {"stop": ("ab",), "no_repeat_ngram_size": 9, "length": 1}
+    found = texts(60, temperature=50.0, **values)
+    reasons = [text.stop_reason for text in found if "".join(text) == ""]
+    assert set(reasons) == {"stop"}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"top_k": 1},
+        {"top_p": 1e-9},
+        {"min_p": 1.0},
+        {"epsilon_cutoff": 0.999},
+        {"temperature": 0.0},
+    ],
+)
+def test_filters_that_leave_one_symbol_are_greedy(values: dict[str, Any]) -> None:
+    assert written(2, **values) == 2 * written(temperature=0)
+
+
+@pytest.mark.parametrize("stepper", [STEPPER, random_stepper(BYTES)])
+def test_the_surprises_are_those_of_the_characters(stepper: Stepper) -> None:
+    """They add up to the log-probability, and each is what the model gave the character."""
+    (generation,) = texts(stepper=stepper, length=30, top_k=4)
+    text = ""
+    for piece in generation:
+        text += piece
+        assert len(generation.surprises()) == len(text) == generation.characters
+        assert generation.surprises(len(text) - len(piece)) == generation.surprises()[-len(piece) :]
+    bits = -generation.log_probability / math.log(2)
+    assert sum(generation.surprises()) == pytest.approx(bits)
+    if stepper is STEPPER:
+        ids = LETTERS.encode(PROMPT + text)
+        state = stepper.start(1)
+        stepper.read(ids[: len(PROMPT) - 1, None], state)
+        for k, surprise in enumerate(generation.surprises(), start=len(PROMPT)):
+            log_p = log_softmax(stepper.step(ids[k - 1 : k], state))[0]
+            assert surprise == pytest.approx(-log_p[ids[k]] / math.log(2))
+
+
+def test_a_text_that_ended_costs_what_it_did_whatever_the_others_do() -> None:
+    """Its log-probability has its stop text in it, and nothing drawn behind that."""
+    for k, generation in enumerate(texts(5, stop=("b",), length=200)):
+        text = "".join(generation)
+        (alone,) = texts(stop=("b",), length=200, seed=derived_seed(1, k))
+        assert "".join(alone) == text
+        assert generation.log_probability == pytest.approx(alone.log_probability, rel=1e-9)

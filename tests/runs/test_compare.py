@@ -1,0 +1,145 @@
+"""Runs side by side, from Python."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+import charrnn
+from tests.conftest import TEXT
+
+
+def train(text: Path, folder: Path, run: str, reading: charrnn.CorpusConfig | None = None) -> None:
+    """Train a model for four steps."""
+    charrnn.train(
+        text,
+        run=run,
+        text=reading,
+        model=charrnn.ModelConfig(cell="gru", hidden_size=8, embedding_size=4, dropout=0.0),
+        training=charrnn.TrainingConfig(steps=4, eval_every=2, batch_size=4, seq_length=16),
+        checkpoint_dir=folder,
+    )
+
+
+@pytest.fixture
+def folder(trained: charrnn.TrainingResult, tmp_path: Path) -> Path:
+    """A checkpoint folder with a copy of the trained run, and a newer one on the same text."""
+    where = tmp_path / "checkpoints"
+    shutil.copytree(trained.folder, where / "river")
+    text = trained.folder.parents[1] / "river.txt"
+    train(text, where, "small")
+    return where
+
+
+def test_runs_are_compared_by_what_each_cost_and_reached(folder: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    small, river = charrnn.compare(
+        checkpoint_dir=folder, context=32, on_progress=lambda *done: told.append(done)
+    )
+    assert (small.name, river.name) == ("small", "river")
+    assert (small.problem, river.problem) == (None, None)
+    model = charrnn.load("river", checkpoint_dir=folder)
+    assert river.carried == model.evaluate()
+    assert river.fresh == model.evaluate(context=32)
+    assert river.model == model.config
+    assert river.parameters == model.parameters
+    assert model.manifest is not None
+    assert river.val_loss == model.manifest.val_loss
+    assert (river.steps, river.symbols, river.best_step) == (60, 60 * 4 * 16, model.step)
+    assert river.seconds == model.manifest.trainer["seconds"]
+    assert [point.step for point in small.curve.validation] == [2, 4]
+    labels = dict.fromkeys(label for label, _, _ in told)
+    assert list(labels) == ["small, carried", "small, fresh", "river, carried", "river, fresh"]
+    assert told[-1][1] == told[-1][2]
+
+
+def test_runs_come_in_the_order_asked_for_and_once(folder: Path) -> None:
+    rows = charrnn.compare(
+        ["river", folder / "small", "river"], checkpoint_dir=folder, evaluate=False
+    )
+    assert [row.name for row in rows] == ["river", "small"]
+    assert [row.carried for row in rows] == [None, None]
+
+
+def test_what_is_no_run_raises(folder: Path) -> None:
+    with pytest.raises(charrnn.CharrnnError, match="no run, checkpoint or model file 'nobody'"):
+        charrnn.compare(["river", "nobody"], checkpoint_dir=folder)
+    with pytest.raises(charrnn.CharrnnError, match=r"is one checkpoint .* name the run"):
+        charrnn.compare([folder / "river" / "step-00000060"], checkpoint_dir=folder)
+    with pytest.raises(charrnn.CharrnnError, match="`device=cuda:9`: not available"):
+        charrnn.compare(["river"], checkpoint_dir=folder, device="cuda:9")
+    assert charrnn.compare(checkpoint_dir=folder / "none") == []
+
+
+def test_a_run_that_cannot_be_scored_keeps_its_row(folder: Path, tmp_path: Path) -> None:
+    """Its corpus is gone or changed, its weights or its manifests are damaged, or its log is."""
+    text = tmp_path / "own.txt"
+    text.write_text(TEXT)
+    train(text, folder, "gone")
+    train(text, folder, "whole", charrnn.CorpusConfig(val_fraction=0.0))
+    for name in ("weights", "manifests", "log"):
+        shutil.copytree(folder / "small", folder / name)
+    for checkpoint in (folder / "weights").glob("step-*"):
+        (checkpoint / "model.safetensors").write_bytes(b"damaged")
+    for checkpoint in (folder / "manifests").glob("step-*"):
+        (checkpoint / "manifest.json").write_bytes(b"\xff")
+    (folder / "log" / "log.jsonl").unlink()
+    notices: list[str] = []
+    names = ("whole", "weights", "manifests", "log")
+    rows = charrnn.compare(names, checkpoint_dir=folder, notice=notices.append)
+    whole, weights, manifests, log = rows
+    assert whole.problem == "it has no validation part to be scored on"
+    assert (whole.parameters, whole.carried) == (log.parameters, None)
+    assert weights.problem is not None
+    assert "damaged (7 bytes" in weights.problem
+    assert (weights.parameters, weights.symbols) == (log.parameters, 4 * 4 * 16)
+    assert manifests.problem == "no checkpoint of it can be read; charrnn info --verify says why"
+    assert manifests.model is None
+    assert manifests.curve == weights.curve
+    assert log.problem == "its log cannot be read (No such file or directory)"
+    assert log.symbols is None
+    assert log.carried is not None
+    assert [notice.partition(":")[0] for notice in notices[:4]] == list(names)
+
+    text.unlink()
+    notices.clear()
+    (gone,) = charrnn.compare(
+        ["gone"], checkpoint_dir=folder, cache_dir=tmp_path / "cache", notice=notices.append
+    )
+    assert (gone.carried, gone.fresh) == (None, None)
+    assert gone.val_loss is not None
+    assert gone.problem is not None
+    assert "own cannot be read" in gone.problem
+    assert notices == [f"gone: {gone.problem}"]
+    assert "\n" not in gone.problem
+
+
+def test_runs_of_different_texts_are_told(folder: Path, tmp_path: Path) -> None:
+    text = tmp_path / "other.txt"
+    text.write_text(TEXT[::-1])
+    train(text, folder, "other")
+    train(text, folder, "half", charrnn.CorpusConfig(val_fraction=0.5, unit="byte"))
+    notices: list[str] = []
+
+    def compared(*names: str) -> list[charrnn.Comparison]:
+        notices.clear()
+        return charrnn.compare(names, checkpoint_dir=folder, evaluate=False, notice=notices.append)
+
+    compared("river", "small")
+    assert notices == []
+    compared("river", "other")
+    assert "different corpora (river: river, other: other)" in notices[0]
+    compared("other", "half")
+    assert "different parts" in notices[0]
+
+
+def test_a_model_of_bytes_is_scored_per_character(tmp_path: Path) -> None:
+    text = tmp_path / "accents.txt"
+    text.write_text("élève à côté, où l'été fût gâté\n" * 60)
+    train(text, tmp_path, "bytes", charrnn.CorpusConfig(unit="byte"))
+    (row,) = charrnn.compare(checkpoint_dir=tmp_path)
+    assert row.carried is not None
+    assert row.val_loss is not None
+    assert row.carried.nats_per_char > 1.1 * row.val_loss
+    assert row.text is not None
+    assert row.text.unit == "byte"
