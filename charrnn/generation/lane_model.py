@@ -37,3 +37,7 @@ class LaneModel(Protocol[S]):
     def read(self, ids: Ids, state: S) -> NDArray[Any]:
         """Read ids (T, B), move the state on and return the last logits (B, V)."""
         ...
+
+    def read_all(self, ids: Ids, state: S) -> NDArray[Any]:
+        """Read ids (T, B), move the state on and return the logits after each, (T, B, V)."""
+        ...

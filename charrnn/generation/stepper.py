@@ -70,26 +70,50 @@ class Stepper:
         return state.predict()
 
     def read(self, ids: Ids, state: "State") -> Floats:
-        """Read a text, ids (T, B) with T at least 1: as `step` does for each row, but faster.
+        """Read ids (T, B), T at least 1, and return the last logits, (B, V).
 
-        Each layer's input products are made for many symbols at once. Returns the last logits.
+        Does what `step` does for each row, but faster: a layer's input products are computed for
+        READ_STEPS symbols at once.
         """
         assert len(ids)
-        if self.kind is not Dense:  # the others would not give the same
+        if self.kind is not Dense:  # another kind of matrix would round the products differently
             return [self.step(row, state) for row in ids][-1]
-        lanes = ids.shape[1]
         for start in range(0, len(ids), READ_STEPS):
-            part = ids[start : start + READ_STEPS]
-            outputs = np.empty((0, 0))
-            for i, (layer, advance) in enumerate(zip(self.layers, state.reads, strict=True)):
-                driven = layer.drive(outputs) if i else self._driven(part.ravel())
-                h = state.hidden(i)
-                outputs = np.empty((len(part) * lanes, len(h)), h.dtype)
-                columns = driven.reshape(len(part), lanes, -1).swapaxes(1, 2)
-                for column, out in zip(columns, outputs.reshape(len(part), lanes, -1), strict=True):
-                    advance(column)
-                    out[...] = h.T
+            self._outputs(ids[start : start + READ_STEPS], state)
         return state.predict()
+
+    def read_all(self, ids: Ids, state: "State") -> Floats:
+        """Read ids (T, B) and return the logits after each symbol, (T, B, V).
+
+        logits[t] predicts the symbol after ids[t]. The result takes T * B * V numbers, and little
+        memory is used besides: read a long text in parts, as the state carries over. Overflow gives
+        NaN or infinity.
+        """
+        logits = np.empty((*ids.shape, self.vocabulary_size), self.bias.dtype)
+        if self.kind is not Dense:
+            for row, out in zip(ids, logits, strict=True):
+                out[...] = self.step(row, state)
+            return logits
+        with np.errstate(over="ignore", invalid="ignore"):
+            for start in range(0, len(ids), READ_STEPS):
+                part = logits[start : start + READ_STEPS].reshape(-1, self.vocabulary_size)
+                outputs = self._outputs(ids[start : start + READ_STEPS], state)
+                np.add(np.matmul(outputs, self.output.T, part), self.bias, part)
+        return logits
+
+    def _outputs(self, ids: Ids, state: "State") -> Floats:
+        """Move the state past ids (T, B), and return the last layer's outputs, (T * B, H)."""
+        lanes = ids.shape[1]
+        outputs = np.empty((0, 0))
+        for i, (layer, advance) in enumerate(zip(self.layers, state.reads, strict=True)):
+            driven = layer.drive(outputs) if i else self._driven(ids.ravel())
+            h = state.hidden(i)
+            outputs = np.empty((len(ids) * lanes, len(h)), h.dtype)
+            columns = driven.reshape(len(ids), lanes, -1).swapaxes(1, 2)
+            for column, out in zip(columns, outputs.reshape(len(ids), lanes, -1), strict=True):
+                advance(column)
+                out[...] = h.T
+        return outputs
 
     @cached_property
     def _columns(self) -> Floats:

@@ -1,5 +1,7 @@
 """One symbol at a time on a GPU, by the model's own forward pass, captured in a CUDA graph."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -9,6 +11,7 @@ from charrnn.model.language_model import LanguageModel
 from charrnn.text.vocabulary import Ids
 
 WARM_UPS = 3  # steps before a capture, as torch's notes on CUDA graphs ask for
+READ_STEPS = 1024  # symbols of a text in one forward pass
 WORTH_A_GRAPH = 32  # steps of one state, after which more are likely to come
 
 
@@ -36,14 +39,32 @@ class TorchStepper:
         return state.step(torch.from_numpy(np.asarray(ids, dtype=np.int64)))
 
     def read(self, ids: Ids, state: "TorchState") -> Floats:
-        """Read a text, ids (T, B) with T at least 1; return the last logits, (B, V)."""
-        with torch.inference_mode():
-            device = state.parts[0].device
-            text = torch.from_numpy(np.asarray(ids, dtype=np.int64)).to(device)
-            logits, after = self.model(text, state.parts)
-            state.replace(after)
-        last: Floats = logits[-1].cpu().numpy()
-        return last
+        """Read ids (T, B), T at least 1, and return the last logits, (B, V)."""
+        assert len(ids)
+        for logits in self._passes(ids, state):
+            last = logits[-1]
+        found: Floats = last.cpu().numpy()
+        return found
+
+    def read_all(self, ids: Ids, state: "TorchState") -> Floats:
+        """Read ids (T, B) and return the logits after each symbol, (T, B, V); see Stepper."""
+        logits = torch.empty((*ids.shape, self.vocabulary_size), dtype=self.model.output.bias.dtype)
+        done = 0
+        for part in self._passes(ids, state):
+            logits[done : done + len(part)] = part
+            done += len(part)
+        found: Floats = logits.numpy()
+        return found
+
+    def _passes(self, ids: Ids, state: "TorchState") -> Iterator[Tensor]:
+        """Yield the logits (T, B, V) of READ_STEPS symbols at a time, which bounds the memory."""
+        for start in range(0, len(ids), READ_STEPS):
+            part = np.asarray(ids[start : start + READ_STEPS], dtype=np.int64)
+            with torch.inference_mode():
+                text = torch.from_numpy(part).to(state.parts[0].device)
+                logits, after = self.model(text, state.parts)
+                state.replace(after)
+            yield logits
 
 
 class TorchState:

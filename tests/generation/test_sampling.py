@@ -238,6 +238,9 @@ class Reciter:
     def read(self, ids: NDArray[Any], state: Place) -> NDArray[Any]:
         return [self.step(row, state) for row in ids][-1]
 
+    def read_all(self, ids: NDArray[Any], state: Place) -> NDArray[Any]:
+        return np.array([self.step(row, state).copy() for row in ids])
+
 
 LETTERS = Vocabulary("char", tuple("\n-abn、。"))  # the bytes of the last two differ in the third
 

@@ -1,5 +1,6 @@
 """The numpy stepper equals the torch model."""
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,44 @@ def test_logits_are_those_of_the_model(
     tiny = values["cell"] == "layernorm-lstm" and values["hidden_size"] < 4
     assume(not (single and tiny))
     assert_equal_logits(ModelConfig(**values), read, lanes, seed, single=single)
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+@pytest.mark.parametrize("kind", [Dense, "int8"])
+@pytest.mark.parametrize("values", [{"cell": cell} for cell in sorted(CELLS)] + LEFT_OUT)
+def test_read_all_equals_one_step_after_another(
+    values: dict[str, Any], kind: Any, lanes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For every cell, over several blocks; the state afterwards is the same too."""
+    if kind == "int8":
+        pytest.importorskip("numba", reason="int8 needs numba")
+        kind = stepper.matrix_kind("int8")
+    monkeypatch.setattr(stepper, "READ_STEPS", READ_STEPS)
+    config = ModelConfig(**{"hidden_size": 6, "num_layers": 2, "embedding_size": 4} | values)
+    weights = export_weights(random_model(config, 1, single=True))
+    ids = np.random.default_rng(1).integers(SYMBOLS, size=(2 * READ_STEPS + 1, lanes))
+    made = Stepper(weights, config, kind)
+    stepped, read = made.start(lanes), made.start(lanes)
+    expected = np.array([made.step(row, stepped).copy() for row in ids])
+    found = made.read_all(ids, read)
+    assert found.shape == (*ids.shape, SYMBOLS)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(made.step(ids[0], read), made.step(ids[0], stepped), atol=1e-5)
+    assert made.read_all(ids[:0], read).shape == (0, lanes, SYMBOLS)
+
+
+def test_read_all_needs_little_besides_its_result() -> None:
+    """A text of 20,000 symbols takes less than 1 MB besides the logits."""
+    config = ModelConfig(hidden_size=32, num_layers=2, embedding_size=4)
+    made = Stepper(export_weights(LanguageModel(config, SYMBOLS)), config)
+    ids, state = np.zeros((20_000, 1), int), made.start(1)
+    tracemalloc.start()
+    try:
+        logits = made.read_all(ids, state)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < logits.nbytes + 1_000_000
 
 
 @pytest.mark.parametrize("values", LEFT_OUT)

@@ -54,6 +54,11 @@ def test_steps_prompts_and_taken_lanes_are_those_of_the_numpy_stepper(
         for row in ids[10:15]:
             row = np.resize(row, len(lanes))
             check(numpy_stepper.step(row, states[0]), torch_stepper.step(row, states[1]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("charrnn.generation.torch_stepper.READ_STEPS", 3)
+        rest = np.resize(ids, (7, 4))
+        check(numpy_stepper.read_all(rest, states[0]), torch_stepper.read_all(rest, states[1]))
+    check(numpy_stepper.step(rest[0], states[0]), torch_stepper.step(rest[0], states[1]))
 
 
 def test_a_device_that_is_not_there_is_told(trained: charrnn.TrainingResult) -> None:
