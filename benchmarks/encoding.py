@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from common import machine
 
+from charrnn.catalog.corpora import Catalog
 from charrnn.text.config import CorpusConfig
 from charrnn.text.encoded import encode_corpus
 
@@ -65,7 +66,7 @@ def main() -> None:
                 path = Path(folder, "text.txt")
                 path.write_text(text, encoding="utf-8")
                 work = lambda path=path: encode_corpus(  # noqa: E731
-                    (str(path),), CorpusConfig(), cache_dir=path.parent / "cache"
+                    (str(path),), CorpusConfig(), Catalog(), cache_dir=path.parent / "cache"
                 )
                 encoding.append(seconds(work))
                 again.append(seconds(work))

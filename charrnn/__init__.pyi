@@ -7,6 +7,7 @@ read it, too.
 __version__: str
 __all__: list[str]
 
+from .catalog.corpora import read_text as read_text
 from .catalog.download import fetch as fetch
 from .catalog.names import CORPORA as CORPORA
 from .catalog.names import PUBLIC_CORPORA as PUBLIC_CORPORA
@@ -51,7 +52,6 @@ from .runs.start import resume as resume
 from .runs.start import train as train
 from .text.config import CORPORA_DIR as CORPORA_DIR
 from .text.config import CorpusConfig as CorpusConfig
-from .text.corpus import read_text as read_text
 from .text.statistics import CorpusStatistics as CorpusStatistics
 from .training import events as events
 from .training.config import TrainingConfig as TrainingConfig

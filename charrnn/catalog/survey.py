@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from charrnn.catalog.corpora import Catalog
 from charrnn.text.cache import Cache
 from charrnn.text.config import CORPORA_DIR, CorpusConfig
 from charrnn.text.encoded import Progress, encode_corpus
@@ -13,7 +14,7 @@ from charrnn.text.store import Stored
 def survey(
     corpus: str | Path | Sequence[str | Path] = (),
     *,
-    text: CorpusConfig | None = None,
+    corpus_config: CorpusConfig | None = None,
     cache_dir: str | Path | None = None,
     corpora_dir: str | Path = CORPORA_DIR,
     on_progress: Progress = lambda _what, _done, _total: None,
@@ -24,9 +25,9 @@ def survey(
     """
     encoded = encode_corpus(
         sources(corpus),
-        text or CorpusConfig(),
+        corpus_config or CorpusConfig(),
+        Catalog(corpora_dir),
         cache_dir=path_or_none(cache_dir),
-        corpora_dir=Path(corpora_dir),
         on_progress=on_progress,
     )
     return statistics(encoded), encoded.notices

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from charrnn.catalog.corpora import Catalog
 from charrnn.checkpoint.format import Manifest
 from charrnn.errors import CorpusError, RunError
 from charrnn.text.config import CORPORA_DIR
@@ -31,9 +32,9 @@ def same_corpus(
         corpus = encode_corpus(
             sources or record.sources,
             manifest.text,
+            Catalog(corpora_dir),
             vocabulary,
             cache_dir=cache_dir,
-            corpora_dir=corpora_dir,
             again=not sources,
             on_progress=on_progress,
         )

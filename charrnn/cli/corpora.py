@@ -67,7 +67,7 @@ def show(
     with console.reading(quiet) as on_progress:
         found, notices = charrnn.survey(
             corpus or (),
-            text=text,
+            corpus_config=text,
             cache_dir=cache_dir,
             corpora_dir=corpora_dir,
             on_progress=on_progress,

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from charrnn.catalog.corpora import Catalog
 from charrnn.catalog.survey import path_or_none, sources
 from charrnn.checkpoint.corpus import same_corpus
 from charrnn.checkpoint.format import Manifest, Saved, SavedModel, read_checkpoint, read_model
@@ -98,9 +99,9 @@ def train(
     encoded = encode_corpus(
         sources(corpus),
         text,
+        Catalog(corpora_dir),
         base,
         cache_dir=path_or_none(cache_dir),
-        corpora_dir=Path(corpora_dir),
         on_progress=_told_to(observers),
     )
     check_length(encoded, text)

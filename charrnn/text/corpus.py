@@ -4,16 +4,14 @@ import csv
 import itertools
 import json
 import re
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from charrnn.errors import CorpusError, UndecodableError
-from charrnn.text.config import CORPORA_DIR, CorpusConfig
+from charrnn.text.config import CorpusConfig
 from charrnn.text.decoding import (
     BLOCK_BYTES,
     Notice,
@@ -22,7 +20,6 @@ from charrnn.text.decoding import (
     transformed,
     with_line_feeds,
 )
-from charrnn.text.sources import find_files
 from charrnn.text.streams import Budget, LeftOut, SourceFile, open_members
 from charrnn.text.vocabulary import code_points
 
@@ -83,29 +80,6 @@ def read_documents(
                 ) from error
     for message in (*left_out.notices(), *rows.notices()):
         notice(message)
-
-
-def read_text(
-    source: str | Path,
-    text: CorpusConfig | None = None,
-    *,
-    corpora_dir: str | Path = CORPORA_DIR,
-    notice: Notice = lambda _: None,
-) -> str:
-    """Read a text into memory as training would: its documents one after the other.
-
-    source: what `train` takes: a file, a folder, an archive, a pattern, "-" for stdin, a name.
-    text: how; as UTF-8, as it is, where left out. notice: called with what the user should know.
-    Raises CorpusError.
-    """
-    config = text or CorpusConfig(keep_newlines=True)
-    with tempfile.TemporaryDirectory(prefix="charrnn-") as folder:
-        found = find_files(
-            (str(source),), config, workspace=Path(folder), corpora_dir=Path(corpora_dir)
-        )
-        for message in found.notices:
-            notice(message)
-        return "".join(block.text for block in read_documents(found.files, config, notice=notice))
 
 
 def line_ends(text: str) -> Offsets:

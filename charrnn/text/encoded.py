@@ -18,10 +18,10 @@ import numpy.typing as npt
 
 from charrnn.errors import CorpusError, counted
 from charrnn.text.cache import Cache
-from charrnn.text.config import CORPORA_DIR, CorpusConfig
+from charrnn.text.config import CorpusConfig
 from charrnn.text.corpus import read_documents
 from charrnn.text.decoding import transformed
-from charrnn.text.sources import Found, find_files
+from charrnn.text.sources import Found, NamedCorpora, find_files
 from charrnn.text.store import CODE_POINTS, Stored, Symbols, Writer, data_hash, hold_out_documents
 from charrnn.text.streams import Budget, SourceFile
 from charrnn.text.vocabulary import Ids, Unknown, Vocabulary, folded_notices, vocabulary_of
@@ -64,10 +64,10 @@ class EncodedCorpus:
 def encode_corpus(
     sources: tuple[str, ...],
     config: CorpusConfig,
+    catalog: NamedCorpora,
     base: Vocabulary | None = None,
     *,
     cache_dir: Path | None = None,
-    corpora_dir: Path = Path(CORPORA_DIR),
     again: bool = False,
     on_progress: Progress = lambda _what, _done, _total: None,
 ) -> EncodedCorpus:
@@ -75,14 +75,14 @@ def encode_corpus(
 
     base: a vocabulary to keep; characters new to it are added behind its own.
     cache_dir: where encoded corpora are kept; the user's cache folder where left out.
-    corpora_dir: where fetched corpora are. again: the sources are those that a run recorded.
+    catalog: the corpora that have a name. again: the sources are those that a run recorded.
     Raises CorpusError for a text that cannot be read, or has too many different characters.
     """
     cache, temporary = _writable(cache_dir)
     try:
         with cache.workspace() as workspace:
             find = functools.partial(
-                find_files, config=config, workspace=workspace, corpora_dir=corpora_dir, again=again
+                find_files, config=config, catalog=catalog, workspace=workspace, again=again
             )
             found = find(sources)
             held_out = _validation_files(config.val_text, find)

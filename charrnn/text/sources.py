@@ -6,13 +6,12 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
-from charrnn.catalog import names as catalog
 from charrnn.errors import CorpusError, SettingsError
 from charrnn.text.config import CorpusConfig
 from charrnn.text.decoding import BLOCK_BYTES
@@ -36,15 +35,35 @@ class Found:
     notices: tuple[str, ...]
 
 
+class NamedCorpora(Protocol):
+    """The corpora that have a name: what charrnn.text asks of a catalog.
+
+    default: the name of the corpus to read if none is given. names: all names.
+    """
+
+    @property
+    def default(self) -> str: ...
+
+    @property
+    def names(self) -> Sequence[str]: ...
+
+    def find(self, name: str, workspace: Path, glob: str | None) -> SourceFile:
+        """Return the file of a corpus, one of `names`; it may be written into the workspace.
+
+        glob: which members to read if it is an archive; None for those the catalog names.
+        Raises CorpusError if it is not on this machine.
+        """
+
+
 class _Finder:
     """Collects the files that sources stand for."""
 
     def __init__(
-        self, config: CorpusConfig, workspace: Path, corpora_dir: Path, again: bool
+        self, config: CorpusConfig, catalog: NamedCorpora, workspace: Path, again: bool
     ) -> None:
         self.config = config
+        self.catalog = catalog
         self.workspace = workspace
-        self.corpora_dir = corpora_dir
         self.again = again
         self.files: list[SourceFile] = []
         self.sources: list[str] = []
@@ -54,11 +73,12 @@ class _Finder:
         """Add what a path, a pattern or a name stands for."""
         if not source:
             raise SettingsError("an empty name stands for no corpus; leave it out for the default")
-        named = source in catalog.CORPORA or source in catalog.PUBLIC_CORPORA
+        named = source in self.catalog.names
         if source == STDIN:
             self._spool(source, sys.stdin.buffer)
         elif named and (self.again or not os.path.lexists(source)):
-            self._named(source)
+            self.sources.append(source)
+            self.files.append(self.catalog.find(source, self.workspace, self.config.glob))
         elif not os.path.lexists(source) and glob.has_magic(source):
             self._pattern(source)
         else:
@@ -68,7 +88,9 @@ class _Finder:
         try:
             mode = path.stat().st_mode
         except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a NUL
-            raise CorpusError(f"{source} is gone" if self.again else _unknown(source)) from error
+            names = self.catalog.names
+            message = f"{source} is gone" if self.again else _unknown(source, names)
+            raise CorpusError(message) from error
         except OSError as error:
             raise _unreadable(source, error) from error
         if stat.S_ISDIR(mode):
@@ -117,23 +139,6 @@ class _Finder:
         left_out.add(why, str(path))
         return []
 
-    def _named(self, name: str) -> None:
-        self.sources.append(name)
-        if name in catalog.CORPORA:
-            path = self.workspace / f"{name}.txt"
-            with path.open("w", encoding="utf-8", newline="") as file:
-                file.writelines(catalog.CORPORA[name].blocks())
-            self.files.append(SourceFile(name, path))
-            return
-        corpus = catalog.PUBLIC_CORPORA[name]
-        path = self.corpora_dir / corpus.file
-        if not path.is_file():
-            raise CorpusError(
-                f"{name} is not in {self.corpora_dir} yet; get it with: charrnn corpora fetch "
-                f"{name}, or save {corpus.url} as {path}"
-            )
-        self.files.append(SourceFile(name, path, self.config.glob or corpus.glob, corpus.sha256))
-
     def _spool(self, source: str, stream: IO[bytes] | None) -> None:
         """Keep what can be read only once, for the time of encoding."""
         name = "stdin" if source == STDIN else source
@@ -152,20 +157,20 @@ class _Finder:
 def find_files(
     sources: tuple[str, ...],
     config: CorpusConfig,
+    catalog: NamedCorpora,
     *,
     workspace: Path,
-    corpora_dir: Path,
     again: bool = False,
 ) -> Found:
-    """Find the files that paths, patterns and names stand for; none means the first built-in one.
+    """Find the files that paths, patterns and names stand for; none means the catalog's default.
 
     What exists wins over a corpus of its name. workspace: a folder for what can be read only once
     and for what is not a file. again: the sources are those that a run recorded, so that names are
     names, and what came by a pipe is gone.
     Raises CorpusError for what is none of these, and for a folder without text.
     """
-    finder = _Finder(config, workspace, corpora_dir, again or not sources)
-    for source in sources or (catalog.DEFAULT,):
+    finder = _Finder(config, catalog, workspace, again or not sources)
+    for source in sources or (catalog.default,):
         finder.add(source)
     return Found(
         name=corpus_name(finder.sources[0], finder.files[0].name),
@@ -226,7 +231,7 @@ def _walk(folder: Path, left_out: LeftOut) -> Iterator[Path]:
             left_out.add("a device, a pipe or a link to nothing", str(path))
 
 
-def _unknown(source: str) -> str:
+def _unknown(source: str, names: Sequence[str]) -> str:
     path = Path(source)
     with suppress(OSError, ValueError):  # a name that no file can have
         beside = sorted(entry.name for entry in path.parent.iterdir())
@@ -236,7 +241,6 @@ def _unknown(source: str) -> str:
             return f"no file is called {source!r}; did you mean {path.with_name(same[0])}?"
     if path.name != source:
         return f"no file is called {source!r}"
-    names = (*catalog.CORPORA, *catalog.PUBLIC_CORPORA)
     close = difflib.get_close_matches(source, names, n=1)
     hint = f"did you mean {close[0]}?" if close else "charrnn corpora lists those that have a name"
     return f"no file and no corpus is called {source!r}; {hint}"

@@ -23,6 +23,7 @@ import pytest
 from typer.testing import CliRunner
 
 from charrnn.catalog import download
+from charrnn.catalog.corpora import Catalog
 from charrnn.catalog.download import fetch
 from charrnn.catalog.names import CORPORA, PUBLIC_CORPORA, PublicCorpus
 from charrnn.cli.app import app
@@ -418,9 +419,7 @@ def test_the_members_that_match_are_the_documents(
     )
     publish(send(packed), hashlib.sha256(packed).hexdigest(), file=file, glob="*.txt")
     fetch(NAME, folder)
-    corpus = encode_corpus(
-        (NAME,), CorpusConfig(), cache_dir=tmp_path / "cache", corpora_dir=folder
-    )
+    corpus = encode_corpus((NAME,), CorpusConfig(), Catalog(folder), cache_dir=tmp_path / "cache")
     assert text_of(corpus) == "first poem\nzweites Gedicht: schön\n"
     assert corpus.documents == 2
     assert (corpus.name, corpus.sources) == (NAME, (NAME,))
@@ -451,7 +450,7 @@ def test_an_archive_writes_nowhere(
     publish(send(packed), hashlib.sha256(packed).hexdigest(), file=file, glob="*.txt")
     cache = tmp_path / "cache"
     fetch(NAME, folder)
-    corpus = encode_corpus((NAME,), CorpusConfig(), cache_dir=cache, corpora_dir=folder)
+    corpus = encode_corpus((NAME,), CorpusConfig(), Catalog(folder), cache_dir=cache)
     assert text_of(corpus) == "a plain member\n" + 2 * "an evil member\n" + "an absolute member\n"
     written = [p for p in tmp_path.rglob("*") if p.is_file() and not p.is_relative_to(cache)]
     assert written == [folder / file]
@@ -463,7 +462,7 @@ def test_a_corpus_that_is_not_fetched_says_how(
 ) -> None:
     publish(send(CONTENT))
     with pytest.raises(CorpusError, match=f"charrnn corpora fetch {NAME}, or save http"):
-        encode_corpus((NAME,), CorpusConfig(), cache_dir=tmp_path / "cache", corpora_dir=folder)
+        encode_corpus((NAME,), CorpusConfig(), Catalog(folder), cache_dir=tmp_path / "cache")
 
 
 def listed(folder: Path) -> dict[str, Any]:

@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.catalog import names as catalog
 from charrnn.errors import CorpusError, SettingsError
 from charrnn.text import corpus, decoding
 from charrnn.text.config import CorpusConfig
-from charrnn.text.corpus import read_documents, read_text
+from charrnn.text.corpus import read_documents
 from charrnn.text.streams import SourceFile
 
 line = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_size=6)
@@ -146,25 +145,6 @@ def test_rows_are_transformed_as_other_text(tmp_path: Path) -> None:
 def test_a_cell_may_be_large(tmp_path: Path) -> None:
     path = write(tmp_path / "t.csv", f"title\n{'x' * 300_000}\n")
     assert documents(path, column="title") == ["x" * 300_000 + "\n"]
-
-
-def test_reading_a_text_leaves_its_line_ends(tmp_path: Path) -> None:
-    assert read_text(write(tmp_path / "t.txt", "a\r\nb")) == "a\r\nb"
-
-
-def test_python_source_is_the_same_each_time_and_within_its_cap() -> None:
-    text = "".join(catalog.python_source())
-    assert text == "".join(catalog.python_source())
-    assert 1_000_000 < len(text.encode()) <= catalog.PYTHON_CAP_BYTES
-    assert "import pytest" not in text
-    assert "class " in text
-
-
-def test_unicode_names_are_one_a_line() -> None:
-    lines = "".join(catalog.unicode_names()).splitlines()
-    assert "GREEK SMALL LETTER ALPHA" in lines
-    assert len(lines) == len(set(lines)) > 20_000
-    assert lines != sorted(lines), "the validation split must be of the same kind as the rest"
 
 
 def test_documents_end_where_a_sample_of_them_ends() -> None:

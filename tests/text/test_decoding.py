@@ -10,10 +10,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from charrnn.catalog.corpora import read_text
 from charrnn.errors import CorpusError, SettingsError, UndecodableError
 from charrnn.text import decoding
 from charrnn.text.config import CorpusConfig
-from charrnn.text.corpus import read_text
 from charrnn.text.decoding import decode, likely_encoding, transform, transformed
 
 # Text in which line ends of all kinds and characters of all widths meet.

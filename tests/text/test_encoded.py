@@ -14,14 +14,14 @@ from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.catalog import names as catalog
 from charrnn.errors import CorpusError, UndecodableError
 from charrnn.text import encoded
 from charrnn.text.cache import Cache
 from charrnn.text.config import CorpusConfig
-from charrnn.text.encoded import EncodedCorpus, check_length, encode_corpus, find_encoded, split
+from charrnn.text.encoded import EncodedCorpus, check_length, find_encoded, split
 from charrnn.text.store import Stored, Symbols
 from charrnn.text.vocabulary import BYTES, Vocabulary
+from tests.text.catalog import encode
 
 
 @pytest.fixture
@@ -50,10 +50,10 @@ def test_any_text_survives_from_file_to_ids_and_back(
     """Emoji with joiners, combining marks, right to left, NUL and all other characters."""
     folder = tmp_path_factory.mktemp("any")
     config = CorpusConfig(unit=unit, keep_newlines=True)
-    corpus = encode_corpus(write(folder / "t.txt", text), config, cache_dir=folder)
+    corpus = encode(write(folder / "t.txt", text), config, cache_dir=folder)
     assert "".join(both(corpus)) == text
     assert corpus.characters == len(text)
-    again = encode_corpus(write(folder / "t.txt", text), config, cache_dir=folder)
+    again = encode(write(folder / "t.txt", text), config, cache_dir=folder)
     assert both(again) == both(corpus)
     assert again.sha256 == corpus.sha256
 
@@ -61,7 +61,7 @@ def test_any_text_survives_from_file_to_ids_and_back(
 def test_the_last_tenth_is_held_out(tmp_path: Path, cache_dir: Path) -> None:
     text = "abcdefghij" * 10
     source = write(tmp_path / "t.txt", text)
-    assert both(encode_corpus(source, CorpusConfig(), cache_dir=cache_dir)) == (
+    assert both(encode(source, CorpusConfig(), cache_dir=cache_dir)) == (
         text[:90],
         text[90:],
     )
@@ -78,7 +78,7 @@ def test_a_split_of_bytes_never_cuts_a_character(text: str, share: float) -> Non
 def test_a_text_of_its_own_can_validate(tmp_path: Path, cache_dir: Path) -> None:
     other = write(tmp_path / "val.txt", "zebra")
     config = CorpusConfig(val_text=other[0])
-    corpus = encode_corpus(write(tmp_path / "t.txt", "ab" * 20), config, cache_dir=cache_dir)
+    corpus = encode(write(tmp_path / "t.txt", "ab" * 20), config, cache_dir=cache_dir)
     assert both(corpus) == ("ab" * 20, "zebra")
 
 
@@ -86,12 +86,12 @@ def test_whole_documents_can_be_held_out(tmp_path: Path, cache_dir: Path) -> Non
     names = [f"name {i}" for i in range(100)]
     config = CorpusConfig(lines=True, split_documents=True, val_fraction=0.2)
     source = write(tmp_path / "t.txt", "\n".join(names))
-    train, val = both(encode_corpus(source, config, cache_dir=cache_dir))
+    train, val = both(encode(source, config, cache_dir=cache_dir))
     assert sorted(train.splitlines() + val.splitlines()) == sorted(names)
     assert 15 <= len(val.splitlines()) <= 20
     assert val.splitlines() != names[-len(val.splitlines()) :], "not the end, but at random"
     other = CorpusConfig(lines=True, split_documents=True, val_fraction=0.4)
-    more = both(encode_corpus(source, other, cache_dir=cache_dir))[1]
+    more = both(encode(source, other, cache_dir=cache_dir))[1]
     assert len(more) > len(val), "another share is another entry of the cache"
 
 
@@ -99,21 +99,21 @@ def test_documents_are_counted_and_their_borders_kept(tmp_path: Path, cache_dir:
     for name in "abc":
         write(tmp_path / f"{name}.txt", name * 9 + "\n")
     sources = tuple(str(tmp_path / f"{name}.txt") for name in "abc")
-    corpus = encode_corpus(sources, CorpusConfig(val_fraction=0), cache_dir=cache_dir)
+    corpus = encode(sources, CorpusConfig(val_fraction=0), cache_dir=cache_dir)
     assert corpus.documents == 3
     resets = corpus.train.resets([0], 30)
     assert resets is not None
     assert np.flatnonzero(resets).tolist() == [9, 19, 29]
-    merged = encode_corpus(write(tmp_path / "abc.txt", "".join(both(corpus))), CorpusConfig())
+    merged = encode(write(tmp_path / "abc.txt", "".join(both(corpus))), CorpusConfig())
     assert merged.sha256 != corpus.sha256, "borders are part of what is learned"
 
 
 def test_rare_characters_become_the_unknown_symbol(tmp_path: Path, cache_dir: Path) -> None:
     source = write(tmp_path / "t.txt", "ab" * 20 + "q" + "ab" * 20)
-    corpus = encode_corpus(source, CorpusConfig(min_count=2), cache_dir=cache_dir)
+    corpus = encode(source, CorpusConfig(min_count=2), cache_dir=cache_dir)
     assert corpus.vocabulary.symbols == ("", "a", "b")
     assert np.count_nonzero(corpus.train[:] == 0) == 1
-    whole = encode_corpus(source, CorpusConfig(), cache_dir=cache_dir)
+    whole = encode(source, CorpusConfig(), cache_dir=cache_dir)
     assert whole.vocabulary.symbols == ("a", "b", "q")
     assert len(Cache(cache_dir).entries()) == 1, "one entry serves every vocabulary"
     assert corpus.notices == (
@@ -127,19 +127,19 @@ def test_too_many_different_characters_are_refused(tmp_path: Path, cache_dir: Pa
     text = "".join(map(chr, range(0x4E00, 0x4E00 + 40))) * 2 + "\u4e00\n\u3000"
     source = write(tmp_path / "t.txt", text)
     with pytest.raises(CorpusError) as raised:
-        encode_corpus(source, CorpusConfig(max_vocab=30), cache_dir=cache_dir)
+        encode(source, CorpusConfig(max_vocab=30), cache_dir=cache_dir)
     message = str(raised.value)
     assert "42 different characters are more than --max-vocab 30" in message
     assert "the rarest: U+000A U+3000 丁 丂 七" in message
     assert all(way in message for way in ("--min-count", "--encoding", "--unit byte"))
     folded = CorpusConfig(max_vocab=41, min_count=2)
-    assert len(encode_corpus(source, folded, cache_dir=cache_dir).vocabulary) == 41
+    assert len(encode(source, folded, cache_dir=cache_dir).vocabulary) == 41
 
 
 def test_the_hash_is_that_of_the_text(tmp_path: Path, cache_dir: Path) -> None:
     def sha256(name: str, text: str) -> str:
         source = write(tmp_path / name, text)
-        return encode_corpus(source, CorpusConfig(), cache_dir=cache_dir).sha256
+        return encode(source, CorpusConfig(), cache_dir=cache_dir).sha256
 
     first = sha256("a.txt", "hello world " * 3)
     assert first == sha256("b.txt", "hello world " * 3)
@@ -149,14 +149,14 @@ def test_the_hash_is_that_of_the_text(tmp_path: Path, cache_dir: Path) -> None:
 def test_a_base_vocabulary_keeps_its_ids(tmp_path: Path, cache_dir: Path) -> None:
     base = Vocabulary("char", ("z", "b"))
     source = write(tmp_path / "t.txt", "abc" * 20)
-    corpus = encode_corpus(source, CorpusConfig(), base, cache_dir=cache_dir)
+    corpus = encode(source, CorpusConfig(), base, cache_dir=cache_dir)
     assert corpus.vocabulary.symbols == ("z", "b", "a", "c")
     assert corpus.train[:3].tolist() == [2, 1, 3]
 
 
 @pytest.mark.parametrize("text", ["", "a", "tiny", "a text of 19 chars."[:11]])
 def test_a_text_too_short_to_learn_from_says_so(tmp_path: Path, cache_dir: Path, text: str) -> None:
-    corpus = encode_corpus(write(tmp_path / "t.txt", text), CorpusConfig(), cache_dir=cache_dir)
+    corpus = encode(write(tmp_path / "t.txt", text), CorpusConfig(), cache_dir=cache_dir)
     with pytest.raises(CorpusError, match="at least 10 are needed" if text else "no text in it"):
         check_length(corpus, CorpusConfig())
 
@@ -164,15 +164,15 @@ def test_a_text_too_short_to_learn_from_says_so(tmp_path: Path, cache_dir: Path,
 def test_a_validation_text_too_short_says_so(tmp_path: Path, cache_dir: Path) -> None:
     config = CorpusConfig(val_text=write(tmp_path / "val.txt", "z")[0])
     source = write(tmp_path / "t.txt", "ab" * 20)
-    corpus = encode_corpus(source, config, cache_dir=cache_dir)
+    corpus = encode(source, config, cache_dir=cache_dir)
     with pytest.raises(CorpusError, match=r"1 character to validate on; at least 2"):
         check_length(corpus, config)
     (tmp_path / "old.txt").write_bytes("Il était une fois. ".encode("cp1252") * 3)
     with pytest.raises(UndecodableError, match="if the other files need that too") as raised:
-        encode_corpus(source, replace(config, val_text=str(tmp_path / "old.txt")))
+        encode(source, replace(config, val_text=str(tmp_path / "old.txt")))
     assert raised.value.remedy == {}
     with pytest.raises(CorpusError, match=r"`val_text`: no file and no corpus is called 'nowhere'"):
-        encode_corpus(source, CorpusConfig(val_text="nowhere"), cache_dir=cache_dir)
+        encode(source, CorpusConfig(val_text="nowhere"), cache_dir=cache_dir)
 
 
 def test_a_second_run_does_not_encode_again(
@@ -180,14 +180,14 @@ def test_a_second_run_does_not_encode_again(
 ) -> None:
     source = write(tmp_path / "t.txt", "hello world " * 9)
     told: list[tuple[str, int, int]] = []
-    first = encode_corpus(
+    first = encode(
         source, CorpusConfig(), cache_dir=cache_dir, on_progress=lambda *p: told.append(p)
     )
     assert told[0] == ("checking", 108, 108)
     assert told[-1] == ("encoding", 108, 108)
     monkeypatch.setattr(encoded, "_encode", None)
     (tmp_path / "t.txt").rename(tmp_path / "moved.txt")
-    again = encode_corpus((str(tmp_path / "moved.txt"),), CorpusConfig(), cache_dir=cache_dir)
+    again = encode((str(tmp_path / "moved.txt"),), CorpusConfig(), cache_dir=cache_dir)
     assert both(again) == both(first)
     assert again.name == "moved"
 
@@ -197,23 +197,12 @@ def test_what_the_cache_tells_is_told_of_the_files_as_they_are_called_now(
 ) -> None:
     path, moved = tmp_path / "a.txt", tmp_path / "b.txt"
     path.write_bytes("hello world ".encode("utf-16") * 9)
-    first = encode_corpus((str(path),), CorpusConfig(), cache_dir=cache_dir)
+    first = encode((str(path),), CorpusConfig(), cache_dir=cache_dir)
     path.rename(moved)
-    again = encode_corpus((str(moved),), CorpusConfig(), cache_dir=cache_dir)
+    again = encode((str(moved),), CorpusConfig(), cache_dir=cache_dir)
     assert len(Cache(cache_dir).entries()) == 1
     assert first.notices == (f"{path}: read as UTF-16-LE, which its byte order mark says",)
     assert again.notices == (f"{moved}: read as UTF-16-LE, which its byte order mark says",)
-
-
-def test_a_public_corpus_that_is_another_is_told(tmp_path: Path, cache_dir: Path) -> None:
-    known = catalog.PUBLIC_CORPORA["tiny-shakespeare"]
-    assert known.sha256 is not None
-    write(tmp_path / known.file, "to be or not to be " * 9)
-    for _ in range(2):
-        corpus = encode_corpus(
-            (known.name,), CorpusConfig(), cache_dir=cache_dir, corpora_dir=tmp_path
-        )
-        assert "is not the tiny-shakespeare that charrnn knows" in corpus.notices[0]
 
 
 @pytest.mark.parametrize(
@@ -236,11 +225,11 @@ def test_every_setting_that_changes_the_ids_has_an_entry_of_its_own(
 def test_a_changed_text_is_never_taken_from_the_cache(tmp_path: Path, cache_dir: Path) -> None:
     """Not even with the size and the times of the old one."""
     path = tmp_path / "t.txt"
-    first = encode_corpus(write(path, "hello world " * 9), CorpusConfig(), cache_dir=cache_dir)
+    first = encode(write(path, "hello world " * 9), CorpusConfig(), cache_dir=cache_dir)
     stamp = path.stat()
     write(path, "jello world " * 9)
     os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
-    second = encode_corpus((str(path),), CorpusConfig(), cache_dir=cache_dir)
+    second = encode((str(path),), CorpusConfig(), cache_dir=cache_dir)
     assert both(second)[0].startswith("jello")
     assert both(first)[0].startswith("hello"), "what is mapped stays"
 
@@ -254,22 +243,22 @@ def test_a_text_that_changes_while_it_is_read_is_refused(tmp_path: Path, cache_d
             write(path, "other " * 30)
 
     with pytest.raises(CorpusError, match="changed while it was read"):
-        encode_corpus(source, CorpusConfig(), cache_dir=cache_dir, on_progress=append)
+        encode(source, CorpusConfig(), cache_dir=cache_dir, on_progress=append)
     assert Cache(cache_dir).entries() == []
 
 
 def test_a_damaged_entry_is_made_anew(tmp_path: Path, cache_dir: Path) -> None:
     source = write(tmp_path / "t.txt", "hello world " * 9)
-    first = both(encode_corpus(source, CorpusConfig(), cache_dir=cache_dir))
+    first = both(encode(source, CorpusConfig(), cache_dir=cache_dir))
     for name, data in {"ids.bin": b"", "ends.bin": b"12", "meta.json": b"{"}.items():
         (entry,) = Cache(cache_dir).entries()
         (entry.path / name).write_bytes(data)
-        assert both(encode_corpus(source, CorpusConfig(), cache_dir=cache_dir)) == first
+        assert both(encode(source, CorpusConfig(), cache_dir=cache_dir)) == first
     (entry.path / "meta.json").unlink()  # as when a `cache --clear` was killed
-    assert both(encode_corpus(source, CorpusConfig(), cache_dir=cache_dir)) == first
+    assert both(encode(source, CorpusConfig(), cache_dir=cache_dir)) == first
     small = CorpusConfig(max_corpus_bytes=100)
     with pytest.raises(CorpusError, match="larger than 100 bytes"):  # and is held to the limit
-        encode_corpus(source, small, cache_dir=cache_dir)
+        encode(source, small, cache_dir=cache_dir)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
@@ -283,7 +272,7 @@ def test_an_encoding_that_is_broken_off_leaves_nothing(
             raise error
 
     with pytest.raises((KeyboardInterrupt, CorpusError)) as raised:
-        encode_corpus(source, CorpusConfig(), cache_dir=cache_dir, on_progress=stop)
+        encode(source, CorpusConfig(), cache_dir=cache_dir, on_progress=stop)
     if isinstance(error, OSError):
         assert "No space left on device); free space, or choose another folder" in str(raised.value)
     assert list((cache_dir / "encoded").iterdir()) == []
@@ -299,7 +288,7 @@ def test_what_a_killed_encoding_left_goes_at_the_next_start(
         dead.mkdir()
         (dead / "lock").touch()
         (dead / "ids.bin").write_bytes(b"123")
-        encode_corpus(write(tmp_path / "t.txt", "hello " * 9), CorpusConfig(), cache_dir=cache_dir)
+        encode(write(tmp_path / "t.txt", "hello " * 9), CorpusConfig(), cache_dir=cache_dir)
         assert living.is_dir()
         assert not dead.exists()
 
@@ -310,8 +299,8 @@ def test_two_processes_that_encode_the_same_do_not_disturb_each_other(
     source = write(tmp_path / "t.txt", "hello world, hello again\n" * 20_000)
     code = (
         "import sys; from pathlib import Path\n"
-        "from charrnn.text.encoded import encode_corpus, CorpusConfig\n"
-        "corpus = encode_corpus((sys.argv[1],), CorpusConfig(), cache_dir=Path(sys.argv[2]))\n"
+        "from tests.text.catalog import encode\n"
+        "corpus = encode((sys.argv[1],), cache_dir=Path(sys.argv[2]))\n"
         "print(len(corpus.train), corpus.train[:].sum())"
     )
     command = [sys.executable, "-c", code, source[0], str(cache_dir)]
@@ -329,17 +318,17 @@ def test_without_a_writable_cache_a_run_has_one_of_its_own(
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     source = write(tmp_path / "t.txt", "hello world " * 9)
-    corpus = encode_corpus(source, CorpusConfig())
+    corpus = encode(source, CorpusConfig())
     assert both(corpus)[0].startswith("hello")
     assert "the cache folder cannot be written" in corpus.notices[0]
     with pytest.raises(CorpusError, match=r"`cache_dir` .*file/x: cannot be written \("):
-        encode_corpus(source, CorpusConfig(), cache_dir=tmp_path / "file" / "x")
+        encode(source, CorpusConfig(), cache_dir=tmp_path / "file" / "x")
 
 
 def test_a_corpus_is_found_again_by_its_hash(tmp_path: Path, cache_dir: Path) -> None:
     source = write(tmp_path / "t.txt", "hello world " * 9)
     config = CorpusConfig()
-    corpus = encode_corpus(source, config, cache_dir=cache_dir)
+    corpus = encode(source, config, cache_dir=cache_dir)
     found = find_encoded(corpus.sha256, config, corpus.vocabulary, cache_dir)
     assert found is not None
     assert both(found) == both(corpus)
@@ -351,9 +340,9 @@ def test_a_corpus_is_found_again_by_its_hash(tmp_path: Path, cache_dir: Path) ->
 def test_the_cache_is_listed_and_cleared(tmp_path: Path, cache_dir: Path) -> None:
     for name in "ab":
         source = write(tmp_path / f"{name}.txt", name * 99)
-        encode_corpus(source, CorpusConfig(), cache_dir=cache_dir)
+        encode(source, CorpusConfig(), cache_dir=cache_dir)
         time.sleep(0.01)
-    encode_corpus((str(tmp_path / "a.txt"),), CorpusConfig(), cache_dir=cache_dir)
+    encode((str(tmp_path / "a.txt"),), CorpusConfig(), cache_dir=cache_dir)
     entries = Cache(cache_dir).entries()
     assert [Stored.load(entry.path).name for entry in entries] == ["a", "b"], "last used first"
     foreign = cache_dir / "encoded" / "mine"

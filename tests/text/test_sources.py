@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from charrnn.catalog.corpora import Catalog
 from charrnn.errors import CorpusError, SettingsError, UndecodableError
 from charrnn.text import streams
 from charrnn.text.config import CorpusConfig
@@ -30,8 +31,8 @@ def find(*sources: str | Path, folder: Path, again: bool = False, **settings: An
     return find_files(
         tuple(map(str, sources)),
         CorpusConfig(**settings),
+        Catalog(folder / "corpora"),
         workspace=workspace,
-        corpora_dir=folder / "corpora",
         again=again,
     )
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from charrnn.text import statistics as module
 from charrnn.text.config import CorpusConfig
-from charrnn.text.encoded import encode_corpus
 from charrnn.text.statistics import CorpusStatistics, entropies, statistics
+from tests.text.catalog import encode
 
 ORDERS = 4
 
@@ -35,7 +35,7 @@ def of(ids: list[int], orders: int = ORDERS) -> list[float]:
 def figures(tmp_path: Path, text: str, config: CorpusConfig | None = None) -> CorpusStatistics:
     path = tmp_path / "text.txt"
     path.write_text(text, encoding="utf-8", newline="")
-    corpus = encode_corpus((str(path),), config or CorpusConfig(), cache_dir=tmp_path / "cache")
+    corpus = encode((str(path),), config, cache_dir=tmp_path / "cache")
     return statistics(corpus)
 
 
