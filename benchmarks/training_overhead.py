@@ -19,14 +19,13 @@ import termios
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from bare_loop import MODEL, TRAINING, Bare
 from common import machine, shakespeare
 
 import charrnn
-from charrnn.cli.console import TrainingView
+from charrnn.render.training import TrainingView
 from charrnn.training.events import Event
 
 STRETCH = 20
@@ -78,7 +77,7 @@ def main() -> None:
     terminal_on_stderr()
     turns = Turns(Bare(path.read_text(encoding="utf-8"), STEPS))
     with tempfile.TemporaryDirectory() as folder:
-        view = TrainingView(quiet=False, verbose=False, checkpoint_dir=Path(folder))
+        view = TrainingView(quiet=False, verbose=False)
         charrnn.train(
             path,
             model=MODEL,

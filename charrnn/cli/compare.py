@@ -9,6 +9,8 @@ import typer
 
 import charrnn
 from charrnn.cli import options
+from charrnn.cli.messages import notices, say
+from charrnn.render.terminal import print_json
 
 AXES = ("steps", "characters", "time")
 FIGURES = (".png", ".svg", ".pdf")
@@ -19,7 +21,7 @@ def compare(
         list[str] | None,
         typer.Argument(
             metavar="[RUN]...",
-            help="Names or folders of runs; left out, all runs, the newest first.",
+            help="Names or folders of runs. [default: all runs, the newest first]",
             autocompletion=options.complete_model,
             show_default=False,
         ),
@@ -27,33 +29,31 @@ def compare(
     context: Annotated[
         int,
         typer.Option(
-            metavar="N", min=1, help="Characters after which the state is fresh, for that figure."
+            metavar="N", min=1, help="Reset the state every N characters for the fresh figures."
         ),
     ] = 256,
     no_eval: Annotated[
         bool,
         typer.Option(
             "--no-eval",
-            help="Score nothing: show the validation loss that training logged, at once.",
+            help="Show the validation loss logged in training instead of scoring the text anew.",
         ),
     ] = False,
     plot: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE.png|svg|pdf",
-            help="Draw the learning curves into a file. Needs charrnn[plot].",
+            help="Save the learning curves as a figure.",
             autocompletion=options.complete_path,
             show_default=False,
         ),
     ] = None,
     terminal: Annotated[
         bool,
-        typer.Option(
-            "--terminal", help="Draw the learning curves below the table. Needs charrnn[plot]."
-        ),
+        typer.Option("--terminal", help="Draw the learning curves below the table."),
     ] = False,
     x: Annotated[
-        str, typer.Option("--x", metavar="|".join(AXES), help="What the curves are drawn over.")
+        str, typer.Option("--x", metavar="|".join(AXES), help="The horizontal axis of the curves.")
     ] = "characters",
     as_json: options.JsonOption = False,
     checkpoint_dir: options.CheckpointDirOption = options.CHECKPOINT_DIR,
@@ -63,16 +63,17 @@ def compare(
     threads: options.ThreadsOption = None,
     quiet: options.QuietOption = False,
 ) -> None:
-    """Show runs side by side: what each cost, and what it reached.
+    """Compare runs: what each cost and what loss it reached.
 
-    The figures are nats and bits per character, of a run's best checkpoint on its own validation
-    split: with the state carried through the whole text, and with a fresh state every N characters.
+    The losses are nats and bits per character of a run's best checkpoint on its own validation
+    part: with the state carried through the whole text, and with a fresh state every N characters.
     """
     _check(plot, x, terminal=terminal, as_json=as_json)
-    from charrnn.cli import console
+    from charrnn.render.bars import bars
+    from charrnn.render.tables import print_rows
 
-    notice = console.notices(quiet)
-    with console.bars(quiet) as show:
+    notice = notices(quiet)
+    with bars(quiet) as show:
         rows = charrnn.compare(
             runs or (),
             checkpoint_dir=checkpoint_dir,
@@ -87,16 +88,16 @@ def compare(
         )
     names = _names(rows)
     if as_json:
-        console.print_json([_facts(row, context) for row in rows])
+        print_json([_facts(row, context) for row in rows])
     elif rows:
-        columns = ["run", "model", "parameters", _seen(rows), "time", "best step"]
+        columns = ["run", "model", "params", _seen(rows), "time", "best step"]
         columns += _figures(context, logged=no_eval)
         cells = [_row(name, row, logged=no_eval) for name, row in zip(names, rows, strict=True)]
-        console.print_rows(columns, cells, right=columns[2:])
+        print_rows(columns, cells, right=columns[2:])
     else:
-        console.say(f"no run in {checkpoint_dir}; start one with: charrnn train")
+        say(f"no runs in {checkpoint_dir}; start one with: charrnn train")
     if no_eval and "byte" in _units(rows):
-        notice("the logged figures of models of bytes are per byte")
+        notice("the logged figures of byte models are per byte")
     if plot is not None or terminal:
         from charrnn.render import plots
 
@@ -105,10 +106,12 @@ def compare(
             plots.print_chart(chart)
         if plot is not None:
             plots.draw(chart, plot)
+            if not quiet:
+                say(f"curves saved in {plot}")
 
 
 def _check(plot: Path | None, x: str, *, terminal: bool, as_json: bool) -> None:
-    """Raise CharrnnError for what cannot be drawn, before the work."""
+    """Raise CharrnnError before any work if the curves cannot be drawn."""
     options.check_choice("--x", x, AXES)
     if as_json and terminal:
         raise charrnn.SettingsError("--json and --terminal: choose one")
@@ -125,7 +128,7 @@ def _check(plot: Path | None, x: str, *, terminal: bool, as_json: bool) -> None:
 
 
 def _names(rows: "Sequence[charrnn.Comparison]") -> list[str]:
-    """Name the runs; those that share a name, by their folders."""
+    """Return the names of runs, or their folders if two share a name."""
     names = [row.name for row in rows]
     return [
         name if names.count(name) == 1 else str(row.run.path)
@@ -139,7 +142,7 @@ def _units(rows: "Sequence[charrnn.Comparison]") -> set[str]:
 
 def _seen(rows: "Sequence[charrnn.Comparison]") -> str:
     units = _units(rows)
-    return "symbols" if len(units) > 1 else "bytes" if "byte" in units else "characters"
+    return "symbols" if len(units) > 1 else "bytes" if "byte" in units else "chars"
 
 
 def _figures(context: int, *, logged: bool) -> list[str]:

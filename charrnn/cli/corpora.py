@@ -1,4 +1,4 @@
-"""`charrnn corpora` and what belongs to it."""
+"""`charrnn corpora` and its commands show, fetch and cache."""
 
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -9,12 +9,15 @@ import typer
 
 import charrnn
 from charrnn.cli import options
+from charrnn.cli.messages import notices, say
+from charrnn.render.numbers import size
+from charrnn.render.terminal import print_json, print_lines
 
 _DETAILS = ("bytes", "licence", "source", "url", "sha256", "file")
 _SHOWN = tuple(
     name
     for name in charrnn.CorpusConfig.__dataclass_fields__
-    if name != "val_text"  # no part of what is shown
+    if name != "val_text"  # its text would not be shown
 )
 
 
@@ -23,27 +26,27 @@ def corpora(
     as_json: options.JsonOption = False,
     quiet: options.NamesOption = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Also show licences, sizes and addresses.")
+        bool, typer.Option("--verbose", "-v", help="Also show licences, sizes and sources.")
     ] = False,
     corpora_dir: options.CorporaDirOption = options.CORPORA_DIR,
 ) -> None:
-    """List the corpora that have a name; look at one, fetch one."""
+    """List the corpora that charrnn knows by name."""
     if ctx.invoked_subcommand is not None:
         return
-    from charrnn.cli import console
-
     facts = _named(corpora_dir)
     if as_json:
-        console.print_json(facts)
+        print_json(facts)
     elif quiet:
-        console.print_lines(fact["name"] for fact in facts)
+        print_lines(fact["name"] for fact in facts)
     else:
+        from charrnn.render.tables import print_facts, print_table
+
         shown = ("name", "where", "description")
         if not verbose:
-            console.print_table(shown, [[fact[column] for column in shown] for fact in facts])
+            print_table(shown, [[fact[column] for column in shown] for fact in facts])
         for fact in facts if verbose else ():
-            console.print_facts({key: _cell(fact[key]) for key in (*shown, *_DETAILS)})
-            console.print_lines([""])
+            print_facts({key: _cell(fact[key]) for key in (*shown, *_DETAILS)})
+            print_lines([""])
 
 
 @options.with_settings(charrnn.CorpusConfig, only=_SHOWN)
@@ -56,99 +59,97 @@ def show(
     *,
     given: dict[str, Any],
 ) -> None:
-    """Show what a corpus is like.
+    """Describe a corpus: size, vocabulary, entropy, duplicates, split.
 
-    Its size, documents, characters, entropy, duplicate lines and split. It is read as charrnn train
-    would read it with the same options.
+    The text is read as charrnn train would read it with the same options.
     """
     text = options.resolve(charrnn.CorpusConfig, given, {})
-    from charrnn.cli import console
+    from charrnn.render.bars import reading
+    from charrnn.render.tables import print_facts
 
-    with console.reading(quiet) as on_progress:
-        found, notices = charrnn.survey(
+    with reading(quiet) as on_progress:
+        found, remarks = charrnn.survey(
             corpus or (),
             corpus_config=text,
             cache_dir=cache_dir,
             corpora_dir=corpora_dir,
             on_progress=on_progress,
         )
-    if not quiet:
-        for notice in notices:
-            console.say(f"notice: {notice}")
+    for remark in remarks:
+        notices(quiet)(remark)
     if as_json:
-        console.print_json(asdict(found))
+        print_json(asdict(found))
     else:
-        console.print_facts(_facts(found))
+        print_facts(_facts(found))
 
 
 def fetch(
     name: Annotated[
         str,
         typer.Argument(
-            help="The name of a public corpus.",
+            help="The name of a public corpus; charrnn corpora lists them.",
             autocompletion=options.complete_public_corpus,
             show_default=False,
         ),
     ],
     unverified: Annotated[
         bool,
-        typer.Option("--unverified", help="Take what is at the address now, whatever its hash."),
+        typer.Option("--unverified", help="Accept the file whatever its hash is."),
     ] = False,
     corpora_dir: options.CorporaDirOption = options.CORPORA_DIR,
     quiet: options.QuietOption = False,
 ) -> None:
-    """Download a public corpus by its name.
+    """Download a public corpus; charrnn train then accepts its name.
 
-    Its hash is checked where it is known. charrnn train then accepts the name.
+    If the expected hash of the file is known, it is verified.
     """
-    from charrnn.cli import console
+    from charrnn.render.bars import Progress
 
-    progress = console.Progress(f"fetching {name}", quiet, "B")
+    progress = Progress(f"fetching {name}", quiet, "B")
     try:
         path = charrnn.fetch(name, corpora_dir, unverified=unverified, on_progress=progress)
     finally:
         progress.close()
     if not quiet:
         known = charrnn.PUBLIC_CORPORA[name].sha256
-        checked = "its hash is right" if known and not unverified else "its hash was not checked"
-        console.say(f"{path} ({checked}); train on it with: charrnn train {name}")
+        checked = "hash verified" if known and not unverified else "hash not checked"
+        say(f"{path} ({checked}); train on it with: charrnn train {name}")
 
 
 def cache(
-    clear: Annotated[bool, typer.Option("--clear", help="Remove all of them.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Remove all encoded corpora.")] = False,
     as_json: options.JsonOption = False,
     cache_dir: options.CacheDirOption = None,
     quiet: options.QuietOption = False,
 ) -> None:
-    """List encoded corpora, or clear them.
+    """List the cache of encoded corpora, or clear it.
 
-    A corpus is encoded once; a second run on the same text, whatever its name, starts at once. The
-    cache may be cleared at any time; a run whose text came by a pipe, or is gone, can then no
-    longer be resumed.
+    A corpus is encoded once; later runs on the same text, under whatever name, start at once. It
+    is safe to clear the cache, except that a run can no longer be resumed if its text was piped in
+    or has been deleted.
     """
-    from charrnn.cli import console
-    from charrnn.render.numbers import size
-
     if cache_dir is not None and cache_dir.exists() and not cache_dir.is_dir():
-        raise charrnn.SettingsError(f"--cache-dir {cache_dir}: is no folder")
+        raise charrnn.SettingsError(f"--cache-dir {cache_dir}: not a folder")
     if clear:
         freed = charrnn.clear_cache(cache_dir)
         if not quiet:
-            console.say(f"{size(freed, 'B')} are free again")
+            say(f"cache cleared: {size(freed, 'B')} freed")
         return
     folder, found = charrnn.cached_corpora(cache_dir)
     if as_json:
         entries = [{"name": n, "bytes": n_bytes, "used": used} for n, n_bytes, used in found]
-        console.print_json({"folder": str(folder), "corpora": entries})
+        print_json({"folder": str(folder), "corpora": entries})
     elif not quiet:
         rows = [
             [name, size(n_bytes, "B"), f"{_local(used):%Y-%m-%d %H:%M}"]
             for name, n_bytes, used in found
         ]
         if rows:
-            console.print_table(("corpus", "size", "last used"), rows, right=("size",))
+            from charrnn.render.tables import print_table
+
+            print_table(("corpus", "size", "last used"), rows, right=("size",))
         total = size(sum(n_bytes for _, n_bytes, _ in found), "B")
-        console.say(f"encoded corpora in {folder}: {len(found):,}, {total} in all")
+        say(f"{len(found):,} encoded in {folder}, {total} in total")
 
 
 def _named(folder: Path) -> list[dict[str, Any]]:
@@ -199,10 +200,10 @@ def _facts(found: "charrnn.CorpusStatistics") -> dict[str, str]:
         "vocabulary": f"{found.vocabulary:,} {unit}",
         "most frequent": _frequencies(found.most_frequent),
         "least frequent": _frequencies(found.least_frequent),
-        "entropy": f"{entropy} bits per {unit[:-1]} after 0, 1, 2, 3 {unit} before it{part}",
+        "entropy": f"{entropy} bits per {unit[:-1]}, given the 0, 1, 2, 3 {unit} before it{part}",
         "lines": f"{found.lines:,}",
         "duplicate lines": f"{found.duplicate_lines:.1%}{part}",
-        "split": f"{found.train:,} {unit} to train on, {found.val:,} to validate on",
+        "split": f"{found.train:,} {unit} for training, {found.val:,} for validation",
     }
 
 

@@ -9,7 +9,9 @@ import typer
 
 import charrnn
 from charrnn.cli import flags, options
+from charrnn.cli.messages import notices, say
 from charrnn.cli.writing import report_facts
+from charrnn.render.terminal import print_json
 
 
 @options.with_settings(charrnn.DynamicConfig)
@@ -78,13 +80,13 @@ def evaluate(
     learning = _learning(dynamic, given, context=block, generated=generated)
     options.resolve(charrnn.CorpusConfig, given, {})  # an unknown encoding is told first
     loaded = options.load(model, checkpoint, checkpoint_dir, quiet)
-    from charrnn.cli import console
+    from charrnn.render.bars import Progress
 
     if verbose and not quiet:
-        console.say(f"{loaded.path}, context {context}")
+        say(f"{loaded.path}, context {context}")
     encoded = options.resolve(charrnn.CorpusConfig, given, {}, base=loaded.text)
 
-    notice = console.notices(quiet)
+    notice = notices(quiet)
     results: list[tuple[str, charrnn.Evaluation]] = []
     for source in texts or (generated,):
         name, text = "validation", None
@@ -101,8 +103,8 @@ def evaluate(
                 threads=threads,
                 cache_dir=cache_dir,
                 corpora_dir=corpora_dir,
-                on_progress=console.Progress(name, quiet),
-                on_gradients=console.Progress("gradients", quiet),
+                on_progress=Progress(name, quiet),
+                on_gradients=Progress("gradients", quiet),
             )
         results.append((name, score))
     if generated is None:
@@ -112,9 +114,11 @@ def evaluate(
         text or "", score.bits_per_char, cache_dir=cache_dir, corpora_dir=corpora_dir
     )
     if as_json:
-        console.print_json({"text": generated} | dataclasses.asdict(report))
+        print_json({"text": generated} | dataclasses.asdict(report))
     else:
-        console.print_facts(report_facts(report))
+        from charrnn.render.tables import print_facts
+
+        print_facts(report_facts(report))
 
 
 @contextmanager
@@ -159,13 +163,11 @@ def _learning(
 def _print(
     results: "list[tuple[str, charrnn.Evaluation]]", *, context: str | int, as_json: bool
 ) -> None:
-    from charrnn.cli import console
-
     if as_json:
         objects = [
             {"text": name} | dataclasses.asdict(e) | {"context": context} for name, e in results
         ]
-        console.print_json(objects[0] if len(objects) == 1 else objects)
+        print_json(objects[0] if len(objects) == 1 else objects)
         return
     columns = ("text", "context", "nats/char", "bits/char", "bits/byte", "perplexity", "characters")
     rows: list[list[Any]] = [
@@ -180,4 +182,6 @@ def _print(
         ]
         for name, e in results
     ]
-    console.print_table(columns, rows, right=columns[2:])
+    from charrnn.render.tables import print_rows
+
+    print_rows(columns, rows, right=columns[2:])

@@ -7,6 +7,7 @@ import typer
 
 import charrnn
 from charrnn.cli import options
+from charrnn.render.terminal import print_json
 
 
 def info(
@@ -33,27 +34,29 @@ def info(
         raise charrnn.SettingsError(
             "--verify checks all checkpoints of a run; leave --checkpoint out"
         )
-    from charrnn.cli import console
-
     if verify:
         findings = charrnn.verify(model, checkpoint_dir=checkpoint_dir)
         if quiet:
             pass
         elif as_json:
-            console.print_json([{"file": str(p), "finding": f} for p, f in findings.items()])
+            print_json([{"file": str(p), "finding": f} for p, f in findings.items()])
         else:
+            from charrnn.render.tables import print_table
+
             rows = [[str(path), finding or "sound"] for path, finding in findings.items()]
-            console.print_table(("checkpoint", "finding"), rows)
+            print_table(("checkpoint", "finding"), rows)
         raise typer.Exit(1 if any(findings.values()) else 0)
     loaded = options.load(model, checkpoint, checkpoint_dir, quiet)
     facts = _facts(loaded)
     if as_json:
-        console.print_json(facts)
+        print_json(facts)
     elif not quiet:
+        from charrnn.render.tables import print_facts
+
         hidden = () if verbose else ("training", "environment")
         facts["text"] = _unusual(facts["text"]) or "read by default"
         facts["vocabulary"] = facts["vocabulary"].replace("\n", "\N{SYMBOL FOR LINE FEED}")
-        console.print_facts({k: _shown(v) for k, v in facts.items() if k not in hidden})
+        print_facts({k: _shown(v) for k, v in facts.items() if k not in hidden})
 
 
 def _facts(model: "charrnn.Model") -> dict[str, Any]:

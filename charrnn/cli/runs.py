@@ -7,6 +7,8 @@ import typer
 
 import charrnn
 from charrnn.cli import options
+from charrnn.cli.messages import say
+from charrnn.render.terminal import print_json, print_lines
 
 
 def runs(
@@ -19,21 +21,21 @@ def runs(
 ) -> None:
     """List the runs under the checkpoint folder, the newest first."""
     found = charrnn.list_runs(checkpoint_dir)
-    from charrnn.cli import console
-
     if as_json:
-        console.print_json([_facts(run) for run in found])
+        print_json([_facts(run) for run in found])
     elif quiet:
-        console.print_lines(run.name for run in found)
+        print_lines(run.name for run in found)
     elif not found:
-        console.say(f"no run in {checkpoint_dir}; start one with: charrnn train")
+        say(f"no runs in {checkpoint_dir}; start one with: charrnn train")
     else:
         columns: tuple[str, ...] = ("run", "step", "best", "at step", "corpus", "model", "saved")
         rows = [_row(run) for run in found]
         if verbose:
             columns += ("folder", "checkpoints")
             rows = [row + _more(run) for row, run in zip(rows, found, strict=True)]
-        console.print_table(columns, rows, right=("step", "best", "at step"))
+        from charrnn.render.tables import print_table
+
+        print_table(columns, rows, right=("step", "best", "at step"))
 
 
 def _row(run: "charrnn.Run") -> list[str]:

@@ -1,5 +1,6 @@
-"""A run under the eyes of a user: its view, and Ctrl-C and its relatives."""
+"""A run as its user watches it: the view of its progress, and Ctrl-C and other signals."""
 
+import shlex
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,14 +11,15 @@ from typing import Any
 import typer
 
 import charrnn
+from charrnn.cli.flags import with_flags
+from charrnn.cli.messages import say
 from charrnn.cli.signals import exit_code, heeded
 
 
 class Interrupt:
-    """Turns a signal into a wish to stop, which training asks for after each step.
+    """Remembers that a signal arrived; training asks after each step, and saves before it stops.
 
-    Before training has begun there is nothing to save, and a second signal means it: both leave
-    at once.
+    A signal before training has begun, or a second one, ends the program at once.
     """
 
     def __init__(self) -> None:
@@ -29,16 +31,16 @@ class Interrupt:
         return self.exit_code is not None
 
     def observe(self, event: "charrnn.events.Event") -> None:
-        """Follow the run's events, to know when training begins."""
+        """Note when training begins and whether it finishes."""
         if event.kind == "start":
             self.training = True
         if event.kind == "end":
             self.finished = event.reason != "interrupted"
 
     def handle(self, number: int, _frame: FrameType | None) -> None:
-        """Take a signal."""
+        """Handle a signal."""
         leave = not self.training or self.exit_code is not None
-        # Kept in any case: an import may swallow the exit, and training then stops at once.
+        # Set in either case: an import may swallow SystemExit, and training then stops at once.
         self.exit_code = exit_code(number)
         if leave:
             raise SystemExit(self.exit_code)
@@ -46,14 +48,18 @@ class Interrupt:
 
 @contextmanager
 def watched(*, quiet: bool, verbose: bool, checkpoint_dir: Path) -> Iterator[dict[str, Any]]:
-    """Show a run and heed signals while it goes on.
+    """Show a run, and save it if a signal arrives.
 
-    Yields the `observers` and `stop` for charrnn.train or charrnn.resume. Ends the command with the
-    signal's exit code where one stopped the run.
+    Yields the `observers` and `stop` for charrnn.train or charrnn.resume. If a signal stopped the
+    run, the command ends with its exit code.
     """
-    from charrnn.cli.console import TrainingView, say
+    from charrnn.render.training import TrainingView
 
-    view, interrupt = TrainingView(quiet, verbose, checkpoint_dir), Interrupt()
+    def command(run: str, folder: str) -> str:
+        return _words_for(run, Path(folder), checkpoint_dir)
+
+    view = TrainingView(quiet=quiet, verbose=verbose, wording=with_flags, command=command)
+    interrupt = Interrupt()
     before = {number: signal.signal(number, interrupt.handle) for number in heeded()}
     try:
         yield {"observers": (interrupt.observe, view), "stop": interrupt}
@@ -61,7 +67,8 @@ def watched(*, quiet: bool, verbose: bool, checkpoint_dir: Path) -> Iterator[dic
         view.close()
         if not quiet:
             say(
-                "left at once; what was saved before is sound: charrnn resume"
+                "stopped at once, without saving; continue from the last checkpoint with: "
+                "charrnn resume"
                 if interrupt.training
                 else "stopped before training began"
             )
@@ -72,3 +79,12 @@ def watched(*, quiet: bool, verbose: bool, checkpoint_dir: Path) -> Iterator[dic
         view.close()
     if interrupt.exit_code is not None and not interrupt.finished:
         raise typer.Exit(interrupt.exit_code)
+
+
+def _words_for(run: str, folder: Path, checkpoint_dir: Path) -> str:
+    """Return the words by which another command finds a run."""
+    if folder != checkpoint_dir / run:
+        return shlex.quote(str(folder))
+    if checkpoint_dir == Path(charrnn.CHECKPOINT_DIR):
+        return shlex.quote(run)
+    return f"{shlex.quote(run)} --checkpoint-dir {shlex.quote(str(checkpoint_dir))}"

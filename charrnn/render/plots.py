@@ -10,11 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import charrnn
+from charrnn.errors import CharrnnError, SettingsError
 from charrnn.render.numbers import size
-from charrnn.render.terminal import harmless, has_colours
+from charrnn.render.terminal import harmless, has_colours, takes_unicode
+
+if TYPE_CHECKING:
+    from charrnn.runs.compare import Comparison
 
 # Told apart by those who see colours otherwise: Okabe and Ito 2008, without their yellow and sky
 # blue, which are faint on paper. The terminal's are near to them in its palette of 256.
@@ -74,12 +77,12 @@ def need(flag: str, module: str) -> None:
     try:
         import_module(module)
     except ImportError as error:
-        raise charrnn.SettingsError(
+        raise SettingsError(
             f"{flag} needs {module.partition('.')[0]}, which is not installed: "
             "pip install 'charrnn[plot]'"
         ) from error
     except ValueError as error:  # matplotlib, where the environment asks it for what it has not
-        raise charrnn.CharrnnError(f"{flag}: {str(error).splitlines()[0]}") from error
+        raise CharrnnError(f"{flag}: {str(error).splitlines()[0]}") from error
 
 
 def check_writable(path: Path) -> None:
@@ -92,7 +95,7 @@ def check_writable(path: Path) -> None:
 
 def chart(
     names: Sequence[str],
-    rows: "Sequence[charrnn.Comparison]",
+    rows: "Sequence[Comparison]",
     axis: str,
     notice: Callable[[str], None],
 ) -> Chart:
@@ -110,7 +113,7 @@ def chart(
         else:
             notice(f"{name}: its log has no loss to draw over {axis}")
     if not runs:
-        raise charrnn.CharrnnError("nothing to draw: no run has a loss in its log")
+        raise CharrnnError("nothing to draw: no run has a loss in its log")
     unit = "symbol" if len(units) > 1 else "byte" if "byte" in units else "character"
     low, high = _bounds(runs)
     longest = max(x for run in runs for line in (run.validation, run.train) for x in line[0][-1:])
@@ -181,7 +184,7 @@ def print_chart(shown: Chart) -> None:
 
     on_terminal = sys.stdout.isatty()
     coloured = on_terminal and has_colours()
-    unicode = "utf" in (sys.stdout.encoding or "").lower()
+    unicode = takes_unicode(sys.stdout)
     screen = shutil.get_terminal_size()
     width = screen.columns if on_terminal else PIPED
     plotext.terminal.limit(False, False)  # it takes a pipe for as wide as it likes
@@ -258,4 +261,4 @@ def _write(path: Path, mode: str, data: bytes) -> None:
         with path.open(mode) as file:
             file.write(data)
     except OSError as error:
-        raise charrnn.CharrnnError(f"`plot={path}`: {error.strerror or error}") from error
+        raise CharrnnError(f"`plot={path}`: {error.strerror or error}") from error

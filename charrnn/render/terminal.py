@@ -1,54 +1,76 @@
-"""What any text may do to a terminal. Holds no rich, so that sampling starts at once."""
+"""Text and JSON on a terminal or in a pipe. Imports neither rich nor tqdm: sampling needs it."""
 
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 _PICTURES = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t"} | {
     0x7F: 0x2421
 }
-# Controls of eight bits, and what turns the direction of all that follows.
+# Eight-bit controls, and the characters that reverse the direction of the text after them.
 _PICTURES |= dict.fromkeys(
     (*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)), 0xFFFD
 )
 
 
-# What JSON leaves as it is and a terminal obeys; ESC and its like it escapes itself.
+# Controls that JSON does not escape and a terminal would obey; JSON escapes ESC and the like.
 _ESCAPES = {code: f"\\u{code:04x}" for code in (0x7F, *range(0x80, 0xA0))}
 
 
+def harmless(text: str) -> str:
+    """Replace control characters with visible symbols, so that no text can steer the terminal."""
+    return text.translate(_PICTURES)
+
+
 def json_text(data: Any, indent: int | None = None) -> str:
-    """Write data as JSON that cannot steer the terminal, with a line end."""
-    import json
+    """Return data as JSON without control characters, ending in a newline."""
+    import json  # here, because every command imports this module and few write JSON
 
     text = json.dumps(data, ensure_ascii=False, indent=indent, default=str)
     return text.translate(_ESCAPES) + "\n"
 
 
+def print_json(data: Any) -> None:
+    """Write JSON to stdout."""
+    sys.stdout.write(json_text(data, indent=2))
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Write lines to stdout."""
+    for line in lines:
+        sys.stdout.write(f"{harmless(line)}\n")
+
+
 def silence(stream: Any) -> None:
-    """Let a stream whose reader is gone lead nowhere, so that it can be closed at the end."""
+    """Redirect a stream whose reader is gone to nowhere, so that closing it cannot fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def harmless(text: str) -> str:
-    """Show control characters as pictures, so that no text can steer the terminal."""
-    return text.translate(_PICTURES)
+def has_colours() -> bool:
+    """Whether the terminal shows colours and the user wants them (https://no-color.org)."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def takes_unicode(stream: Any) -> bool:
+    """Whether a stream can encode box-drawing characters and the like."""
+    return "utf" in (getattr(stream, "encoding", None) or "").lower()
 
 
 class Heat:
-    """Colours for how much characters surprised a model, in bits."""
+    """Background colours that show how much each character surprised a model, in bits."""
 
-    # Above so many bits, the background in the palette of 256 colours, under black.
+    # From so many bits on, this background of the 256-colour palette, under black text.
     LEVELS = ((6.0, 203), (4.0, 215), (2.0, 222), (1.0, 229), (0.5, 194))
 
     @property
     def legend(self) -> str:
-        """A line that shows what the colours mean."""
+        """A line that explains the colours."""
         shown = [self.coloured(f" {bits:g} ", [bits] * 5) for bits, _ in reversed(self.LEVELS)]
         return "surprise in bits, at least: " + "".join(shown)
 
     def coloured(self, text: str, bits: Sequence[float]) -> str:
-        """Return a text with a colour for each character, given the bits of each."""
+        """Return a text with each character coloured by its bits."""
         return "".join(map(self._character, harmless(text), bits))
 
     def _character(self, character: str, bits: float) -> str:
@@ -57,8 +79,3 @@ class Heat:
         if colour is None or character == "\n":
             return character
         return f"\x1b[38;5;16;48;5;{colour}m{character}\x1b[0m"
-
-
-def has_colours() -> bool:
-    """Whether the terminal shows colours, and its user wants any (https://no-color.org)."""
-    return not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"

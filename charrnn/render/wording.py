@@ -1,0 +1,81 @@
+"""Training events in words: lines and facts that the terminal and a notebook both show."""
+
+import math
+from collections.abc import Sequence
+
+from charrnn.errors import counted
+from charrnn.render.numbers import bits, duration, size
+from charrnn.training.events import EndEvent, EvaluationEvent, StartEvent, StepEvent
+
+WORTH_A_BAR = 10_000_000  # bytes of a corpus that take a noticeable time to read
+
+
+def run_facts(event: StartEvent) -> dict[str, str]:
+    """Describe a run that begins: its corpus, its model, and what it needs."""
+    unit = "characters" if event.unit == "char" else "bytes"
+    documents = f" in {event.documents:,} documents" if event.documents > 1 else ""
+    validation = f"{event.val_symbols:,} for validation" if event.val_symbols else "no validation"
+    chunks = (
+        counted(event.batch_size, "lane"),
+        f"{counted(event.seq_length, 'step')}, {counted(event.steps_per_epoch, 'chunk')} per epoch",
+    )
+    facts = {
+        "run": f"{event.run} in {event.folder}",
+        "corpus": f"{event.corpus}: {event.characters:,} characters{documents}",
+        "split": f"{event.train_symbols:,} {unit} for training, {validation}",
+        "vocabulary": f"{event.vocabulary_size:,} {unit}",
+        "model": model_line(event),
+        "chunks": " x ".join(chunks),
+        "device": f"{event.device}, {counted(event.threads, 'CPU thread')}, {event.precision}; "
+        f"about {size(event.memory_bytes, 'B')} for weights and activations",
+    }
+    if event.step:
+        facts["resumed"] = f"after step {event.step:,}"
+    return facts
+
+
+def model_line(event: StartEvent) -> str:
+    """Describe the model of a run in one line."""
+    model = event.model
+    size_of_input = model["embedding_size"]
+    embedding = f"embedding {size_of_input}" if size_of_input else "one-hot input"
+    return (
+        f"{model['num_layers']} x {model['hidden_size']} {model['cell']}, {embedding}, "
+        f"dropout {model['dropout']:g}: {event.parameters:,} parameters"
+    )
+
+
+def evaluation_line(event: EvaluationEvent) -> str:
+    """Describe an evaluation in one line of fixed columns, without the word for the best."""
+    train = "" if not math.isfinite(event.train_loss) else f"  train {event.train_loss:.4f}"
+    return (
+        f"step {event.step:>6,}  epoch {event.epoch:5.2f}  {duration(event.seconds):>6}"
+        f"{train}  val {event.val_loss:.4f} ({bits(event.val_loss):.3f} bits)"
+    )
+
+
+def end_line(event: EndEvent) -> str:
+    """Say how far a run came."""
+    return f"step {event.step:,} after {duration(event.seconds)} of training"
+
+
+def best_line(event: EndEvent, unit: str) -> str:
+    """Say what the best evaluation of a run was; there must be one. unit: char or byte."""
+    assert event.best_loss is not None
+    loss = f"{event.best_loss:.4f} ({bits(event.best_loss):.3f} bits/{unit})"
+    return f"validation {loss} at step {event.best_step:,}"
+
+
+def time_left(event: StepEvent) -> str:
+    """Estimate how long a run will take from here; "" before there is anything to go by."""
+    left = event.seconds * (1 / event.progress - 1) if event.progress else math.nan
+    return f"{duration(left)} left" if math.isfinite(left) else ""
+
+
+def fitted(parts: Sequence[str], gap: str, room: int) -> str:
+    """Join the parts that fit into a line; the first always does, and earlier ones go first."""
+    text = parts[0]
+    for part in parts[1:]:
+        if part and len(text + gap + part) <= room:
+            text += gap + part
+    return text
