@@ -1,15 +1,14 @@
 """What the tests share: a small text, a small trained run, and the way to run a command."""
 
 import atexit
+import functools
 import hashlib
 import json
 import os
-import select
 import shutil
 import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,11 @@ os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="charrnn-tests-")
 import charrnn
 from charrnn.checkpoint.format import Manifest, SavedModel, write_checkpoint
 from charrnn.checkpoint.store import Run
+from tests import processes
+from tests.in_process import run_here
+from tests.processes import ROOT as ROOT
+from tests.processes import in_terminal as in_terminal
+from tests.processes import start as start
 
 # On a busy machine an example may take any time.
 settings.register_profile("charrnn", deadline=None)
@@ -34,7 +38,6 @@ settings.load_profile("charrnn")
 
 atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
-ROOT = Path(__file__).parents[1]
 SHAKESPEARE = ROOT.parent / "shared" / "data" / "tinyshakespeare.txt"
 
 # Written for these tests.
@@ -43,17 +46,17 @@ TEXT = (
     "small word they said the day before:\na hush, a hush, and nothing more.\n"
 ) * 12
 
-# Ctrl-C reaches a process whose terminal it is, which one that is handed down is not.
-_TAKE_TERMINAL = (
-    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
-    "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
-)
-
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rebuild-docs", action="store_true", help="write docs/cli.md anew")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take care of signals where the tests run: here, or in the workers that xdist starts."""
+    if hasattr(config, "workerinput") or not getattr(config.option, "numprocesses", None):
+        processes.let_children_be_signalled()
 
 
 def sealed(content: dict[str, Any]) -> bytes:
@@ -72,62 +75,11 @@ def saved_at(run: Run, step: int, model: SavedModel, arrays: Any, manifest: Mani
     return folder
 
 
-def start(*arguments: object, cwd: Path) -> "subprocess.Popen[bytes]":
-    """Start `charrnn ...` as a process of its own, which the test ends."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "charrnn", *map(str, arguments)],
-        cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-
-
-def in_terminal(
-    arguments: Sequence[object],
-    cwd: Path,
-    columns: int,
-    *,
-    typed: Sequence[tuple[str, bytes]] = (),
-    **environment: str,
-) -> str:
-    """Run charrnn in a terminal of that width; returns what it showed.
-
-    typed: each time that the first has been shown, what to type then.
-    """
-    import fcntl
-    import struct
-    import termios
-
-    master, slave = os.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    process = subprocess.Popen(
-        [sys.executable, "-c", _TAKE_TERMINAL, "-m", "charrnn", *map(str, arguments)],
-        stdin=slave, stdout=slave, stderr=slave, cwd=cwd, start_new_session=True,
-        env={k: v for k, v in os.environ.items() if k not in ("COLUMNS", "NO_COLOR")}
-        | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1", "TERM": "dumb"}
-        | environment,
-    )  # fmt: skip
-    os.close(slave)
-    shown, answered = b"", 0
-    waiting = list(typed)
-    while data := _read(master, process):
-        shown += data
-        if waiting and (at := shown.find(waiting[0][0].encode(), answered)) >= 0:
-            answered = at + len(waiting[0][0].encode())
-            os.write(master, waiting.pop(0)[1])
-    os.close(master)
-    assert process.wait(60) == 0, shown.decode()
-    assert not waiting, shown.decode()
-    return shown.decode()
-
-
-def _read(terminal: int, process: "subprocess.Popen[bytes]") -> bytes:
-    if not select.select([terminal], [], [], 60)[0]:  # it waits for what is not typed
-        process.kill()
-        return b""
-    try:
-        return os.read(terminal, 4096)
-    except OSError:  # the other end is closed
-        return b""
+@pytest.fixture(autouse=True)
+def no_process_outlives_its_test() -> Iterator[None]:
+    """End what a test has started, even if the test fails."""
+    yield
+    processes.end_all()
 
 
 @pytest.fixture
@@ -156,26 +108,25 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> charrnn.TrainingResult:
 
 @pytest.fixture
 def command(tmp_path: Path) -> Command:
-    """Run `charrnn ...` as a process of its own, in an empty folder, without a terminal."""
+    """Run `charrnn ...` in this process, in an empty folder, without a terminal."""
 
     def run(
         *arguments: object, stdin: str | bytes = "", **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        data = stdin if isinstance(stdin, bytes) else stdin.encode()
-        process = subprocess.run(
-            [sys.executable, "-m", "charrnn", *map(str, arguments)],
-            input=data,
-            capture_output=True,
-            cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "80"} | environment,
-            timeout=300,
-            check=False,
-        )
-        return subprocess.CompletedProcess(
-            process.args, process.returncode, process.stdout.decode(), process.stderr.decode()
-        )
+        variables = {"COLUMNS": "80"} | environment
+        return run_here(*arguments, cwd=tmp_path, stdin=stdin, environment=variables)
 
     return run
+
+
+@pytest.fixture
+def spawn(tmp_path: Path) -> Command:
+    """Run `charrnn ...` like `command`, but as a process of its own.
+
+    For what concerns the start of Python: variables that Python or a library reads then, modules
+    that are hidden or imported first.
+    """
+    return functools.partial(processes.run, cwd=tmp_path)
 
 
 @pytest.fixture(scope="session")

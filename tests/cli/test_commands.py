@@ -3,16 +3,15 @@
 import json
 import os
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 import charrnn
 from charrnn.checkpoint.format import FORMAT
-from tests.conftest import ROOT, TEXT, Command, in_terminal
+from tests.conftest import ROOT, TEXT, Command, in_terminal, start
+from tests.processes import wait_until
 
 SMALL = (
     "--hidden-size", 16, "--embedding-size", 8, "--batch-size", 4, "--seq-length", 16,
@@ -259,12 +258,7 @@ def test_no_control_character_reaches_the_terminal(command: Command, tmp_path: P
 
 def test_a_reader_who_has_enough_ends_the_writer_quietly(folder: Path) -> None:
     arguments = ("sample", "-n", "100000", "--checkpoint-dir", str(folder))
-    with subprocess.Popen(
-        [sys.executable, "-m", "charrnn", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=ROOT,
-    ) as writer:
+    with start(*arguments, cwd=ROOT) as writer:
         assert writer.stdout is not None
         assert writer.stderr is not None
         writer.stdout.read(10)
@@ -278,27 +272,9 @@ def test_a_reader_who_has_enough_ends_the_writer_quietly(folder: Path) -> None:
 def test_a_signal_saves_and_says_how_to_go_on(
     corpus: Path, tmp_path: Path, command: Command, number: signal.Signals, code: int
 ) -> None:
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "charrnn",
-            "train",
-            str(corpus),
-            *map(str, SMALL),
-            "--steps",
-            "100000",
-        ],
-        stderr=subprocess.PIPE,
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )
+    process = start("train", corpus, *SMALL, "--minutes", 2, cwd=tmp_path)
     log = tmp_path / "checkpoints" / "river" / "log.jsonl"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not (
-        log.exists() and log.read_text().count('"step"') > 5
-    ):
-        time.sleep(0.05)
+    wait_until(lambda: log.exists() and log.read_text().count('"step"') > 5, process)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == code
@@ -334,30 +310,23 @@ def test_the_bar_and_the_lines_above_it_fit_the_terminal(
 def test_a_signal_that_is_ignored_stays_so(tmp_path: Path, corpus: Path) -> None:
     """nohup charrnn train survives the end of its session."""
     arguments = ["train", str(corpus), *map(str, SMALL), "--steps", "300"]
-    with subprocess.Popen(
-        [sys.executable, "-m", "charrnn", *arguments],
-        stderr=subprocess.PIPE,
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
-    ) as process:
-        log = tmp_path / "checkpoints" / "river" / "log.jsonl"
-        while process.poll() is None and not (log.exists() and '"step"' in log.read_text()):
-            time.sleep(0.05)
-        process.send_signal(signal.SIGHUP)
-        process.communicate(timeout=60)
+    process = start(*arguments, cwd=tmp_path, ignoring=[signal.SIGHUP])
+    log = tmp_path / "checkpoints" / "river" / "log.jsonl"
+    wait_until(lambda: log.exists() and '"step"' in log.read_text(), process)
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=60)
     assert process.returncode == 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file names are text elsewhere")
 def test_a_file_name_that_is_not_text_is_a_name_all_the_same(
-    command: Command, tmp_path: Path
+    command: Command, spawn: Command, tmp_path: Path
 ) -> None:
     name = os.fsdecode(b"caf\xe9.txt")
     (tmp_path / name).write_text(TEXT)
     assert command("train", name, *SMALL, "--steps", 2).returncode == 0
     assert command("resume", "--steps", 3).returncode == 0
-    about = command("info", "--json", PYTHONIOENCODING="ascii")
+    about = spawn("info", "--json", PYTHONIOENCODING="ascii")
     assert about.returncode == 0
     assert "caf" in json.loads(about.stdout)["corpus"]["sources"][0]
 

@@ -121,7 +121,7 @@ def test_where_there_is_no_run_it_says_so(command: Command, tmp_path: Path) -> N
     ("arguments", "module"), [(("--plot", "x.png"), "matplotlib"), (("--terminal",), "plotext")]
 )
 def test_where_the_extra_is_missing_it_says_what_to_install(
-    command: Command, folder: Path, arguments: tuple[str, ...], module: str
+    spawn: Command, folder: Path, arguments: tuple[str, ...], module: str
 ) -> None:
     """Before the work; and without curves, nothing misses it."""
     hidden = folder / "hidden" / "sitecustomize.py"
@@ -130,13 +130,13 @@ def test_where_the_extra_is_missing_it_says_what_to_install(
     from tests.conftest import ROOT
 
     where = {"PYTHONPATH": f"{hidden.parent}:{ROOT}"}
-    done = command("compare", *arguments, **where)
+    done = spawn("compare", *arguments, **where)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         f"error: {arguments[0]} needs {module}, which is not installed: "
         "pip install 'charrnn[plot]'\n"
     )
-    assert command("compare", "--no-eval", **where).returncode == 0
+    assert spawn("compare", "--no-eval", **where).returncode == 0
     assert not (folder / "x.png").exists()
 
 
@@ -160,17 +160,17 @@ def test_curves_are_drawn_into_a_file(
 
 @needs_matplotlib
 def test_a_figure_names_its_axes_and_runs_and_is_the_same_again(
-    command: Command, folder: Path
+    spawn: Command, folder: Path
 ) -> None:
     """Whatever the names are, and whatever the user set up for other figures."""
     add(folder, ODD)
     (folder / "matplotlibrc").write_text("text.usetex: True\nsvg.fonttype: none\n")
-    done = command("compare", "--no-eval", "--plot", "a.svg", "--quiet")
+    done = spawn("compare", "--no-eval", "--plot", "a.svg", "--quiet")
     assert (done.returncode, done.stderr) == (0, "")
     first = (folder / "a.svg").read_text()
     for comment in ("characters trained on", "loss in nats per character", "river", "_$x^2$ ␛[31m"):
         assert f"<!-- {comment} -->" in first
-    command("compare", "--no-eval", "--plot", "a.svg")
+    spawn("compare", "--no-eval", "--plot", "a.svg")
     assert (folder / "a.svg").read_text() == first
 
 
@@ -186,8 +186,8 @@ def test_a_file_that_cannot_be_written_is_told_before_the_work(
 
 
 @needs_matplotlib
-def test_an_environment_that_matplotlib_refuses_is_told(command: Command, folder: Path) -> None:
-    done = command("compare", "--plot", "a.png", MPLBACKEND="nonsense")
+def test_an_environment_that_matplotlib_refuses_is_told(spawn: Command, folder: Path) -> None:
+    done = spawn("compare", "--plot", "a.png", MPLBACKEND="nonsense")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert "'nonsense' is not a valid value" in done.stderr
 

@@ -5,12 +5,12 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, TEXT, Command
+from tests.conftest import ROOT, TEXT, Command, start
+from tests.processes import wait_until
 
 TINY = ["--hidden-size", "8", "--embedding-size", "4", "--steps", "3", "--eval-every", "0"]
 TINY += ["--batch-size", "4", "--seq-length", "16", "--threads", "1"]
@@ -199,13 +199,9 @@ def test_an_encoding_that_is_killed_leaves_nothing_that_harms(
 ) -> None:
     corpus = tmp_path / "long.txt"
     corpus.write_text(TEXT * 30_000)  # about 50 MB: some seconds to pack and read
-    process = subprocess.Popen(
-        [sys.executable, "-m", "charrnn", "train", corpus, *TINY, "--cache-dir", "cache"],
-        cwd=tmp_path, stderr=subprocess.PIPE,
-    )  # fmt: skip
+    process = start("train", corpus, *TINY, "--cache-dir", "cache", cwd=tmp_path)
     store = tmp_path / "cache" / "encoded"
-    while process.poll() is None and not any(store.glob("tmp-*/entry/ids.bin")):
-        time.sleep(0.01)
+    wait_until(lambda: any(store.glob("tmp-*/entry/ids.bin")), process)
     process.send_signal(number)
     _, stderr = process.communicate()
     assert process.returncode == code, stderr

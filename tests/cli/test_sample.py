@@ -2,10 +2,8 @@
 
 import io
 import json
-import os
 import re
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -18,7 +16,7 @@ import charrnn
 from charrnn.cli.writing import Request, write
 from charrnn.generation.stepper import Stepper, fastest_threads
 from charrnn.model.config import ModelConfig, parameter_shapes
-from tests.conftest import ROOT, TEXT, Command, in_terminal, start
+from tests.conftest import TEXT, Command, in_terminal, start
 
 SHORT = ("-n", 40, "--seed", 1)
 
@@ -332,17 +330,12 @@ def test_a_signal_ends_a_text_at_once(
     assert (process.returncode, errors) == (code, b"")
 
 
-def test_int8_needs_its_extra_and_says_so(where: tuple[object, ...], tmp_path: Path) -> None:
+def test_int8_needs_its_extra_and_says_so(
+    spawn: Command, where: tuple[object, ...], tmp_path: Path
+) -> None:
     (tmp_path / "numba.py").write_text("raise ImportError('hidden by a test')")
     arguments = ("sample", *SHORT, "-t", 0, "--weights", "int8", *where)
-    hidden = subprocess.run(
-        [sys.executable, "-m", "charrnn", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
-        check=False,
-    )
+    hidden = spawn(*arguments)
     assert (hidden.returncode, hidden.stdout) == (2, "")
     assert "pip install 'charrnn[fast]'" in hidden.stderr
 
