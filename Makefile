@@ -4,9 +4,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+LOWEST := .venv-lowest
+# `make lowest` keeps the tested torch, since an earlier one would bring gigabytes of CUDA on Linux.
+TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow reliability lint format bench docs clean
+.PHONY: help demo test slow reliability lint format bench lowest docs clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -29,6 +32,18 @@ test: lint ## Check style, types and layers, then run the tests.
 
 slow: $(VENV)/dev ## Run the tests that take minutes.
 	$(BIN)/python -m pytest -m slow
+
+$(LOWEST)/dev: pyproject.toml constraints.txt
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps '$(TORCH)'
+	echo '$(TORCH)' > $(LOWEST)/torch.txt
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct \
+		--constraint $(LOWEST)/torch.txt --editable '.[dev]'
+	@touch $@
+
+lowest: $(LOWEST)/dev ## Run the tests with the lowest versions that pyproject.toml allows, but for torch.
+	$(LOWEST)/bin/python -m pytest
 
 reliability: $(VENV)/dev ## Kill real runs two hundred times; takes about half an hour.
 	$(BIN)/python -m pytest -s -m reliability tests/reliability
@@ -58,5 +73,5 @@ docs: $(VENV)/dev ## Rebuild docs/cli.md from the help pages.
 	$(BIN)/python -m pytest -q tests/cli/test_docs.py --rebuild-docs
 
 clean: ## Remove what make and the tests made; runs and corpora stay.
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(LOWEST) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

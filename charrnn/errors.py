@@ -5,7 +5,12 @@ backticks, `min_length`, or with a value, `unknown=skip`. Python and HTTP users 
 the command line shows them as --min-length and --unknown skip.
 """
 
+import shlex
+import sys
 from collections.abc import Mapping
+from pathlib import Path
+
+DISTRIBUTION = "charrnn-lm"  # what pip installs; the command and the import are charrnn
 
 
 class CharrnnError(ValueError):
@@ -18,6 +23,16 @@ class SettingsError(CharrnnError):
     """A setting out of its bounds, unknown, or at odds with another."""
 
     exit_code = 2
+
+
+class MissingExtraError(SettingsError):
+    """A setting that needs a package of an extra, which is not installed."""
+
+    def __init__(self, setting: str, package: str, extra: str) -> None:
+        """Say how to install it. extra: a name under optional-dependencies in pyproject.toml."""
+        super().__init__(
+            f"`{setting}` needs {package}, which is not installed: {install_command(extra)}"
+        )
 
 
 class CorpusError(CharrnnError):
@@ -74,6 +89,31 @@ class TrainingError(CharrnnError):
 
 class MemoryShortageError(CharrnnError):
     """A model, or a chunk of it, that does not fit into memory."""
+
+
+def install_command(extra: str) -> str:
+    """Return the command that installs an extra, as it works in the current folder.
+
+    If charrnn runs from a checkout, the command installs the extra of that checkout.
+    """
+    checkout = Path(__file__).resolve().parents[1]
+    project = checkout / "pyproject.toml"
+    try:
+        is_checkout = f'name = "{DISTRIBUTION}"' in project.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        is_checkout = False
+    if not is_checkout:
+        return f"pip install '{DISTRIBUTION}[{extra}]'"
+    python = shlex.quote(_from_here(Path(sys.executable)))
+    return f"{python} -m pip install -e {shlex.quote(f'{_from_here(checkout)}[{extra}]')}"
+
+
+def _from_here(path: Path) -> str:
+    """Return a path relative to the current folder if it is inside it."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except (OSError, ValueError):  # OSError: the current folder was deleted
+        return str(path)
 
 
 def counted(number: int, noun: str) -> str:

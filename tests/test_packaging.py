@@ -1,7 +1,9 @@
-"""The wheel holds what it must and nothing else, and works where nothing else is."""
+"""Wheel and sdist hold what they must and nothing else, and the wheel works on its own."""
 
+import shutil
 import subprocess
 import sys
+import tarfile
 import venv
 import zipfile
 from pathlib import Path
@@ -11,47 +13,81 @@ import pytest
 import charrnn
 from tests.conftest import ROOT
 
+INFO = f"charrnn_lm-{charrnn.__version__}.dist-info"
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("dist")
+
+def built(kind: str, folder: Path) -> Path:
+    """A wheel or an sdist of the repository."""
     subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT],
+        [sys.executable, "-m", "build", f"--{kind}", "--no-isolation", "--outdir", folder, ROOT],
         check=True,
         capture_output=True,
     )
-    (path,) = folder.glob("*.whl")
+    (path,) = folder.iterdir()
     return path
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built("wheel", tmp_path_factory.mktemp("dist"))
+
+
+@pytest.mark.skipif(
+    shutil.which("git") is None or not (ROOT / ".git").exists(), reason="not a git repository"
+)
+def test_the_sdist_holds_what_the_repository_holds(tmp_path: Path) -> None:
+    """And nothing that git ignores, such as a fetched corpus or a run."""
+    with tarfile.open(built("sdist", tmp_path)) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    tracked, new = (
+        subprocess.run(
+            ["git", "-C", ROOT, "ls-files", "-z", *which],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.split("\0")[:-1]
+        for which in (["--cached"], ["--others", "--exclude-standard"])
+    )
+    assert {*tracked} - {".ci/run"} <= names
+    assert names <= {*tracked, *new, "PKG-INFO"}
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    info = f"charrnn-{charrnn.__version__}.dist-info"
     sources = {p.relative_to(ROOT).as_posix() for p in (ROOT / "charrnn").rglob("*.py")}
     assert names == sources | {
+        "charrnn/__init__.pyi",  # lazy_loader reads it at run time
         "charrnn/py.typed",
-        f"{info}/METADATA",
-        f"{info}/RECORD",
-        f"{info}/WHEEL",
-        f"{info}/entry_points.txt",
-        f"{info}/licenses/LICENSE",
+        f"{INFO}/METADATA",
+        f"{INFO}/RECORD",
+        f"{INFO}/WHEEL",
+        f"{INFO}/entry_points.txt",
+        f"{INFO}/licenses/LICENSE",
     }
 
 
 def test_the_wheel_says_what_it_needs_and_what_it_installs(wheel: Path) -> None:
-    info = f"charrnn-{charrnn.__version__}.dist-info"
     with zipfile.ZipFile(wheel) as archive:
-        metadata = archive.read(f"{info}/METADATA").decode()
-        scripts = archive.read(f"{info}/entry_points.txt").decode()
+        metadata = archive.read(f"{INFO}/METADATA").decode()
+        scripts = archive.read(f"{INFO}/entry_points.txt").decode()
     assert "charrnn = charrnn.__main__:main" in scripts
+    assert "\nName: charrnn-lm\n" in metadata
+    assert "\nAuthor: The charrnn authors\n" in metadata
+    for page in ("Homepage", "Documentation", "Source", "Issues", "Changelog"):
+        assert f"\nProject-URL: {page}, https://" in metadata
+    for extra in ("fast", "plot"):
+        assert f"\nProvides-Extra: {extra}\n" in metadata
     assert "Requires-Python: >=3.11" in metadata
     assert "Requires-Dist: torch>=2.10" in metadata
     assert "License-Expression: MIT" in metadata
 
 
-def test_the_wheel_works_in_an_environment_of_its_own(wheel: Path, tmp_path: Path) -> None:
+def test_the_wheel_works_in_an_environment_of_its_own(
+    wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Dependencies are borrowed from this environment, the package is not."""
+    monkeypatch.delenv("PYTHONPATH", raising=False)
     environment = tmp_path / "venv"
     venv.create(environment, with_pip=False)
     bin_folder = environment / ("Scripts" if sys.platform == "win32" else "bin")
@@ -86,8 +122,9 @@ def test_the_wheel_works_in_an_environment_of_its_own(wheel: Path, tmp_path: Pat
         cwd=tmp_path,
     )
     assert done.stdout == f"charrnn {charrnn.__version__}\n"
+    every_name = "import charrnn; [getattr(charrnn, name) for name in charrnn.__all__]"
     where = subprocess.run(
-        [python, "-c", "import charrnn; print(charrnn.__file__)"],
+        [python, "-c", f"{every_name}; print(charrnn.__file__)"],
         capture_output=True, text=True, check=True, cwd=tmp_path,
     ).stdout  # fmt: skip
     assert where.startswith(str(site))

@@ -10,6 +10,7 @@ import typer
 import charrnn
 from charrnn.cli import options
 from charrnn.cli.messages import notices, say
+from charrnn.errors import DISTRIBUTION
 from charrnn.render.terminal import print_json
 
 AXES = ("steps", "characters", "time")
@@ -43,14 +44,17 @@ def compare(
         Path | None,
         typer.Option(
             metavar="FILE.png|svg|pdf",
-            help="Save the learning curves as a figure.",
+            help=f"Save the learning curves as a figure. Needs {DISTRIBUTION}[plot].",
             autocompletion=options.complete_path,
             show_default=False,
         ),
     ] = None,
     terminal: Annotated[
         bool,
-        typer.Option("--terminal", help="Draw the learning curves below the table."),
+        typer.Option(
+            "--terminal",
+            help=f"Draw the learning curves below the table. Needs {DISTRIBUTION}[plot].",
+        ),
     ] = False,
     x: Annotated[
         str, typer.Option("--x", metavar="|".join(AXES), help="The horizontal axis of the curves.")
@@ -121,9 +125,9 @@ def _check(plot: Path | None, x: str, *, terminal: bool, as_json: bool) -> None:
         from charrnn.render import plots
 
         if terminal:
-            plots.need("--terminal", "plotext")
+            plots.need("terminal", "plotext")
         if plot is not None:
-            plots.need("--plot", "matplotlib.figure")
+            plots.need("plot", "matplotlib.figure")
             plots.check_writable(plot)
 
 

@@ -10,6 +10,7 @@ import charrnn
 from charrnn import settings
 from charrnn.cli import flags, options
 from charrnn.cli.writing import Request, write
+from charrnn.errors import DISTRIBUTION
 
 # What only texts that are drawn have, and not a beam search.
 DRAWN = ("--num-samples", "--temperature-range")
@@ -90,7 +91,8 @@ def sample(
         str,
         typer.Option(
             metavar="|".join(options.WEIGHTS),
-            help="int8 writes a text faster, a little less exactly; it needs charrnn[fast].",
+            help="int8 writes a text faster, a little less exactly; it needs "
+            f"{DISTRIBUTION}[fast].",
         ),
     ] = "float32",
     cache_dir: options.CacheDirOption = None,

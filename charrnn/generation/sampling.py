@@ -276,7 +276,7 @@ def derived_seed(seed: int, sample: int) -> int:
     if sample == 0:
         return seed
     # 48 bits: few enough for any program that reads JSON.
-    return int(np.random.SeedSequence((seed, sample)).generate_state(1, np.uint64)[0] >> 16)
+    return int(np.random.SeedSequence((seed, sample)).generate_state(1, np.uint64)[0]) >> 16
 
 
 def new_seed() -> int:

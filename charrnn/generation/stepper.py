@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from charrnn.errors import SettingsError
+from charrnn.errors import MissingExtraError, SettingsError
 from charrnn.generation.config import MAX_LANES
 from charrnn.generation.layers import Dense, Floats, Kind, Weights, make_layer
 from charrnn.model.config import ModelConfig
@@ -146,9 +146,7 @@ def matrix_kind(weights: str) -> Kind:
     try:
         from charrnn.generation.int8 import Int8
     except ImportError as error:
-        raise SettingsError(
-            "`weights=int8` needs numba, which is not installed: pip install 'charrnn[fast]'"
-        ) from error
+        raise MissingExtraError("weights=int8", "numba", "fast") from error
     except RuntimeError as error:  # numba, where it cannot keep what it compiles
         raise SettingsError(
             f"`weights=int8`: {error}; name a folder that can be written in NUMBA_CACHE_DIR"

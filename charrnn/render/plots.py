@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from charrnn.errors import CharrnnError, SettingsError
+from charrnn.errors import CharrnnError, MissingExtraError
 from charrnn.render.numbers import size
 from charrnn.render.terminal import harmless, has_colours, takes_unicode
 
@@ -70,19 +70,16 @@ class Chart:
     high: float
 
 
-def need(flag: str, module: str) -> None:
-    """Raise SettingsError where a module of the extra is not there."""
+def need(setting: str, module: str) -> None:
+    """Raise MissingExtraError if a module that a setting needs is not installed."""
     # matplotlib tells of the fonts that it looks for, and of where it keeps what it found.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
         import_module(module)
     except ImportError as error:
-        raise SettingsError(
-            f"{flag} needs {module.partition('.')[0]}, which is not installed: "
-            "pip install 'charrnn[plot]'"
-        ) from error
+        raise MissingExtraError(setting, module.partition(".")[0], "plot") from error
     except ValueError as error:  # matplotlib, where the environment asks it for what it has not
-        raise CharrnnError(f"{flag}: {str(error).splitlines()[0]}") from error
+        raise CharrnnError(f"`{setting}`: {str(error).splitlines()[0]}") from error
 
 
 def check_writable(path: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-pytest.importorskip("numba", reason="numba is the extra charrnn[fast]")
+pytest.importorskip("numba", reason="numba is not installed (extra: fast)")
 
 import charrnn
 from charrnn.generation.config import SamplingConfig
