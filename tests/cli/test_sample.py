@@ -16,7 +16,7 @@ import charrnn
 from charrnn.cli.writing import Request, write
 from charrnn.generation.stepper import Stepper, fastest_threads
 from charrnn.model.config import ModelConfig, parameter_shapes
-from tests.conftest import TEXT, Command, in_terminal, start
+from tests.conftest import ROOT, TEXT, Command, in_terminal, start
 
 SHORT = ("-n", 40, "--seed", 1)
 
