@@ -1,4 +1,4 @@
-"""Every mistake a user can make, each with the exit code that the command line ends with.
+"""Errors that users can correct, each with the exit code of the command line.
 
 A message is one or two lines: what is wrong, where, and what to do next. It names settings in
 backticks, `min_length`, or with a value, `unknown=skip`. Python and HTTP users see these names;
@@ -14,13 +14,13 @@ DISTRIBUTION = "charrnn-lm"  # what pip installs; the command and the import are
 
 
 class CharrnnError(ValueError):
-    """Something the user can put right."""
+    """Base class of every error that the user can correct."""
 
     exit_code = 1
 
 
 class SettingsError(CharrnnError):
-    """A setting out of its bounds, unknown, or at odds with another."""
+    """A setting is unknown, out of bounds, or contradicts another setting."""
 
     exit_code = 2
 
@@ -36,13 +36,13 @@ class MissingExtraError(SettingsError):
 
 
 class CorpusError(CharrnnError):
-    """A text that cannot be found, read, decoded or learned from."""
+    """A text cannot be found, read or decoded, or is too short to train on."""
 
 
 class UndecodableError(CorpusError):
-    """A text that is not in the encoding it should be in.
+    """A text is not in the expected encoding.
 
-    remedy: settings that would read the text, name to value; empty if nothing is likely.
+    remedy: settings that would let charrnn read the text, name to value; empty if unknown.
     """
 
     def __init__(self, message: str, remedy: Mapping[str, str] | None = None) -> None:
@@ -51,12 +51,13 @@ class UndecodableError(CorpusError):
 
 
 class UnknownCharacterError(CharrnnError):
-    """A text holds a character outside the vocabulary of the model."""
+    """A text contains a character that is not in the model's vocabulary."""
 
     def __init__(self, character: str, position: int, *, replaceable: bool = True) -> None:
-        """Name the first character that is unknown; position counts characters from 0.
+        """Report the first unknown character.
 
-        replaceable: whether the model knows anything that could be read in its place.
+        position: its index in the text, counted from 0.
+        replaceable: whether the vocabulary contains a symbol that can replace it.
         """
         self.character = character
         self.position = position
@@ -68,27 +69,27 @@ class UnknownCharacterError(CharrnnError):
 
 
 class RunError(CharrnnError):
-    """A run or checkpoint that is not there, is there already, or cannot go on."""
+    """A run or checkpoint is missing, already exists, or cannot be continued."""
 
 
 class CheckpointError(CharrnnError):
-    """A checkpoint that is damaged or that this version cannot read."""
+    """A checkpoint is damaged, or this version cannot read it."""
 
 
 class GenerationError(CharrnnError):
-    """A model that cannot write: its numbers overflowed."""
+    """A model cannot generate text because its numbers overflow."""
 
 
 class DeviceError(CharrnnError):
-    """A device that this machine or this build of torch does not have."""
+    """This machine, or this build of torch, does not have the requested device."""
 
 
 class TrainingError(CharrnnError):
-    """Training that cannot go on: the loss is no longer a number."""
+    """Training cannot continue because the loss is NaN or infinite."""
 
 
 class MemoryShortageError(CharrnnError):
-    """A model, or a chunk of it, that does not fit into memory."""
+    """A model, or one training step of it, does not fit into memory."""
 
 
 def install_command(extra: str) -> str:
@@ -117,18 +118,18 @@ def _from_here(path: Path) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """Show a number of things: 1 lane, 1,200 lanes."""
+    """Return a number with its noun: 1 lane, 1,200 lanes."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def describe(character: str) -> str:
-    """Show a character so that it can be read in a terminal whatever it is: 'é' (U+00E9)."""
+    """Return a character and its code point, safe to print in any terminal: 'é' (U+00E9)."""
     shown = character if character.isprintable() else ascii(character)[1:-1]
     return f"'{shown}' (U+{ord(character):04X})"
 
 
 def shown_character(character: str) -> str:
-    """Show a character alone: itself where it is seen, else its code point."""
+    """Return a character itself if it is visible, otherwise its code point: U+000A."""
     if character.isprintable() and not character.isspace():
         return character
     return f"U+{ord(character):04X}"

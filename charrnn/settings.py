@@ -1,8 +1,8 @@
-"""Settings said once: a field's type, default, bounds and help, together in a frozen dataclass.
+"""Settings, each declared once: the type, default, bounds and help of a dataclass field.
 
-The command line, the TOML file and the checkpoint all derive from these fields. Plain dataclasses,
-because a help page or a usage error has to answer at once, and importing pydantic alone takes
-longer than typer.
+The command line, configuration files and checkpoints all derive from these fields. They are plain
+dataclasses because help pages and usage errors have to appear at once, and importing pydantic
+alone takes longer than importing typer.
 """
 
 import dataclasses
@@ -17,8 +17,8 @@ from charrnn.errors import SettingsError
 
 T = TypeVar("T")
 
-# What help pages say of settings that charrnn.runs.choice chooses where they are not given.
-CHOSEN = "chosen, see `preset`"
+# The default that help pages show for settings that charrnn.runs.choice chooses.
+CHOSEN = "chosen to fit the corpus (see `preset`)"
 
 _BOUNDS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
     "ge": ("at least", operator.ge),
@@ -26,21 +26,21 @@ _BOUNDS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
     "le": ("at most", operator.le),
     "lt": ("below", operator.lt),
 }
-_LARGEST = sys.float_info.max  # a whole number may be larger, and none of Python's floats
-_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+_LARGEST = sys.float_info.max  # Python's whole numbers may be larger, and then are no floats
+_KIND_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a string"}
 
 
 def setting(
     default: Any,
     *,
-    help: str,  # noqa: A002 - what everyone calls it
+    help: str,  # noqa: A002 - the name that argument parsers use
     short: str | None = None,
     shown: str | None = None,
     **bounds: float,
 ) -> Any:
     """Declare a field: its default, its help, a one-letter flag, and bounds ge, gt, le, lt.
 
-    shown: words for the default where its value does not say it.
+    shown: how help pages describe the default, if its value alone is not clear.
     """
     assert bounds.keys() <= _BOUNDS.keys()
     return dataclasses.field(
@@ -49,15 +49,15 @@ def setting(
 
 
 def check(settings: Any) -> None:
-    """Raise SettingsError for the first field that is not of its type or out of its bounds."""
+    """Raise SettingsError for the first field that has the wrong type or is out of bounds."""
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
-        if (problem := _problem(value, field)) is not None:
-            raise SettingsError(f"`{field.name}={value}`: must be {problem}")
+        if (requirement := _violated(value, field)) is not None:
+            raise SettingsError(f"`{field.name}={value}`: must be {requirement}")
 
 
 def make(kind: type[T], values: Mapping[str, Any]) -> T:
-    """Make settings from names and values. Raises SettingsError, so for a name that is no field."""
+    """Create settings from names and values. Raises SettingsError, also for unknown names."""
     names = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     for name in values:
         if name not in names:
@@ -66,7 +66,7 @@ def make(kind: type[T], values: Mapping[str, Any]) -> T:
 
 
 def value_type(field: "dataclasses.Field[Any]") -> tuple[Any, bool]:
-    """Return the type of a field's values, None aside, and whether None is one of them."""
+    """Return the type of a field without None, and whether the field may be None."""
     if not isinstance(field.type, types.UnionType):
         return field.type, False
     (kind,) = (part for part in typing.get_args(field.type) if part is not types.NoneType)
@@ -74,7 +74,7 @@ def value_type(field: "dataclasses.Field[Any]") -> tuple[Any, bool]:
 
 
 def number_pair(name: str, text: str) -> tuple[float, float]:
-    """Read START:END, two numbers of at least 0. Raises SettingsError."""
+    """Parse START:END, two numbers of at least 0. Raises SettingsError."""
     try:
         start, end = map(float, text.split(":"))
     except ValueError:
@@ -84,20 +84,21 @@ def number_pair(name: str, text: str) -> tuple[float, float]:
     return start, end
 
 
-def _problem(value: Any, field: "dataclasses.Field[Any]") -> str | None:
+def _violated(value: Any, field: "dataclasses.Field[Any]") -> str | None:
+    """Return the requirement that a value does not meet, or None if it meets all."""
     kind, optional = value_type(field)
     if value is None and optional:
         return None
     if typing.get_origin(kind) is tuple:
-        several = isinstance(value, tuple) and all(isinstance(part, str) for part in value)
-        return None if several else "texts"
+        valid = isinstance(value, tuple) and all(isinstance(part, str) for part in value)
+        return None if valid else "a list of strings"
     if typing.get_origin(kind) is Literal:
         choices = typing.get_args(kind)
         return None if value in choices else f"one of {', '.join(map(str, choices))}"
     accepted = (int, float) if kind is float else kind
     if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
-        return _WORDS[kind]
-    if kind is float and not -_LARGEST <= value <= _LARGEST:  # NaN is neither
+        return _KIND_NAMES[kind]
+    if kind is float and not -_LARGEST <= value <= _LARGEST:  # also catches NaN
         return "a finite number"
     for name, (words, holds) in _BOUNDS.items():
         bound = field.metadata.get(name)

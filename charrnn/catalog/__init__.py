@@ -1,1 +1,1 @@
-"""What has a name and can be fetched and verified: corpora."""
+"""What has a name and can be downloaded and verified: corpora."""

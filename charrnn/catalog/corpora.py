@@ -1,4 +1,4 @@
-"""The corpora that have a name, in the form in which charrnn.text reads them."""
+"""Find corpora by name, and read any text the way training does."""
 
 import tempfile
 from pathlib import Path
@@ -13,9 +13,9 @@ from charrnn.text.streams import SourceFile
 
 
 class Catalog:
-    """The built-in corpora, and the public ones that were fetched into a folder.
+    """The built-in corpora and the public ones, which are downloaded into a folder.
 
-    This is the `charrnn.text.sources.NamedCorpora` of the program.
+    charrnn.text uses it as its NamedCorpora.
     """
 
     default = DEFAULT
@@ -43,7 +43,7 @@ class Catalog:
         path = self.corpora_dir / corpus.file
         if not path.is_file():
             raise CorpusError(
-                f"{name} is not in {self.corpora_dir} yet; get it with: charrnn corpora fetch "
+                f"{name} is not in {self.corpora_dir} yet; download it with: charrnn corpora fetch "
                 f"{name}, or save {corpus.url} as {path}"
             )
         return SourceFile(name, path, glob or corpus.glob, corpus.sha256)
@@ -61,7 +61,7 @@ def read_text(
     source: whatever `train` accepts: a file, a folder, an archive, a pattern, "-" for stdin, or
     the name of a corpus.
     corpus_config: how to read it; by default as UTF-8, with its line ends unchanged.
-    notice: called with each thing the user should know.
+    notice: called with each message for the user.
     Raises CorpusError if the text cannot be found, read or decoded.
     """
     config = corpus_config or CorpusConfig(keep_newlines=True)

@@ -1,4 +1,4 @@
-"""Public corpora, downloaded into a folder."""
+"""Download public corpora into a folder."""
 
 import difflib
 import hashlib
@@ -18,7 +18,7 @@ _TEMPORARY = ".fetch-"
 
 
 class _Progress:
-    """What pooch tells of a download, passed on; it sets `total` first, to 0 where unknown."""
+    """Passes pooch's progress on. pooch sets `total` first, to 0 if the size is unknown."""
 
     def __init__(self, on_progress: Callable[[int, int], None]) -> None:
         self.total = 0
@@ -43,48 +43,48 @@ def fetch(
     unverified: bool = False,
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Path:
-    """Download a public corpus, unless it is there already; returns its file.
+    """Download a public corpus, unless it is already there; return its file.
 
-    A download that does not end well leaves nothing behind, and what was there stays.
-    unverified: take what is at the address now, whatever its hash. on_progress: called with the
-    bytes so far and in all, 0 where unknown. Raises CorpusError for an unknown name, and with a way
-    out where the download fails.
+    A failed download leaves nothing behind and does not change what was there before.
+    unverified: accept the file even if its hash is wrong.
+    on_progress: called with the bytes done and the total, which is 0 if unknown.
+    Raises CorpusError for an unknown name and if the download fails.
     """
     if name not in PUBLIC_CORPORA:
         if name in CORPORA:
-            raise CorpusError(f"{name} is built in: charrnn train {name}")
+            raise CorpusError(f"{name} is built in; train on it with: charrnn train {name}")
         close = difflib.get_close_matches(name, PUBLIC_CORPORA, n=1)
-        hint = f"did you mean {close[0]}?" if close else "charrnn corpora lists them"
+        hint = f"did you mean {close[0]}?" if close else "list them with: charrnn corpora"
         raise CorpusError(f"no public corpus is called {name!r}; {hint}")
     corpus = PUBLIC_CORPORA[name]
     path = folder / corpus.file
     try:
-        if path.is_file() and not unverified and _is_right(path, corpus):
+        if path.is_file() and not unverified and _is_verified(path, corpus):
             return path
         folder.mkdir(parents=True, exist_ok=True)
-        _remove_left_overs(folder)
+        _remove_leftovers(folder)
         with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=folder) as temporary:
             found = _download(corpus, path, Path(temporary).absolute(), on_progress)
-            if not unverified and not _is_right(found, corpus):
+            if not unverified and not _is_verified(found, corpus):
                 raise CorpusError(
-                    f"{corpus.url}: not the file that charrnn knows, its SHA-256 is another; it "
-                    "was not kept. It may have been published anew: `unverified` takes it as it is"
+                    f"{corpus.url}: the file was discarded because its SHA-256 is not the expected "
+                    "one; if a new version was published, accept it with `unverified`"
                 )
-            found.chmod(0o666 & ~_umask())  # pooch gives it to its owner alone
+            found.chmod(0o666 & ~_umask())  # pooch makes it readable only by its owner
             found.replace(path)
     except OSError as error:
         raise CorpusError(f"{path}: cannot be written ({error.strerror or error})") from error
     return path
 
 
-def _remove_left_overs(folder: Path) -> None:
-    """Remove what downloads that were killed have left, a day after."""
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what killed downloads left behind more than a day ago."""
     for path in folder.glob(f"{_TEMPORARY}*"):
         if time.time() - path.stat().st_mtime > 24 * 3600:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _is_right(path: Path, corpus: PublicCorpus) -> bool:
+def _is_verified(path: Path, corpus: PublicCorpus) -> bool:
     if corpus.sha256 is None:
         return True
     with path.open("rb") as file:
@@ -112,8 +112,8 @@ def _download(
         if response is not None:
             response.close()
         raise CorpusError(
-            f"{corpus.name} could not be downloaded: {_reason(error)}. Get {corpus.url} in another "
-            f"way and save it as {path}"
+            f"{corpus.name} could not be downloaded: {_reason(error)}; try again later, or save "
+            f"{corpus.url} as {path} yourself"
         ) from error
     return Path(found)
 
@@ -125,19 +125,19 @@ def _reason(error: Exception) -> str:
         case requests.HTTPError(response=response) if response is not None:
             return f"the server answered {response.status_code} {response.reason}"
         case requests.TooManyRedirects():
-            return "the server redirects without end"
+            return "the server redirects endlessly"
         case requests.Timeout():
-            return f"no answer within {TIMEOUT_SECONDS} seconds"
+            return f"the server did not answer within {TIMEOUT_SECONDS} seconds"
         case requests.exceptions.SSLError():
             return "the server's certificate could not be verified"
         case requests.exceptions.ProxyError():
-            return "the proxy that is set does not pass it on"
+            return "the configured proxy refused the connection"
         case requests.ConnectionError():
-            return "there is no connection to the server, or it was cut"
+            return "the connection to the server failed or was interrupted"
         case requests.exceptions.ChunkedEncodingError():
-            return "the connection was cut"
+            return "the connection was interrupted"
         case _:
-            return f"the server's answer makes no sense ({type(error).__name__})"
+            return f"the server sent an invalid answer ({type(error).__name__})"
 
 
 def _umask() -> int:

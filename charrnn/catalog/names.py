@@ -1,6 +1,6 @@
-"""Corpora that have a name: built in, on every machine; or public, a download away.
+"""Corpora that have a name: built-in ones, and public ones to download.
 
-The hashes were collected from public checksum files and from projects that pin the same download:
+The hashes come from public checksum files and from projects that pin the same download:
 TensorFlow Datasets (tiny-shakespeare), Hugging Face datasets (enwik8, wikitext-103), ruTS
 (russian-classics), kernel.org's sha256sums as others quote it (linux), and independent projects
 that agree (text8, enwik9, the books of Project Gutenberg); nottingham from one project alone.
@@ -18,8 +18,8 @@ from pathlib import Path
 from charrnn.errors import CorpusError
 
 PYTHON_CAP_BYTES = 5_000_000
-# Parts of the standard library's folder that are third-party, generated or tests.
-_LEFT_OUT = {
+# Folders of the standard library with third-party packages, tests or generated files.
+_EXCLUDED = {
     "site-packages",
     "dist-packages",
     "test",
@@ -28,7 +28,7 @@ _LEFT_OUT = {
     "__pycache__",
     "_bundled",
 }
-# Names that are a running number behind a fixed prefix: 100,000 lines without news.
+# Names that are a prefix and a running number: 100,000 lines from which there is nothing to learn.
 _NUMBERED = (
     "CJK UNIFIED IDEOGRAPH-", "CJK COMPATIBILITY IDEOGRAPH-", "HANGUL SYLLABLE ",
     "TANGUT IDEOGRAPH-", "NUSHU CHARACTER-", "KHITAN SMALL SCRIPT CHARACTER-",
@@ -38,53 +38,55 @@ _NUMBERED = (
 
 @dataclass(frozen=True)
 class NamedCorpus:
-    """A corpus that is known by a name."""
+    """A built-in corpus. blocks: yields its text, in pieces of any length."""
 
     name: str
     description: str
     blocks: Callable[[], Iterator[str]]
 
 
-def _scattered(name: str) -> bytes:
-    """Sort key that is the same on every machine and unrelated to the order of the names.
+def _shuffle_key(name: str) -> bytes:
+    """Return a sort key that shuffles names in the same way on every machine.
 
-    So the validation split, the end of the corpus, is of the same kind as the rest.
+    Otherwise the validation part, the end of the corpus, would differ in kind from the rest.
     """
     return hashlib.sha256(name.encode()).digest()
 
 
 def python_source() -> Iterator[str]:
-    """Yield the source of the running interpreter's standard library, a module a block.
+    """Yield the source code of the running interpreter's standard library, module by module.
 
-    Third-party packages and tests are left out; modules follow in a scattered but fixed order,
-    up to PYTHON_CAP_BYTES of UTF-8. Raises CorpusError where there is no source to read.
+    Without third-party packages and tests, in a shuffled but fixed order, up to PYTHON_CAP_BYTES of
+    UTF-8. Raises CorpusError if there is no source code to read.
     """
     root = Path(sysconfig.get_path("stdlib"))
     modules = {
         path.relative_to(root).as_posix(): path
         for path in root.rglob("*.py")
-        if not _LEFT_OUT & set(path.relative_to(root).parts)
+        if not _EXCLUDED & set(path.relative_to(root).parts)
     }
     size = 0
-    for name in sorted(modules, key=_scattered):
+    for name in sorted(modules, key=_shuffle_key):
         try:
             with tokenize.open(modules[name]) as file:
                 source = file.read()
         except (OSError, SyntaxError, UnicodeDecodeError):
-            continue  # unreadable here, or a deliberately broken file
+            continue  # unreadable, or broken on purpose
         size += len(source.encode())
         if size > PYTHON_CAP_BYTES:
             return
         yield source
     if size == 0:
-        raise CorpusError(f"no Python source under {root}; name a text file to train on")
+        raise CorpusError(
+            f"there is no Python source code under {root}; name a text file to train on"
+        )
 
 
 def unicode_names() -> Iterator[str]:
-    """Yield the names of all Unicode characters that have one of their own, one a line."""
+    """Yield the names of all Unicode characters with an individual name, one per line."""
     names = (unicodedata.name(chr(code), "") for code in range(sys.maxunicode + 1))
     kept = (name for name in names if name and not name.startswith(_NUMBERED))
-    yield "".join(f"{name}\n" for name in sorted(kept, key=_scattered))
+    yield "".join(f"{name}\n" for name in sorted(kept, key=_shuffle_key))
 
 
 CORPORA = {
@@ -92,11 +94,11 @@ CORPORA = {
     for corpus in (
         NamedCorpus(
             "python",
-            "source of the Python standard library, "
-            f"at most {PYTHON_CAP_BYTES // 1_000_000} MB, without tests",
+            "source code of the Python standard library, "
+            f"up to {PYTHON_CAP_BYTES // 1_000_000} MB, without tests",
             python_source,
         ),
-        NamedCorpus("unicode-names", "names of Unicode characters, one a line", unicode_names),
+        NamedCorpus("unicode-names", "names of Unicode characters, one per line", unicode_names),
     )
 }
 DEFAULT = "python"
@@ -104,10 +106,10 @@ DEFAULT = "python"
 
 @dataclass(frozen=True)
 class PublicCorpus:
-    """A corpus that can be downloaded.
+    """A corpus to download.
 
-    file: its name in the corpora folder. bytes, sha256: of the download, None where not known.
-    glob: which members of an archive are its texts.
+    file: its name in the corpora folder. bytes, sha256: size and hash of the download, if known.
+    glob: which members of an archive belong to the corpus.
     """
 
     name: str
@@ -142,7 +144,7 @@ PUBLIC_CORPORA = {
     for corpus in (
         PublicCorpus(
             "tiny-shakespeare",
-            "1.1 MB of Shakespeare's plays, the usual first text",
+            "1.1 MB of Shakespeare's plays, the usual first corpus",
             "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
             "tiny-shakespeare.txt",
             "https://github.com/karpathy/char-rnn",
@@ -172,7 +174,7 @@ PUBLIC_CORPORA = {
         ),
         PublicCorpus(
             "russian-classics",
-            "Russian prose, verse and plays of the 19th and 20th century",
+            "Russian prose, verse and plays of the 19th and 20th centuries",
             "https://github.com/d0rj/RusLit/archive/4509680428729da225a73a22008133660f92bb7e.zip",
             "russian-classics.zip",
             "https://github.com/d0rj/RusLit",
@@ -195,7 +197,7 @@ PUBLIC_CORPORA = {
         ),
         PublicCorpus(
             "names",
-            "32,000 first names, one a line: train with `lines`",
+            "32,000 first names, one per line; train with `lines`",
             "https://raw.githubusercontent.com/karpathy/makemore/master/names.txt",
             "names.txt",
             "https://github.com/karpathy/makemore",
@@ -203,7 +205,7 @@ PUBLIC_CORPORA = {
         ),
         PublicCorpus(
             "linux",
-            "C source of the Linux kernel 6.6",
+            "C source code of the Linux kernel 6.6",
             "https://cdn.kernel.org/pub/linux/kernel/v6.x/linux-6.6.tar.xz",
             "linux-6.6.tar.xz",
             "https://kernel.org",
@@ -214,7 +216,7 @@ PUBLIC_CORPORA = {
         ),
         PublicCorpus(
             "wikitext-103",
-            "good and featured articles of English Wikipedia",
+            "good and featured articles from the English Wikipedia",
             "https://huggingface.co/datasets/mattdangerw/wikitext-103-raw/resolve/"
             "3555105b17ae31cc619a136fac72dbe2865c3738/wikitext-103-raw-v1.zip",
             "wikitext-103-raw-v1.zip",
@@ -226,7 +228,7 @@ PUBLIC_CORPORA = {
         ),
         PublicCorpus(
             "text8",
-            "100 MB of Wikipedia in lower case, letters and spaces alone",
+            "100 MB of Wikipedia in lower case, only letters and spaces",
             "http://mattmahoney.net/dc/text8.zip",
             "text8.zip",
             "http://mattmahoney.net/dc/textdata.html",
@@ -236,7 +238,7 @@ PUBLIC_CORPORA = {
         ),
         PublicCorpus(
             "enwik8",
-            "the first 100 MB of English Wikipedia of 2006, as XML",
+            "the first 100 MB of the English Wikipedia of 2006, as XML",
             "http://mattmahoney.net/dc/enwik8.zip",
             "enwik8.zip",
             "http://mattmahoney.net/dc/textdata.html",
@@ -246,7 +248,7 @@ PUBLIC_CORPORA = {
         ),
         PublicCorpus(
             "enwik9",
-            "the first 1 GB of English Wikipedia of 2006, as XML",
+            "the first 1 GB of the English Wikipedia of 2006, as XML",
             "http://mattmahoney.net/dc/enwik9.zip",
             "enwik9.zip",
             "http://mattmahoney.net/dc/textdata.html",

@@ -1,4 +1,4 @@
-"""Corpora looked at, and the cache of encoded ones. `import charrnn` offers these."""
+"""Statistics of corpora, and the cache of encoded ones: part of the public Python API."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,9 +6,10 @@ from pathlib import Path
 from charrnn.catalog.corpora import Catalog
 from charrnn.text.cache import Cache
 from charrnn.text.config import CORPORA_DIR, CorpusConfig
-from charrnn.text.encoded import Progress, encode_corpus
+from charrnn.text.encoded import encode_corpus
+from charrnn.text.entries import Progress
 from charrnn.text.statistics import CorpusStatistics, statistics
-from charrnn.text.store import Stored
+from charrnn.text.store import StoredCorpus
 
 
 def survey(
@@ -19,9 +20,10 @@ def survey(
     corpora_dir: str | Path = CORPORA_DIR,
     on_progress: Progress = lambda _what, _done, _total: None,
 ) -> tuple[CorpusStatistics, tuple[str, ...]]:
-    """Return the figures of a corpus, and what else the user should know of it.
+    """Return the statistics of a corpus, and notices for the user.
 
-    The arguments are those of `train`, and so is what is read. Raises CharrnnError.
+    The arguments mean the same as in `train`. on_progress: called with what is being done, the
+    number of bytes done, and the total. Raises CharrnnError.
     """
     encoded = encode_corpus(
         sources(corpus),
@@ -36,15 +38,15 @@ def survey(
 def cached_corpora(
     cache_dir: str | Path | None = None,
 ) -> tuple[Path, list[tuple[str, int, float]]]:
-    """Return the cache folder, and of each corpus in it its name, bytes, and when it was used.
+    """Return the cache folder, and the name, size and last use of each corpus in it.
 
-    The one used last comes first; the time is in seconds since 1970.
+    Sizes are in bytes, times in seconds since 1970. The most recently used corpus comes first.
     """
     cache = Cache(path_or_none(cache_dir))
     found = []
     for entry in cache.entries():
         try:
-            name = Stored.load(entry.path).name
+            name = StoredCorpus.load(entry.path).name
         except (OSError, ValueError):
             name = "damaged"
         found.append((name, entry.bytes, entry.used))
@@ -52,20 +54,20 @@ def cached_corpora(
 
 
 def clear_cache(cache_dir: str | Path | None = None) -> int:
-    """Remove all encoded corpora from the cache; returns the bytes that are free again.
+    """Remove all encoded corpora from the cache; return the number of bytes freed.
 
-    A run that is going on keeps what it has mapped.
+    Runs in progress are not affected: they keep the files that they have mapped.
     """
     return Cache(path_or_none(cache_dir)).clear()
 
 
 def sources(corpus: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
-    """Return one or several paths or names as a tuple of texts."""
+    """Return one or several paths or names as a tuple of strings."""
     if isinstance(corpus, str | Path):
         return (str(corpus),)
     return tuple(str(source) for source in corpus)
 
 
 def path_or_none(path: str | Path | None) -> Path | None:
-    """Return a folder's path, None where it is left to charrnn."""
+    """Return a path, or None for the default."""
     return None if path is None else Path(path)

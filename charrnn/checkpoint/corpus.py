@@ -7,7 +7,8 @@ from charrnn.catalog.corpora import Catalog
 from charrnn.checkpoint.format import Manifest
 from charrnn.errors import CorpusError, RunError
 from charrnn.text.config import CORPORA_DIR
-from charrnn.text.encoded import EncodedCorpus, Progress, encode_corpus, find_encoded
+from charrnn.text.encoded import EncodedCorpus, encode_corpus, find_encoded
+from charrnn.text.entries import Progress
 from charrnn.text.vocabulary import Vocabulary
 
 
@@ -35,7 +36,7 @@ def same_corpus(
             Catalog(corpora_dir),
             vocabulary,
             cache_dir=cache_dir,
-            again=not sources,
+            recorded=not sources,
             on_progress=on_progress,
         )
     except CorpusError as error:

@@ -3,17 +3,19 @@
 import re
 from pathlib import Path
 
+from charrnn.text.config import RUN_LOG_FILE, RUN_STEP_PREFIX
+
 CHECKPOINT_DIR = "checkpoints"
 MODEL_FILE = "model.safetensors"
 TRAINER_FILE = "trainer.safetensors"
 MANIFEST_FILE = "manifest.json"
-LOG_FILE = "log.jsonl"
-STEP_FOLDER = re.compile(r"step-(\d{8,})")
+LOG_FILE = RUN_LOG_FILE
+STEP_FOLDER = re.compile(RUN_STEP_PREFIX + r"(\d{8,})")
 
 
 def step_folder(step: int) -> str:
     """Return the name of a checkpoint's folder."""
-    return f"step-{step:08d}"
+    return f"{RUN_STEP_PREFIX}{step:08d}"
 
 
 def run_names(checkpoint_dir: str | Path) -> list[str]:

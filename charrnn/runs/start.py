@@ -22,7 +22,8 @@ from charrnn.model.config import REGULARISERS, ModelConfig
 from charrnn.runs.choice import Circumstances, check_choice, choose
 from charrnn.settings import make
 from charrnn.text.config import CORPORA_DIR, CorpusConfig
-from charrnn.text.encoded import Progress, check_length, encode_corpus
+from charrnn.text.encoded import check_length, encode_corpus
+from charrnn.text.entries import Progress
 from charrnn.text.vocabulary import Vocabulary
 from charrnn.training.config import TrainingConfig
 from charrnn.training.events import EndEvent, Observer, ReadingEvent

@@ -1,1 +1,1 @@
-"""Characters to integers and back. No torch, no terminal."""
+"""From text files to ids and back. No torch, no terminal, no names of corpora."""

@@ -1,8 +1,8 @@
-"""The cache folder: corpora that were encoded once, so that the next run starts at once.
+"""The cache folder: encoded corpora, so that the next run on the same text starts at once.
 
-<folder>/encoded/<key>/    an encoded corpus, whole or absent; see encoded.py
-<folder>/encoded/tmp-*/    work in progress, locked by its process; left-overs go at the next start
-<folder>/lock              held for a moment while such a folder is made or removed
+<folder>/encoded/<key>/    an encoded corpus, complete or absent; see entries.py
+<folder>/encoded/tmp-*/    work in progress, locked by its process; leftovers go at the next start
+<folder>/lock              held briefly while such a folder is created or removed
 """
 
 import errno
@@ -11,7 +11,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,10 @@ _LOCK = "lock"
 
 @dataclass(frozen=True)
 class Entry:
-    """An encoded corpus in the cache: its folder, its size, and when it was last used (seconds)."""
+    """An encoded corpus in the cache.
+
+    path: its folder. bytes: its size on disk. used: when it was last used, in seconds since 1970.
+    """
 
     path: Path
     bytes: int
@@ -37,23 +40,23 @@ class Entry:
 
 
 class Cache:
-    """A folder of encoded corpora. Two processes may use it at once."""
+    """A folder of encoded corpora. Several processes may use it at once."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        """Take the folder; the user's cache folder where left out."""
+        """Use a folder; by default the user's cache folder."""
         self.folder = folder or Path(platformdirs.user_cache_dir("charrnn", appauthor=False))
         self.encoded = self.folder / "encoded"
 
     @contextmanager
     def workspace(self) -> Iterator[Path]:
-        """Make a folder for work in progress, and remove it at the end; removes left-overs, too.
+        """Create a folder for work in progress, and remove it at the end.
 
-        Raises OSError where the cache cannot be written.
+        Also removes what killed processes left behind. Raises OSError if the cache is not writable.
         """
         self.encoded.mkdir(parents=True, exist_ok=True)
-        # So that no one takes for a left-over what is just being made.
+        # Otherwise another process could mistake a folder without its own lock for a leftover.
         with FileLock(self.folder / _LOCK):
-            self._remove_left_overs()
+            self._remove_leftovers()
             path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self.encoded))
             own = FileLock(path / _LOCK)
             own.acquire()
@@ -64,19 +67,19 @@ class Cache:
             shutil.rmtree(path, ignore_errors=True)
 
     def find(self, key: str) -> Path | None:
-        """Return the entry of a key, and note that it was used."""
+        """Return the folder of an entry and mark it as used; None if there is no such entry."""
         path = self.encoded / key
         if not (path / META_FILE).is_file():
             return None
-        with suppress(OSError):  # a cache that can be read alone
+        with suppress(OSError):  # a read-only cache
             os.utime(path)
         return path
 
     def commit(self, built: Path, key: str) -> Path:
-        """Make a folder the entry of a key, in one step; one that is there already stays."""
+        """Turn a folder into an entry, atomically; keep the entry if there already is one."""
         path = self.encoded / key
         if path.is_dir() and not (path / META_FILE).is_file():
-            shutil.rmtree(path)  # was being removed
+            shutil.rmtree(path)  # its removal was interrupted
         try:
             built.rename(path)
         except OSError as error:
@@ -85,42 +88,74 @@ class Cache:
         return path
 
     def entries(self) -> list[Entry]:
-        """Return the entries, the one used last first."""
+        """Return all entries, the most recently used first."""
         found = []
         for path in self._folders(_KEY):
-            with suppress(OSError):  # one that is being removed
+            with suppress(OSError):  # another process is removing it
                 found.append(Entry(path, _size(path), path.stat().st_mtime))
         return sorted(found, key=lambda entry: -entry.used)
 
     def clear(self) -> int:
-        """Remove all entries and left-overs; returns the bytes that are free again."""
+        """Remove all entries and leftovers; return the number of bytes freed."""
         freed = 0
         for path in self._folders(_KEY):
             freed += _size(path)
             try:
-                (path / META_FILE).unlink(missing_ok=True)  # from now on no entry
+                (path / META_FILE).unlink(missing_ok=True)  # without it, this is no entry
                 shutil.rmtree(path)
             except OSError as error:
                 raise CorpusError(f"{path}: cannot be removed ({error.strerror})") from error
         if not self.encoded.is_dir():
             return 0
         with FileLock(self.folder / _LOCK):
-            return freed + self._remove_left_overs()
+            return freed + self._remove_leftovers()
 
-    def _remove_left_overs(self) -> int:
+    def _remove_leftovers(self) -> int:
         freed = 0
         for path in self._folders(_WORKSPACE):
-            # Its process holds the lock as long as it lives.
+            # A process holds the lock of its workspace for as long as it lives.
             with suppress(Timeout, OSError), FileLock(path / _LOCK, blocking=False):
                 freed += _size(path)
                 shutil.rmtree(path)
         return freed
 
     def _folders(self, pattern: re.Pattern[str]) -> list[Path]:
-        """Return the folders of a kind; what else may be there is not charrnn's."""
+        """Return the folders that match; anything else in there does not belong to charrnn."""
         if not self.encoded.is_dir():
             return []
         return [path for path in self.encoded.iterdir() if pattern.fullmatch(path.name)]
+
+
+@contextmanager
+def writable_cache(folder: Path | None) -> Iterator[tuple[Cache, Path, bool]]:
+    """Open a cache and a workspace in it; also yield whether the cache is a temporary one.
+
+    A temporary cache stands in for the user's cache folder (folder=None) if that is not writable.
+    The caller removes it when its corpora are no longer in use; on an error it is removed here.
+    Raises CorpusError if a folder was given and it is not writable.
+    """
+    with ExitStack() as stack:
+        cache, temporary = Cache(folder), False
+        try:
+            workspace = stack.enter_context(cache.workspace())
+        except OSError as error:
+            if folder is not None:
+                raise CorpusError(
+                    f"`cache_dir={folder}`: cannot be written ({error.strerror or error})"
+                ) from error
+            cache, temporary = Cache(Path(tempfile.mkdtemp(prefix="charrnn-"))), True
+            stack.enter_context(_removed_on_error(cache.folder))
+            workspace = stack.enter_context(cache.workspace())
+        yield cache, workspace, temporary
+
+
+@contextmanager
+def _removed_on_error(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _size(folder: Path) -> int:

@@ -20,12 +20,12 @@ from charrnn.text.decoding import (
     transformed,
     with_line_feeds,
 )
-from charrnn.text.streams import Budget, LeftOut, SourceFile, open_members
+from charrnn.text.streams import Budget, Skipped, SourceFile, open_members
 from charrnn.text.vocabulary import code_points
 
 _EMPTY_LINES = re.compile(r"\n{2,}")
 _DELIMITERS = ",\t;|"
-_LONGEST_FIELD = 2**26  # characters; a quote that is not closed would take in the whole file
+_LONGEST_FIELD = 2**26  # characters; an unclosed quote would otherwise swallow the whole file
 Offsets = npt.NDArray[np.int64]
 _NONE: Offsets = np.zeros(0, dtype=np.int64)
 
@@ -34,7 +34,7 @@ _NONE: Offsets = np.zeros(0, dtype=np.int64)
 class Block:
     """A piece of a text, of any length.
 
-    ends: offsets in characters behind which a document is over, (D,), ascending, at most len(text).
+    ends: the offsets at which documents end, in characters, (D,), ascending, at most len(text).
     """
 
     text: str
@@ -50,18 +50,20 @@ def read_documents(
     on_bytes: Callable[[int], None] = lambda _: None,
     notice: Notice = lambda _: None,
 ) -> Iterator[Block]:
-    """Read the documents of files one after the other, each followed by config.document_end.
+    """Read the documents of several files, each followed by config.document_end.
 
-    budget: counts the bytes after decompression; one of its own where left out.
-    alone: whether the settings are for no other files. on_bytes: called
-    with the bytes read from the disk. notice: called with what the user should know.
-    Raises CorpusError for what cannot be read, decoded or is larger than config.max_corpus_bytes.
+    budget: counts the bytes after decompression; by default a new one.
+    alone: whether the settings apply to no files but these.
+    on_bytes: called with the number of bytes read from disk.
+    notice: called with each message for the user.
+    Raises CorpusError if a file cannot be read or decoded, or if the text is larger than
+    config.max_corpus_bytes.
     """
-    budget, left_out = budget or Budget(config.max_corpus_bytes), LeftOut()
-    rows = _Rows(config, left_out)
+    budget, skipped = budget or Budget(config.max_corpus_bytes), Skipped()
+    rows = _Rows(config, skipped)
     for file in files:
         for name, stream in open_members(
-            file, config, spend=budget.spend, on_bytes=on_bytes, left_out=left_out
+            file, config, spend=budget.spend, on_bytes=on_bytes, skipped=skipped
         ):
             text = decode(stream, name, config, notice=notice)
             if config.lines:
@@ -76,14 +78,14 @@ def read_documents(
                 if alone and len(files) == 1 and name == file.name:
                     raise
                 raise UndecodableError(
-                    f"{error}, if the other files need that too; else mend this one"
+                    f"{error} if the other files need that too; otherwise fix this one"
                 ) from error
-    for message in (*left_out.notices(), *rows.notices()):
+    for message in (*skipped.notices(), *rows.notices()):
         notice(message)
 
 
 def line_ends(text: str) -> Offsets:
-    """Return the offsets behind the line ends of a text."""
+    """Return the offsets just after the line ends of a text."""
     return np.flatnonzero(code_points(text) == ord("\n")) + 1
 
 
@@ -110,12 +112,12 @@ def _lines(blocks: Iterable[str]) -> Iterator[Block]:
 
 
 class _Rows:
-    """Documents that are rows of csv, tsv or JSON lines, and what is worth telling of them."""
+    """Reads documents from the rows of CSV, TSV and JSON Lines files, and counts oddities."""
 
-    def __init__(self, config: CorpusConfig, left_out: LeftOut) -> None:
+    def __init__(self, config: CorpusConfig, skipped: Skipped) -> None:
         self.config = config
-        self.left_out = left_out
-        self.documents = self.cut_short = 0
+        self.skipped = skipped
+        self.documents = self.ambiguous = 0
 
     def blocks(self, text: Iterable[str], name: str) -> Iterator[Block]:
         """Read the rows of one file."""
@@ -125,11 +127,11 @@ class _Rows:
         for place, row in self._rows(text, name):
             document = transformed(row or "", self.config)
             if not document:
-                self.left_out.add("a row without text", place)
+                self.skipped.add("row without text", place)
                 continue
             _check_surrogates(document, place)
             self.documents += 1
-            self.cut_short += end in document
+            self.ambiguous += end in document
             documents.append(document + end)
             size += len(documents[-1])
             if size > BLOCK_BYTES:
@@ -138,12 +140,12 @@ class _Rows:
         yield _joined(documents)
 
     def notices(self) -> list[str]:
-        """Say how many documents hold their own end."""
-        if not self.cut_short:
+        """Report how many documents contain the text that ends a document."""
+        if not self.ambiguous:
             return []
         return [
-            f"{self.cut_short:,} of {self.documents:,} rows hold {self.config.document_end!r}, "
-            r"where a sample ends; to have it end with a row, give `separator` '\n===\n'"
+            f"{self.ambiguous:,} of {self.documents:,} rows contain {self.config.document_end!r}, "
+            r"where sampling stops; to sample whole rows, pass `separator='\n===\n'`"
         ]
 
     def _rows(self, text: Iterable[str], name: str) -> Iterator[tuple[str, str | None]]:
@@ -160,7 +162,7 @@ def _joined(documents: list[str]) -> Block:
 
 
 def _split_lines(blocks: Iterable[str]) -> Iterator[str]:
-    """Yield the lines of a text, each with its line end, which is a line feed."""
+    """Yield the lines of a text, each with the line feed that ends it."""
     rest: list[str] = []
     for text in blocks:
         first, *others = text.split("\n")
@@ -184,7 +186,7 @@ def _csv_rows(lines: Iterator[str], column: str, name: str) -> Iterator[tuple[st
         header = next(reader, [])
         if column not in header:
             raise CorpusError(
-                f"{name}: no column is called {column!r}; its first line has: "
+                f"{name}: no column is called {column!r}; the columns in its first line are: "
                 f"{', '.join(map(repr, header))[:200]}"
             )
         index = header.index(column)
@@ -195,8 +197,8 @@ def _csv_rows(lines: Iterator[str], column: str, name: str) -> Iterator[tuple[st
             place = f"{name}, line {reader.line_num + 1:,}"
     except csv.Error as error:
         raise CorpusError(
-            f"{place}: the row that begins here is not csv ({error}); look for a quote that is not "
-            "closed or not doubled"
+            f"{place}: the row that begins here is not valid CSV ({error}); look for a quote that "
+            "is not closed or not doubled"
         ) from error
 
 
@@ -214,21 +216,24 @@ def _json_rows(lines: Iterator[str], key: str, name: str) -> Iterator[tuple[str,
             row = json.loads(line)
         except json.JSONDecodeError as error:
             raise CorpusError(
-                f"{place}: not a whole JSON object ({error.msg.lower()}); `field` reads one on "
-                "each line, `column` reads csv"
+                f"{place}: not a complete JSON object ({error.msg.lower()}); `field` reads one "
+                "object per line, and `column` reads CSV"
             ) from error
         except (ValueError, RecursionError) as error:
-            raise CorpusError(f"{place}: too long a number, or nested too deeply") from error
+            raise CorpusError(
+                f"{place}: contains a number that is too long, or is nested too deeply"
+            ) from error
         if not isinstance(row, dict):
-            raise CorpusError(f"{place}: not a JSON object; one is needed on each line")
+            raise CorpusError(f"{place}: not a JSON object; each line must be one")
         if not found and key not in row:
             raise CorpusError(
-                f"{place}: no field is called {key!r}; it has: {', '.join(map(repr, row))[:200]}"
+                f"{place}: no field is called {key!r}; the fields are: "
+                f"{', '.join(map(repr, row))[:200]}"
             )
         found = True
         value = row.get(key)
         if value is not None and not isinstance(value, str):
-            raise CorpusError(f"{place}: field {key!r} is not a text")
+            raise CorpusError(f"{place}: field {key!r} is not a string")
         yield place, value
 
 
@@ -240,9 +245,9 @@ def _check_surrogates(text: str, place: str) -> None:
 
 
 def surrogate_message(place: str, error: UnicodeEncodeError) -> str:
-    """Say that a text holds half of a surrogate pair, which is no character."""
+    """Return the error message for half of a surrogate pair, which is not a character."""
     code = ord(error.object[error.start])
     return (
-        f"{place}: holds U+{code:04X}, half of a surrogate pair and no character; the program "
-        "that wrote it cut a character in two, mend it there"
+        f"{place}: contains U+{code:04X}, half of a surrogate pair, which is not a character; fix "
+        "the program that wrote it"
     )

@@ -1,4 +1,4 @@
-"""Where a corpus is: files, folders, patterns, pipes and names."""
+"""Find the files of a corpus: paths, folders, patterns, pipes and names."""
 
 import difflib
 import glob
@@ -13,32 +13,19 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from charrnn.errors import CorpusError, SettingsError
-from charrnn.text.config import CorpusConfig
+from charrnn.text.config import RUN_LOG_FILE, RUN_STEP_PREFIX, CorpusConfig
 from charrnn.text.decoding import BLOCK_BYTES
-from charrnn.text.streams import Budget, LeftOut, SourceFile, matches, why_left_out
+from charrnn.text.streams import Budget, Skipped, SourceFile, matches, reason_to_skip
 
 STDIN = "-"
-_RUN_LOG, _RUN_CHECKPOINT = "log.jsonl", "step-"  # how a folder that is a run is known
 _PACKED_SUFFIXES = {".gz", ".bz2", ".xz", ".zst", ".tar", ".tgz", ".zip"}
-
-
-@dataclass(frozen=True)
-class Found:
-    """The files of a corpus.
-
-    sources: what finds the same files again: absolute paths, names, - for what came by a pipe.
-    """
-
-    name: str
-    sources: tuple[str, ...]
-    files: tuple[SourceFile, ...]
-    notices: tuple[str, ...]
+_SIMILAR = 0.7  # difflib's ratio from which a name is suggested
 
 
 class NamedCorpora(Protocol):
-    """The corpora that have a name: what charrnn.text asks of a catalog.
+    """The corpora that have a name: what charrnn.text needs from a catalog.
 
-    default: the name of the corpus to read if none is given. names: all names.
+    default: the name of the corpus to read if no source is given. names: all names.
     """
 
     @property
@@ -51,32 +38,88 @@ class NamedCorpora(Protocol):
         """Return the file of a corpus, one of `names`; it may be written into the workspace.
 
         glob: which members to read if it is an archive; None for those the catalog names.
-        Raises CorpusError if it is not on this machine.
+        Raises CorpusError if the corpus is not on this machine.
         """
 
 
+@dataclass(frozen=True)
+class Found:
+    """The files of a corpus.
+
+    name: the corpus is called after its first source.
+    sources: what a run records to find the same files again: absolute paths, names, - for stdin.
+    notices: messages for the user.
+    """
+
+    name: str
+    sources: tuple[str, ...]
+    files: tuple[SourceFile, ...]
+    notices: tuple[str, ...]
+
+
+def find_files(
+    sources: tuple[str, ...],
+    config: CorpusConfig,
+    catalog: NamedCorpora,
+    *,
+    workspace: Path,
+    recorded: bool = False,
+) -> Found:
+    """Find the files of a corpus, given paths, patterns and names; no source means the default.
+
+    A file or folder takes precedence over a corpus with the same name.
+    workspace: a folder for text that is not a file, or that can be read only once.
+    recorded: whether a run recorded the sources. Then names always mean corpora, and text that
+    came through a pipe cannot be read again.
+    Raises CorpusError if a source does not exist, and for folders without text.
+    """
+    finder = _Finder(config, catalog, workspace, recorded or not sources)
+    for source in sources or (catalog.default,):
+        finder.add(source)
+    return Found(
+        name=corpus_name(finder.sources[0], finder.files[0].name),
+        sources=tuple(finder.sources),
+        files=tuple(finder.files),
+        notices=tuple(finder.skipped.notices()),
+    )
+
+
+def corpus_name(source: str, shown: str) -> str:
+    """Name a corpus after its first source: poems for poems.txt.gz.
+
+    shown: how messages call that source; it names what was read from stdin.
+    """
+    if source == STDIN:
+        return shown
+    if source.startswith(("/dev/", "/proc/")):
+        return "pipe"
+    path = Path(source)
+    while path.suffix in _PACKED_SUFFIXES:
+        path = path.with_suffix("")
+    return path.stem or path.name or "corpus"
+
+
 class _Finder:
-    """Collects the files that sources stand for."""
+    """Collects the files of several sources."""
 
     def __init__(
-        self, config: CorpusConfig, catalog: NamedCorpora, workspace: Path, again: bool
+        self, config: CorpusConfig, catalog: NamedCorpora, workspace: Path, recorded: bool
     ) -> None:
         self.config = config
         self.catalog = catalog
         self.workspace = workspace
-        self.again = again
+        self.recorded = recorded
         self.files: list[SourceFile] = []
         self.sources: list[str] = []
-        self.left_out = LeftOut()
+        self.skipped = Skipped()
 
     def add(self, source: str) -> None:
-        """Add what a path, a pattern or a name stands for."""
+        """Add the files of a path, a pattern or a name."""
         if not source:
-            raise SettingsError("an empty name stands for no corpus; leave it out for the default")
-        named = source in self.catalog.names
+            raise SettingsError("the name of a corpus is empty; omit it for the default corpus")
         if source == STDIN:
             self._spool(source, sys.stdin.buffer)
-        elif named and (self.again or not os.path.lexists(source)):
+        elif source in self.catalog.names and (self.recorded or not os.path.lexists(source)):
             self.sources.append(source)
             self.files.append(self.catalog.find(source, self.workspace, self.config.glob))
         elif not os.path.lexists(source) and glob.has_magic(source):
@@ -88,11 +131,11 @@ class _Finder:
         try:
             mode = path.stat().st_mode
         except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a NUL
-            names = self.catalog.names
-            message = f"{source} is gone" if self.again else _unknown(source, names)
-            raise CorpusError(message) from error
+            if self.recorded:
+                raise CorpusError(f"{source} is gone") from error
+            raise CorpusError(_not_found(source, self.catalog.names)) from error
         except OSError as error:
-            raise _unreadable(source, error) from error
+            raise _cannot_open(source, error) from error
         if stat.S_ISDIR(mode):
             self._folder(path, source)
         elif stat.S_ISREG(mode):
@@ -103,7 +146,7 @@ class _Finder:
 
     def _pattern(self, pattern: str) -> None:
         found = [Path(match) for match in glob.glob(pattern, recursive=True)]  # noqa: PTH207
-        if "**" in pattern:  # it matches folders and what is in them
+        if "**" in pattern:  # it matches folders and also the files in them
             found = [path for path in found if path.is_file()]
         if not found:
             raise CorpusError(f"no file matches {pattern!r}")
@@ -111,39 +154,38 @@ class _Finder:
             self._path(path, str(path))
 
     def _folder(self, folder: Path, source: str) -> None:
-        left_out, chosen = LeftOut(), self.config.glob
+        skipped, pattern = Skipped(), self.config.glob
         wanted = [
             path
-            for path in _walk(folder, left_out)
-            if chosen is None or matches(path.as_posix(), chosen)
+            for path in _walk(folder, skipped)
+            if pattern is None or matches(path.as_posix(), pattern)
         ]
-        texts = [found for path in wanted for found in self._text(path, left_out)]
+        texts = [path for path in wanted if self._is_text(path, skipped)]
         if not texts:
-            why = left_out.why(None if wanted else chosen)
+            explanation = skipped.explanation(None if wanted else pattern)
             raise CorpusError(
-                f"{source}: no text in this folder ({why}); if there should be, name its "
-                "`encoding` or another `glob`"
+                f"{source}: this folder contains no text ({explanation}); if it should, set "
+                "`encoding` or `glob`"
             )
-        self.files += texts
+        # The glob chose the files of the folder; if one is an archive, read all of it.
+        self.files += [SourceFile(str(path), path) for path in texts]
         self.sources.append(str(folder.absolute()))
-        self.left_out.reasons |= left_out.reasons
+        self.skipped.reasons |= skipped.reasons
 
-    def _text(self, path: Path, left_out: LeftOut) -> list[SourceFile]:
-        """Return a file of a folder where it is text; in an archive, all is."""
+    def _is_text(self, path: Path, skipped: Skipped) -> bool:
         try:
-            why = why_left_out(path, self.config)
+            reason = reason_to_skip(path, self.config)
         except CorpusError:
-            why = "not readable"
-        if why is None:
-            return [SourceFile(str(path), path)]
-        left_out.add(why, str(path))
-        return []
+            reason = "unreadable"
+        if reason is not None:
+            skipped.add(reason, str(path))
+        return reason is None
 
     def _spool(self, source: str, stream: IO[bytes] | None) -> None:
-        """Keep what can be read only once, for the time of encoding."""
+        """Copy what can be read only once into the workspace."""
         name = "stdin" if source == STDIN else source
-        if self.again:
-            raise CorpusError(f"{name}: what came by a pipe cannot be read again")
+        if self.recorded:
+            raise CorpusError(f"{name}: text that came through a pipe cannot be read again")
         budget = Budget(self.config.max_corpus_bytes)
         descriptor, path = tempfile.mkstemp(dir=self.workspace)
         with os.fdopen(descriptor, "wb") as file:
@@ -154,93 +196,77 @@ class _Finder:
         self.files.append(SourceFile(name, Path(path), self.config.glob))
 
 
-def find_files(
-    sources: tuple[str, ...],
-    config: CorpusConfig,
-    catalog: NamedCorpora,
-    *,
-    workspace: Path,
-    again: bool = False,
-) -> Found:
-    """Find the files that paths, patterns and names stand for; none means the catalog's default.
-
-    What exists wins over a corpus of its name. workspace: a folder for what can be read only once
-    and for what is not a file. again: the sources are those that a run recorded, so that names are
-    names, and what came by a pipe is gone.
-    Raises CorpusError for what is none of these, and for a folder without text.
-    """
-    finder = _Finder(config, catalog, workspace, again or not sources)
-    for source in sources or (catalog.default,):
-        finder.add(source)
-    return Found(
-        name=corpus_name(finder.sources[0], finder.files[0].name),
-        sources=tuple(finder.sources),
-        files=tuple(finder.files),
-        notices=tuple(finder.left_out.notices()),
-    )
-
-
-def corpus_name(source: str, shown: str) -> str:
-    """Name a corpus after its first source: poems for poems.txt.gz."""
-    if source == STDIN:
-        return shown
-    if source.startswith(("/dev/", "/proc/")):
-        return "pipe"
-    path = Path(source)
-    while path.suffix in _PACKED_SUFFIXES:
-        path = path.with_suffix("")
-    return path.stem or path.name or "corpus"
-
-
 def _blocks(stream: IO[bytes] | None, source: str) -> Iterator[bytes]:
     try:
         with Path(source).open("rb") if stream is None else nullcontext(stream) as opened:
             while block := opened.read(BLOCK_BYTES):
                 yield block
     except OSError as error:
-        raise _unreadable(source, error) from error
+        raise _cannot_open(source, error) from error
 
 
-def _unreadable(source: str, error: OSError) -> CorpusError:
+def _cannot_open(source: str, error: OSError) -> CorpusError:
     return CorpusError(f"{source[:80]}: cannot be opened ({error.strerror or error})")
 
 
-def _walk(folder: Path, left_out: LeftOut) -> Iterator[Path]:
-    """Yield the files under a folder in the order of their paths; hidden ones are left out."""
+def _walk(folder: Path, skipped: Skipped) -> Iterator[Path]:
+    """Yield the files under a folder in the order of their paths, without hidden files and runs."""
 
     def unreadable(error: OSError) -> None:
-        left_out.add("a folder that cannot be read", str(error.filename))
+        skipped.add("unreadable folder", str(error.filename))
 
     found = []
     for root, folders, names in os.walk(folder, onerror=unreadable):
-        if _RUN_LOG in names and any(name.startswith(_RUN_CHECKPOINT) for name in folders):
-            left_out.add("a run of charrnn", root)  # or a corpus would change as it is learned
+        if RUN_LOG_FILE in names and any(name.startswith(RUN_STEP_PREFIX) for name in folders):
+            skipped.add("charrnn run", root)
             folders.clear()
             continue
         for name in [n for n in (*folders, *names) if n.startswith(".")]:
-            left_out.add("hidden", str(Path(root, name)))
+            skipped.add("hidden", str(Path(root, name)))
         folders[:] = [name for name in folders if not name.startswith(".")]
         for path in [Path(root, name) for name in folders]:
             if path.is_symlink():
-                left_out.add("a link to a folder", str(path))
+                skipped.add("link to a folder", str(path))
         found += [Path(root, name) for name in names if not name.startswith(".")]
     for path in sorted(found, key=lambda path: path.relative_to(folder).parts):
         if path.is_file():
             yield path
         else:
-            left_out.add("a device, a pipe or a link to nothing", str(path))
+            skipped.add("device, pipe or broken link", str(path))
 
 
-def _unknown(source: str, names: Sequence[str]) -> str:
-    path = Path(source)
+def _not_found(source: str, names: Sequence[str]) -> str:
+    has_folder = Path(source).name != source
+    if has_folder:
+        problem, names = f"no file is called {source!r}", ()
+    else:
+        problem = f"no file or corpus is called {source!r}"
     with suppress(OSError, ValueError):  # a name that no file can have
-        beside = sorted(entry.name for entry in path.parent.iterdir())
-        if close := difflib.get_close_matches(path.name, beside, n=1, cutoff=0.8):
-            return f"no file is called {source!r}; did you mean {path.with_name(close[0])}?"
-        if same := [name for name in beside if Path(name).stem == path.name]:
-            return f"no file is called {source!r}; did you mean {path.with_name(same[0])}?"
-    if path.name != source:
-        return f"no file is called {source!r}"
-    close = difflib.get_close_matches(source, names, n=1)
-    hint = f"did you mean {close[0]}?" if close else "charrnn corpora lists those that have a name"
-    return f"no file and no corpus is called {source!r}; {hint}"
+        if (suggestion := _similar(Path(source), names)) is not None:
+            return f"{problem}; did you mean {suggestion}?"
+    return problem if has_folder else f"{problem}; list the named corpora with: charrnn corpora"
+
+
+def _similar(path: Path, names: Sequence[str] = ()) -> Path | None:
+    """Return the most similar path that exists, or the most similar of other names; else None.
+
+    If its folder is misspelt as well, look in the one with the most similar name. Suffixes only
+    decide between files that are equally similar without them.
+    """
+    folder = path.parent if path.parent.is_dir() else _similar(path.parent)
+    if folder is None:
+        return None
+    exact = folder / path.name
+    if folder != path.parent and exact.exists():
+        return exact
+    candidates: dict[str, list[Path]] = {}
+    for entry in sorted(folder.iterdir()):
+        if not entry.name.startswith("."):
+            candidates.setdefault(entry.stem.lower(), []).append(folder / entry.name)
+    for name in names:
+        candidates.setdefault(name.lower(), []).append(Path(name))
+    close = difflib.get_close_matches(path.stem.lower(), candidates, n=1, cutoff=_SIMILAR)
+    if not close:
+        return None
+    equal = candidates[close[0]]
+    return next((candidate for candidate in equal if candidate.suffix == path.suffix), equal[0])

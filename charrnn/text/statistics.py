@@ -1,4 +1,4 @@
-"""What a corpus is like, before a model learns it."""
+"""Statistics of a corpus, to look at before training."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,19 +9,21 @@ import numpy.typing as npt
 from charrnn.text.encoded import EncodedCorpus
 from charrnn.text.vocabulary import Vocabulary
 
-SAMPLED = 5_000_000  # symbols that entropy and duplicate lines are taken from
+SAMPLED = 5_000_000  # symbols to compute entropies and duplicate lines from
 ORDERS = 4
-LISTED = 10  # characters that are listed as the most and the least frequent
+LISTED = 10  # characters to list as the most and as the least frequent
 
 
 @dataclass(frozen=True)
 class CorpusStatistics:
-    """The figures of a corpus, and of its validation text where it has one of its own.
+    """Statistics of a corpus, including its separate validation text if it has one.
 
-    bytes: of UTF-8. most_frequent, least_frequent: characters (bytes) and how often they occur.
-    entropy: of order 0 to 3, see `entropies`; duplicate_lines: share of the lines with text that
-    stood there before. Both are taken from the first `sampled` characters (bytes).
-    train, val: characters (bytes) of the two parts.
+    bytes: its size in UTF-8. vocabulary: the number of symbols.
+    most_frequent, least_frequent: characters (bytes) and how often they occur.
+    entropy: bits per symbol for orders 0 to 3, see `entropies`. duplicate_lines: the share of
+    non-blank lines that repeat an earlier one. Both are computed from the first `sampled`
+    characters (bytes).
+    train, val: the number of characters (bytes) in each part.
     """
 
     name: str
@@ -41,7 +43,7 @@ class CorpusStatistics:
 
 
 def statistics(corpus: EncodedCorpus) -> CorpusStatistics:
-    """Take the figures of a corpus."""
+    """Compute the statistics of a corpus."""
     found = np.flatnonzero(corpus.counts)
     order = found[np.argsort(-corpus.counts[found], kind="stable")]
     listed = [(_name(code, corpus.vocabulary), int(corpus.counts[code])) for code in order]
@@ -70,8 +72,9 @@ def statistics(corpus: EncodedCorpus) -> CorpusStatistics:
 def entropies(ids: npt.NDArray[np.int64], orders: int) -> list[float]:
     """Return the entropy of a symbol given the k before it, in bits, for k = 0 .. orders - 1.
 
-    It is H(k + 1 symbols) - H(k symbols) of the text's own frequencies (Shannon 1951, eq. 1), so it
-    is too low where most groups of k + 1 occur once or twice: in short texts, and for large k.
+    It is H(k + 1 symbols) - H(k symbols), computed from the frequencies in the text itself (Shannon
+    1951, eq. 1). It is therefore too low if most groups of k + 1 symbols occur once or twice, as in
+    short texts and for large k.
     """
     result = []
     groups, before = np.zeros(len(ids), dtype=np.int64), 0.0
@@ -91,7 +94,7 @@ def _entropy(counts: npt.NDArray[np.int64]) -> float:
 
 
 def _name(code: int, vocabulary: Vocabulary) -> str:
-    """Return a character, or where a byte is but a part of one, its number."""
+    """Return a character, or the number of a byte that is only a part of one."""
     return f"0x{code:02X}" if vocabulary.unit == "byte" and code > 0x7F else chr(code)
 
 

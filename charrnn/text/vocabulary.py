@@ -1,4 +1,4 @@
-"""Characters or bytes to ids and back."""
+"""Convert characters or bytes to ids and back."""
 
 import codecs
 from collections.abc import Callable, Iterable
@@ -20,7 +20,7 @@ from charrnn.text.config import CorpusConfig
 Ids = npt.NDArray[np.integer[Any]]
 Unknown = Literal["error", "skip", "replace"]
 
-# What stands in for a character that a model without an unknown symbol does not know.
+# Replacements for unknown characters if the model has no unknown symbol, in this order.
 REPLACEMENTS = ("\N{REPLACEMENT CHARACTER}", "?", " ")
 MAX_SYMBOLS = 500_001
 SHOWN_RAREST = 20
@@ -38,11 +38,10 @@ def smallest_dtype(size: int) -> npt.DTypeLike:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The symbols a model knows; a symbol's id is its index.
+    """The symbols that a model knows; the id of a symbol is its index.
 
-    unit "char": symbols are single characters, and "" for the unknown symbol where there is one.
-    unit "byte": the 256 bytes of UTF-8; symbols are then the characters U+0000 to U+00FF, which
-    stand for the bytes of those values.
+    unit "char": the symbols are single characters, and "" is the unknown symbol, if there is one.
+    unit "byte": the symbols are bytes of UTF-8, written as the characters U+0000 to U+00FF.
     """
 
     unit: Literal["char", "byte"]
@@ -51,7 +50,7 @@ class Vocabulary:
 
     def __post_init__(self) -> None:
         codes = np.array([ord(s) for s in self.symbols if s], dtype=np.int64)
-        # One slot past the last code point catches all higher ones.
+        # The slot after the last code point is for all higher ones.
         table = np.full(int(codes.max(initial=-1)) + 2, -1, dtype=np.int32)
         table[codes] = [i for i, s in enumerate(self.symbols) if s]
         object.__setattr__(self, "_ids", table)
@@ -61,11 +60,11 @@ class Vocabulary:
 
     @property
     def unknown(self) -> int | None:
-        """The id of the unknown symbol, or None where there is none."""
+        """The id of the unknown symbol, or None if there is none."""
         return self.symbols.index("") if "" in self.symbols else None
 
     def lookup(self, text: str) -> npt.NDArray[np.int32]:
-        """Map each character (byte) to its id, (N,), and to -1 where it has none."""
+        """Return the id of each character (byte), (N,), or -1 if it has none."""
         codes = (
             np.frombuffer(text.encode(), dtype=np.uint8)
             if self.unit == "byte"
@@ -74,13 +73,13 @@ class Vocabulary:
         return self._ids[np.minimum(codes, np.uint32(len(self._ids) - 1))]
 
     def encode(self, text: str, unknown: Unknown = "error") -> npt.NDArray[np.int32]:
-        """Map a text to ids, (N,).
+        """Return the ids of a text, (N,).
 
-        unknown: what becomes of characters that have no id. "error" raises UnknownCharacterError,
-        "skip" leaves them out, "replace" takes the unknown symbol, else the first of REPLACEMENTS
-        that the model knows, else raises UnknownCharacterError.
+        unknown: what to do with characters that have no id. "error" raises UnknownCharacterError;
+        "skip" leaves them out; "replace" uses the unknown symbol, or the first of REPLACEMENTS that
+        is in the vocabulary, or raises UnknownCharacterError if there is neither.
         """
-        if self.unit == "byte" and unknown != "error":  # lone surrogates alone have no bytes
+        if self.unit == "byte" and unknown != "error":  # only lone surrogates have no bytes
             text = text.encode(errors="ignore" if unknown == "skip" else "replace").decode()
         try:
             ids = self.lookup(text)
@@ -91,17 +90,19 @@ class Vocabulary:
             return ids
         if unknown == "skip":
             return ids[ids >= 0]
-        stand_in = self._stand_in()
-        if unknown == "error" or stand_in is None:
+        replacement = self._replacement()
+        if unknown == "error" or replacement is None:
             position = int(missing[0])
-            raise UnknownCharacterError(text[position], position, replaceable=stand_in is not None)
-        ids[missing] = stand_in
+            raise UnknownCharacterError(
+                text[position], position, replaceable=replacement is not None
+            )
+        ids[missing] = replacement
         return ids
 
     def decoder(self) -> Callable[[int], str]:
-        """Return a function that turns one id after the other into text.
+        """Return a function that turns ids into text, one after the other.
 
-        For bytes it returns "" until a character is complete; what is not UTF-8 becomes U+FFFD.
+        For bytes, it returns "" until a character is complete; invalid UTF-8 becomes U+FFFD.
         """
         if self.unit == "char":
             return self.symbols.__getitem__
@@ -109,56 +110,56 @@ class Vocabulary:
         return lambda id_: utf8.decode(bytes((id_,)))
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Turn ids into text, as `decoder` does, an unfinished last character included."""
+        """Turn ids into text like `decoder`; an incomplete last character becomes U+FFFD."""
         if self.unit == "byte":
             return bytes(ids).decode(errors="replace")
         return "".join(self.symbols[i] for i in ids)
 
     def count_characters(self, ids: Ids) -> int:
-        """Count the characters that ids stand for: for bytes, those that begin one."""
+        """Count the characters in ids. For bytes, count those that begin a character."""
         if self.unit == "char":
             return len(ids)
         return int(np.count_nonzero((ids & 0xC0) != 0x80))
 
     def count_bytes(self, ids: Ids) -> int:
-        """Count the bytes of UTF-8 that ids stand for; an unknown symbol counts as one."""
+        """Count the bytes of UTF-8 in ids; an unknown symbol counts as one byte."""
         if self.unit == "byte":
             return len(ids)
         widths = np.array([max(len(s.encode()), 1) for s in self.symbols], dtype=np.int64)
         return int(np.bincount(ids, minlength=len(self)) @ widths)
 
     def extended(self, characters: Iterable[str]) -> "Vocabulary":
-        """Return a vocabulary with further symbols behind the old ones, whose ids stay."""
+        """Return a vocabulary with symbols appended; the old ones keep their ids."""
         known = set(self.symbols)
         return replace(self, symbols=self.symbols + tuple(c for c in characters if c not in known))
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `from_json` takes: the symbols as one text, and where the unknown one is."""
+        """Return the symbols as one string, with the id of the unknown symbol, for `from_json`."""
         return {"unit": self.unit, "symbols": "".join(self.symbols), "unknown": self.unknown}
 
     @staticmethod
     def from_json(data: Any) -> "Vocabulary":
-        """Read what `to_json` returned; raises CheckpointError for anything else."""
+        """Read what `to_json` returned. Raises CheckpointError for anything else."""
         match data:
             case {
                 "unit": "char" | "byte" as unit, "symbols": str(text), "unknown": int() | None as at
             }:  # fmt: skip
                 symbols = tuple(text)
             case _:
-                raise CheckpointError("the vocabulary lacks its unit or its symbols")
+                raise CheckpointError("the vocabulary has no unit or no symbols")
         if at is not None:
             if not 0 <= at <= len(symbols):
-                raise CheckpointError("the vocabulary's unknown symbol is not in it")
+                raise CheckpointError("the vocabulary does not contain its unknown symbol")
             symbols = (*symbols[:at], "", *symbols[at:])
         if not 0 < len(symbols) <= MAX_SYMBOLS or len(set(symbols)) != len(symbols):
-            raise CheckpointError("the vocabulary is empty, too large or holds a symbol twice")
+            raise CheckpointError("the vocabulary is empty, too large, or contains a symbol twice")
         if any("\ud800" <= symbol <= "\udfff" for symbol in symbols):
-            raise CheckpointError("the vocabulary holds half of a surrogate pair")
+            raise CheckpointError("the vocabulary contains half of a surrogate pair")
         if unit == "byte" and symbols != BYTES.symbols:
-            raise CheckpointError("the vocabulary is not that of the 256 bytes")
+            raise CheckpointError("the vocabulary does not consist of the 256 bytes")
         return Vocabulary(unit, symbols)
 
-    def _stand_in(self) -> int | None:
+    def _replacement(self) -> int | None:
         if self.unknown is not None:
             return self.unknown
         return next((self.symbols.index(c) for c in REPLACEMENTS if c in self.symbols), None)
@@ -168,40 +169,42 @@ BYTES = Vocabulary("byte", tuple(map(chr, range(256))))
 
 
 def build_vocabulary(counts: npt.NDArray[np.int64], min_count: int = 1) -> Vocabulary:
-    """Make the vocabulary of a text, in code-point order.
+    """Make the vocabulary of a text, in code point order.
 
-    counts: how often each code point occurs, (0x110000,). Those that occur less than min_count
-    times are folded into an unknown symbol, id 0, which exists only where there are such.
+    counts: how often each code point occurs, (0x110000,).
+    Characters that occur fewer than min_count times are folded into an unknown symbol, id 0; it
+    exists only if there are any.
     """
     kept, folded = kept_characters(counts, min_count)
     return Vocabulary("char", (("",) if folded else ()) + kept)
 
 
 def kept_characters(counts: npt.NDArray[np.int64], min_count: int) -> tuple[tuple[str, ...], bool]:
-    """Return the characters that occur at least min_count times, and whether others occur."""
+    """Return the characters that occur at least min_count times, and whether there are others."""
     kept = np.flatnonzero(counts >= max(min_count, 1))
     folded = bool(np.any((counts > 0) & (counts < min_count)))
     return tuple(chr(code) for code in kept), folded
 
 
 def folded_notices(counts: npt.NDArray[np.int64], min_count: int) -> list[str]:
-    """Say how many characters are folded into the unknown symbol, and how much of the text."""
+    """Report how many characters the unknown symbol replaces, and their share of the text."""
     rare = counts[(counts > 0) & (counts < min_count)]
     if not len(rare):
         return []
     return [
-        f"folded {counted(len(rare), 'character')} that occur less than {min_count} times, "
-        f"{rare.sum() / counts.sum():.3%} of the text, into one unknown symbol"
+        f"folded {counted(len(rare), 'character')} with fewer than {min_count} occurrences into "
+        f"one unknown symbol ({rare.sum() / counts.sum():.3%} of the text)"
     ]
 
 
 def vocabulary_of(
     counts: npt.NDArray[np.int64], config: CorpusConfig, base: Vocabulary | None = None
 ) -> Vocabulary:
-    """Make the vocabulary of a text as the settings say.
+    """Make the vocabulary of a text according to the settings.
 
-    counts: how often each code point occurs, (0x110000,). base: one to keep, with what is new to it
-    behind. Raises CorpusError for more symbols than config.max_vocab.
+    counts: how often each code point occurs, (0x110000,).
+    base: a vocabulary to keep; new characters are appended to it.
+    Raises CorpusError if there are more symbols than config.max_vocab.
     """
     if config.unit == "byte":
         return BYTES
@@ -210,7 +213,7 @@ def vocabulary_of(
     else:
         kept, folded = kept_characters(counts, config.min_count)
         known = set(base.symbols)
-        # A rare character that the base knows keeps its id; only new rare ones need the symbol.
+        # Rare characters in the base keep their ids; only new ones need the unknown symbol.
         rare = np.flatnonzero((counts > 0) & (counts < config.min_count))
         folded = folded and any(chr(code) not in known for code in rare)
         vocabulary = base.extended(kept + (("",) if folded else ()))
@@ -224,7 +227,7 @@ def _too_many(vocabulary: Vocabulary, counts: npt.NDArray[np.int64], config: Cor
     rarest = found[np.argsort(counts[found], kind="stable")][:SHOWN_RAREST]
     shown = " ".join(shown_character(chr(code)) for code in rarest)
     return (
-        f"{len(vocabulary):,} different characters are more than `max_vocab={config.max_vocab:,}`; "
-        f"the rarest: {shown}\n  If they are no text, name the right `encoding`; else fold rare "
-        "ones with `min_count` 5, or train on bytes with `unit=byte`"
+        f"{len(vocabulary):,} distinct characters are more than `max_vocab={config.max_vocab}`; "
+        f"the rarest: {shown}\n  If they look wrong, set the right `encoding`; otherwise fold rare "
+        "ones with `min_count=5`, or train on bytes with `unit=byte`"
     )

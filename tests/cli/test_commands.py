@@ -111,7 +111,7 @@ def test_a_settings_file_that_is_wrong_says_so(
 
 
 WRONG = [
-    (("train", "nowhere.txt"), 1, "no file and no corpus is called 'nowhere.txt'"),
+    (("train", "nowhere.txt"), 1, "no file or corpus is called 'nowhere.txt'"),
     (("train", "--steps", "-1"), 2, "--steps -1: must be at least 1"),
     (("train", "--steps", "many"), 2, "many"),
     (("train", "--cell", "transformer"), 2, "transformer"),

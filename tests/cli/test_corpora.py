@@ -50,11 +50,11 @@ def test_notices_go_to_stderr_and_can_be_silenced(command: Command, tmp_path: Pa
     (folder / "photo.png").write_bytes(b"\x89PNG\0")
     done = command("corpora", "show", "poems", "--json")
     assert json.loads(done.stdout)["documents"] == 1
-    assert "1 left out as hidden" in done.stderr
-    assert "1 left out as not text" in done.stderr
+    assert "skipped 1 (hidden)" in done.stderr
+    assert "skipped 1 (not text)" in done.stderr
     assert command("corpora", "show", "poems", "--json", "--quiet").stderr == ""
     trained = command("train", "poems", *TINY)
-    assert "notice: 1 left out as hidden" in trained.stderr
+    assert "notice: skipped 1 (hidden)" in trained.stderr
 
 
 def test_the_command_of_an_encoding_error_can_be_run(command: Command, tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_run_whose_text_came_by_a_pipe_goes_on(command: Command, tmp_path: Pat
     assert command("corpora", "cache", "--clear", *cache).returncode == 0
     gone = command("resume", "--steps", "7", *cache)
     assert gone.returncode == 1
-    assert "what came by a pipe cannot be read again" in gone.stderr
+    assert "text that came through a pipe cannot be read again" in gone.stderr
     assert "charrnn resume RUN --corpus PATH" in gone.stderr
     again = command("resume", "--steps", "7", "--corpus", "-", *cache, stdin=TEXT)
     assert again.returncode == 0, again.stderr
@@ -102,7 +102,7 @@ def test_eval_reads_what_train_reads(command: Command, corpus: Path, tmp_path: P
     for source in (corpus, folder, "poems/*.txt", "-"):
         done = command("eval", "river", source, "--json", stdin=TEXT)
         assert done.returncode == 0, done.stderr
-        assert ("1 left out as hidden" in done.stderr) is (source == folder)
+        assert ("skipped 1 (hidden)" in done.stderr) is (source == folder)
         scores.append(json.loads(done.stdout)["nats_per_char"])
     assert len(set(scores)) == 1
 

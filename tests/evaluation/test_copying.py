@@ -175,7 +175,7 @@ def test_a_report_tells_characters_whatever_the_model_reads(
 ) -> None:
     vocabulary, symbols = vocabulary_and_ids(corpus, unit)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store, "_COPY", copy)
+        patch.setattr(store, "BLOCK_SYMBOLS", copy)
         told = report(text, 1.5, vocabulary, symbols)
     assert (told.characters, told.bits_per_char) == (len(text), 1.5)
     assert told.distinct_4 == distinct_ngrams(np.array([*map(ord, text)]), 4)

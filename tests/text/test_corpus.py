@@ -1,4 +1,4 @@
-"""Documents: whole files, lines, rows of tables."""
+"""Documents: whole files, lines, and rows of tables."""
 
 import json
 from pathlib import Path
@@ -17,9 +17,9 @@ from charrnn.text.streams import SourceFile
 line = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_size=6)
 
 
-def documents(*paths: Path, told: list[str] | None = None, **settings: Any) -> list[str]:
+def documents(*paths: Path, notices: list[str] | None = None, **settings: Any) -> list[str]:
     files = [SourceFile(path.name, path) for path in paths]
-    notice = (told if told is not None else []).append
+    notice = (notices if notices is not None else []).append
     found, rest = [], ""
     for block in read_documents(files, CorpusConfig(**settings), notice=notice):
         start = 0
@@ -27,7 +27,7 @@ def documents(*paths: Path, told: list[str] | None = None, **settings: Any) -> l
             found.append(rest + block.text[start:end])
             rest, start = "", int(end)
         rest += block.text[start:]
-    assert rest == "", "the last document ends, too"
+    assert rest == "", "the last document ends as well"
     return found
 
 
@@ -36,13 +36,13 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def test_files_are_documents_and_a_separator_follows_each(tmp_path: Path) -> None:
+def test_each_file_is_a_document_followed_by_a_separator(tmp_path: Path) -> None:
     a, b = write(tmp_path / "a.txt", "ay\n"), write(tmp_path / "b.txt", "bee")
     assert documents(a, b) == ["ay\n", "bee"]
     assert documents(a, b, separator="<|>") == ["ay\n<|>", "bee<|>"]
 
 
-def test_an_empty_file_is_no_document(tmp_path: Path) -> None:
+def test_an_empty_file_is_not_a_document(tmp_path: Path) -> None:
     a, b = write(tmp_path / "a.txt", ""), write(tmp_path / "b.txt", "bee")
     assert documents(a, b, separator="|") == ["bee|"]
 
@@ -64,7 +64,7 @@ cell = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8
 
 @pytest.mark.parametrize("delimiter", [",", "\t", ";"])
 @given(cells=st.lists(cell), block=st.integers(1, 50))
-def test_a_column_of_a_table_is_its_documents(
+def test_each_cell_of_a_csv_column_is_a_document(
     tmp_path_factory: pytest.TempPathFactory, delimiter: str, cells: list[str], block: int
 ) -> None:
     import csv
@@ -83,7 +83,7 @@ def test_a_column_of_a_table_is_its_documents(
 
 
 @given(values=st.lists(st.text(st.characters(codec="utf-8"), max_size=8)))
-def test_a_field_of_json_lines_is_its_documents(
+def test_each_value_of_a_json_field_is_a_document(
     tmp_path_factory: pytest.TempPathFactory, values: list[str]
 ) -> None:
     rows = [json.dumps({"n": 1, "text": value}) for value in values]
@@ -92,41 +92,58 @@ def test_a_field_of_json_lines_is_its_documents(
     assert found == [f"{value}<end>" for value in values if value]
 
 
-def test_rows_without_text_and_rows_that_hold_their_end_are_told(tmp_path: Path) -> None:
+def test_empty_and_ambiguous_rows_are_reported(tmp_path: Path) -> None:
+    """A row is ambiguous if it contains the text that ends a document."""
     path = write(tmp_path / "t.csv", 'title,n\none,1\n,2\n"two\nlines",3\nshort\n\n')
-    told: list[str] = []
-    assert documents(path, column="n", told=told) == ["1\n", "2\n", "3\n"]
-    assert told == ["1 left out as a row without text: t.csv, line 6"]
-    told.clear()
-    assert documents(path, column="title", told=told) == ["one\n", "two\nlines\n", "short\n"]
-    assert "1 of 3 rows hold '\\n'" in told[1]
-    assert "--separator" in told[1]
+    notices: list[str] = []
+    assert documents(path, column="n", notices=notices) == ["1\n", "2\n", "3\n"]
+    assert notices == ["skipped 1 (row without text): t.csv, line 6"]
+    notices.clear()
+    found = documents(path, column="title", notices=notices)
+    assert found == ["one\n", "two\nlines\n", "short\n"]
+    assert "1 of 3 rows contain '\\n'" in notices[1]
+    assert notices[1].endswith(r"pass `separator='\n===\n'`")
 
 
 @pytest.mark.parametrize(
     ("name", "text", "settings", "message"),
     [
-        ("t.csv", "a,b\n1,2\n", {"column": "c"}, r"no column is called 'c'; .* has: 'a', 'b'"),
+        (
+            "t.csv",
+            "a,b\n1,2\n",
+            {"column": "c"},
+            r"no column is called 'c'; .* first line are: 'a', 'b'",
+        ),
         ("t.csv", "", {"column": "c"}, "no column is called 'c'"),
         ("t.csv", 'c\none\n"two" or three\n', {"column": "c"}, "line 3: the row that begins.*"),
         ("t.csv", 'c\none\n"two\n', {"column": "c"}, "line 3: .*a quote that is not closed"),
-        ("t.jsonl", '{"a": 1}', {"field": "b"}, "line 1: no field is called 'b'; it has: 'a'"),
-        ("t.jsonl", '{"a": 1}', {"field": "a"}, "line 1: field 'a' is not a text"),
-        ("t.jsonl", '{"a": "x"}\n{"a"', {"field": "a"}, "line 2: not a whole JSON object"),
+        (
+            "t.jsonl",
+            '{"a": 1}',
+            {"field": "b"},
+            "line 1: no field is called 'b'; the fields are: 'a'",
+        ),
+        ("t.jsonl", '{"a": 1}', {"field": "a"}, "line 1: field 'a' is not a string"),
+        ("t.jsonl", '{"a": "x"}\n{"a"', {"field": "a"}, "line 2: not a complete JSON object"),
         ("t.jsonl", "[1]", {"field": "a"}, "line 1: not a JSON object"),
         ("t.jsonl", "[" * 200_000, {"field": "a"}, "line 1: .* nested too deeply"),
-        ("t.jsonl", '{"a": ' + "1" * 5_000 + "}", {"field": "a"}, "line 1: too long a number"),
-        ("t.jsonl", '{"a": "\\ud800"}', {"field": "a"}, r"line 1: holds U\+D800, half of a surr"),
+        (
+            "t.jsonl",
+            '{"a": ' + "1" * 5_000 + "}",
+            {"field": "a"},
+            "line 1: .* is too long",
+        ),
+        ("t.jsonl", '{"a": "\\ud800"}', {"field": "a"}, r"line 1: contains U\+D800, half of a"),
     ],
 )
-def test_what_is_no_such_table_is_told_with_its_line(
+def test_invalid_rows_are_reported_with_their_line(
     tmp_path: Path, name: str, text: str, settings: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(CorpusError, match=rf"{name}.*{message}"):
         documents(write(tmp_path / name, text), **settings)
 
 
-def test_two_ways_to_cut_documents_are_refused() -> None:
+def test_contradictory_settings_are_refused() -> None:
     with pytest.raises(SettingsError, match="`lines` and `column`"):
         CorpusConfig(lines=True, column="a")
     with pytest.raises(SettingsError, match="`lines` and `separator`"):
@@ -137,17 +154,17 @@ def test_two_ways_to_cut_documents_are_refused() -> None:
         CorpusConfig(split_documents=True, val_fraction=0)
 
 
-def test_rows_are_transformed_as_other_text(tmp_path: Path) -> None:
+def test_rows_are_normalized_like_other_text(tmp_path: Path) -> None:
     path = write(tmp_path / "t.csv", 'title\n"E\u0301\r\nF"\n')
     assert documents(path, column="title", normalize="nfc", lowercase=True) == ["é\nf\n"]
 
 
-def test_a_cell_may_be_large(tmp_path: Path) -> None:
+def test_a_cell_may_be_longer_than_csv_allows_by_default(tmp_path: Path) -> None:
     path = write(tmp_path / "t.csv", f"title\n{'x' * 300_000}\n")
     assert documents(path, column="title") == ["x" * 300_000 + "\n"]
 
 
-def test_documents_end_where_a_sample_of_them_ends() -> None:
+def test_the_settings_decide_how_documents_end() -> None:
     assert CorpusConfig().document_end == ""
     assert CorpusConfig(lines=True).document_end == "\n"
     assert CorpusConfig(column="a").document_end == "\n"

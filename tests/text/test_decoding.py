@@ -1,4 +1,4 @@
-"""From bytes to text, block by block."""
+"""Decode files and normalize their text, block by block."""
 
 import codecs
 import io
@@ -14,29 +14,28 @@ from charrnn.catalog.corpora import read_text
 from charrnn.errors import CorpusError, SettingsError, UndecodableError
 from charrnn.text import decoding
 from charrnn.text.config import CorpusConfig
-from charrnn.text.decoding import decode, likely_encoding, transform, transformed
+from charrnn.text.decoding import decode, transform, transformed
+from charrnn.text.encodings import encoding_from_bom, likely_encoding
 
-# Text in which line ends of all kinds and characters of all widths meet.
+# Text in which all kinds of line ends and characters of all widths meet.
 mixed = st.lists(st.sampled_from(["a", "é", "字", "😀", "\r", "\n", "\r\n", "\x00", "\u2028"])).map(
     "".join
 )
-# Text in which normalization and lower case depend on what stands on the other side of a cut.
+# Text in which normalization and lower case depend on the characters on both sides of a cut.
 delicate = st.lists(
     st.sampled_from("aE .'\n\u0301\u0323\u1161\u1100\u11a8가ΣσΑﬁİ字ｶ\uff9e\u0345½\u00ad")
 ).map("".join)
 
 
-def decoded(data: bytes, *, told: list[str] | None = None, **settings: Any) -> str:
+def decoded(data: bytes, *, notices: list[str] | None = None, **settings: Any) -> str:
     stream = io.BufferedReader(io.BytesIO(data))
-    notice = (told if told is not None else []).append
+    notice = (notices if notices is not None else []).append
     return "".join(decode(stream, "t.txt", CorpusConfig(**settings), notice=notice))
 
 
 @given(text=mixed, block=st.integers(1, 7), bom=st.booleans())
-def test_text_is_the_same_however_the_file_is_cut_into_blocks(
-    text: str, block: int, bom: bool
-) -> None:
-    """A character, a CRLF or a byte order mark across the border of two blocks is no different."""
+def test_block_borders_do_not_change_the_text(text: str, block: int, bom: bool) -> None:
+    """Even if a character, a CRLF or a byte order mark lies across one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(decoding, "BLOCK_BYTES", block)
         assert decoded(text.encode("utf-8-sig" if bom else "utf-8")) == text
@@ -47,8 +46,8 @@ def test_text_is_the_same_however_the_file_is_cut_into_blocks(
 @example(data=b"\xef\xbb\xbfabc\xff", block=100)
 @example(data=b"\xef\xbb\xbfabc\xff", block=2)
 def test_bytes_decode_or_the_error_names_the_byte(encoding: str, data: bytes, block: int) -> None:
-    """What Python's strict decoder says of the whole is what a streamed file says."""
-    if decoding.encoding_by_mark(data):
+    """A file read in blocks gives the result, or the error, of Python's strict decoder."""
+    if encoding_from_bom(data):
         return
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(decoding, "BLOCK_BYTES", block)
@@ -56,7 +55,7 @@ def test_bytes_decode_or_the_error_names_the_byte(encoding: str, data: bytes, bl
             expected = data.decode(encoding).removeprefix("\ufeff")
         except UnicodeDecodeError as found:
             shown = "UTF-8" if encoding == "utf-8" else encoding
-            # utf-7 does not say of what is left over at the end where it began
+            # at the end of a file, utf-7 does not report where the incomplete sequence began
             place = r"[\d,]+" if encoding == "utf-7" else f"{found.start:,}"
             with pytest.raises(CorpusError, match=rf"not {shown} at byte {place} \("):
                 decoded(data, encoding=encoding)
@@ -65,8 +64,8 @@ def test_bytes_decode_or_the_error_names_the_byte(encoding: str, data: bytes, bl
 
 
 @given(data=st.binary(max_size=60))
-def test_replace_and_ignore_take_any_bytes(data: bytes) -> None:
-    if decoding.encoding_by_mark(data):
+def test_replace_and_ignore_accept_any_bytes(data: bytes) -> None:
+    if encoding_from_bom(data):
         return
     for errors in ("replace", "ignore"):
         expected = data.decode(errors=errors).removeprefix("\ufeff")
@@ -74,15 +73,13 @@ def test_replace_and_ignore_take_any_bytes(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-16-be", "utf-32-le"])
-def test_a_byte_order_mark_is_heeded_and_told(encoding: str) -> None:
+def test_a_byte_order_mark_decides_and_is_reported(encoding: str) -> None:
     mark = "" if encoding in ("utf-16", "utf-32") else "\ufeff"
     data = (mark + "Grüße 字").encode(encoding)
-    told: list[str] = []
-    stream = io.BufferedReader(io.BytesIO(data))
-    text = "".join(decode(stream, "t.txt", CorpusConfig(), notice=told.append))
-    assert text == "Grüße 字"
-    assert told[0].startswith(f"t.txt: read as {encoding[:6].upper()}-")
-    assert told[0].endswith("E, which its byte order mark says")
+    notices: list[str] = []
+    assert decoded(data, notices=notices) == "Grüße 字"
+    assert notices[0].startswith(f"t.txt: read as {encoding[:6].upper()}-")
+    assert notices[0].endswith("E because of its byte order mark")
     assert decoded(data, encoding=encoding) == "Grüße 字"
 
 
@@ -108,22 +105,22 @@ def test_a_byte_order_mark_is_heeded_and_told(encoding: str) -> None:
         ("Мой дядя самых честных правил, когда не в шутку занемог. " * 3, "koi8-r"),
     ],
 )
-def test_the_error_offers_the_likely_encoding(tmp_path: Path, text: str, encoding: str) -> None:
+def test_the_error_suggests_the_likely_encoding(tmp_path: Path, text: str, encoding: str) -> None:
     path = tmp_path / "old text.txt"
     path.write_bytes(b"Title\n" + text.encode(encoding))
     with pytest.raises(UndecodableError) as raised:
         read_text(path)
     at = 6 + next(i for i, byte in enumerate(text.encode(encoding)) if byte > 127)
     assert f"not UTF-8 at byte {at:,} (" in str(raised.value)
-    assert f"it looks like {encoding}, in which it reads " in str(raised.value)
-    assert str(raised.value).endswith(f": --encoding {encoding}")
+    assert f"it looks like {encoding}, which reads " in str(raised.value)
+    assert str(raised.value).endswith(f"pass `encoding={encoding}`")
     assert raised.value.remedy == {"encoding": encoding}
     assert read_text(path, CorpusConfig(encoding=encoding)) == "Title\n" + text
 
 
-def test_no_encoding_is_offered_for_what_is_no_text() -> None:
+def test_no_encoding_is_suggested_for_random_bytes() -> None:
     assert likely_encoding(bytes(range(256)) * 8) is None
-    with pytest.raises(CorpusError, match="it may not be text"):
+    with pytest.raises(CorpusError, match="; if it is text, name its encoding"):
         decoded(bytes(range(256)) * 8)
 
 
@@ -138,59 +135,60 @@ def test_no_encoding_is_offered_for_what_is_no_text() -> None:
         b"plain to the last character, which is c" + "ü".encode()[:1],
     ],
 )
-def test_what_is_damaged_is_not_taken_for_another_encoding(data: bytes) -> None:
-    with pytest.raises(UndecodableError, match="though right elsewhere: damaged or cut") as raised:
+def test_damage_is_not_mistaken_for_another_encoding(data: bytes) -> None:
+    with pytest.raises(UndecodableError, match="but valid elsewhere, so it is damaged") as raised:
         decoded(data)
     assert raised.value.remedy == {"errors": "replace"}
-    told: list[str] = []
-    text = decoded(data, told=told, errors="replace")
+    notices: list[str] = []
+    text = decoded(data, notices=notices, errors="replace")
     count = text.count("\N{REPLACEMENT CHARACTER}")
-    assert f"{count} times U+FFFD stands for" in told[-1]
+    plural = "s" * (count > 1)
+    assert notices[-1] == f"t.txt: {count} undecodable sequence{plural} read as U+FFFD"
 
 
-def test_halves_of_surrogate_pairs_in_a_file_are_told() -> None:
-    with pytest.raises(UndecodableError, match=r"byte 2 \(ED A0 BD ED\), but half of a surrogate"):
+def test_halves_of_surrogate_pairs_are_reported() -> None:
+    with pytest.raises(UndecodableError, match=r"byte 2 \(ED A0 BD ED\) but half of a surrogate"):
         decoded("a \ud83d\ude00".encode(errors="surrogatepass"))
 
 
-def test_a_text_of_the_usual_encoding_is_recognised_by_another() -> None:
-    """A model of gb18030 is given a text in UTF-8."""
-    with pytest.raises(UndecodableError, match="it looks like utf-8, in which it reads 'déjà v"):
+def test_utf8_is_suggested_when_another_encoding_fails() -> None:
+    """For instance if a model trained on gb18030 is given a text in UTF-8."""
+    with pytest.raises(UndecodableError, match="it looks like utf-8, which reads 'déjà v"):
         decoded("déjà vu\n".encode(), encoding="ascii")
-    with pytest.raises(UndecodableError, match="it looks like utf-8, in which it reads '常道"):
+    with pytest.raises(UndecodableError, match="it looks like utf-8, which reads '常道"):
         decoded("道可道，非常道；名可名，非常名。\n".encode(), encoding="gb18030")
 
 
 @pytest.mark.parametrize("named", ["utf-8", "cp1252", "gb18030", "utf-16-be"])
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
-def test_a_mark_is_heeded_whatever_encoding_is_named(named: str, encoding: str) -> None:
-    told: list[str] = []
-    text = decoded("déjà vu\n".encode(encoding), told=told, encoding=named)
+def test_a_byte_order_mark_overrides_the_named_encoding(named: str, encoding: str) -> None:
+    notices: list[str] = []
+    text = decoded("déjà vu\n".encode(encoding), notices=notices, encoding=named)
     assert text == "déjà vu\n"
     own = encoding.removesuffix("-sig")
-    assert told == [] if named == own else own.upper() in told[0], "told, also of another order"
+    assert notices == [] if named == own else own.upper() in notices[0]
 
 
-def test_wide_text_without_a_mark_is_doubted() -> None:
-    told: list[str] = []
-    decoded("the old bridge\n".encode("utf-16-le") * 9, told=told)
-    assert "much of it is NUL characters; if it is UTF-16" in told[0]
+def test_utf16_without_a_byte_order_mark_is_suspected() -> None:
+    notices: list[str] = []
+    decoded("the old bridge\n".encode("utf-16-le") * 9, notices=notices)
+    assert "contains many NUL characters; if it is UTF-16" in notices[0]
     with pytest.raises(UndecodableError, match="`encoding=utf-16-le` or `encoding=utf-16-be`"):
         decoded("the old bridge\n".encode("utf-16-le") * 9, encoding="utf-16")
 
 
-def test_utf16_without_a_mark_is_offered() -> None:
+def test_utf16_without_a_byte_order_mark_is_suggested() -> None:
     assert likely_encoding("the old bridge\n".encode("utf-16-le") * 9) == "utf-16-le"
 
 
 @pytest.mark.parametrize("name", ["no-such", "base64", "rot13", "utf\0-8", "undefined", "hex"])
-def test_what_is_no_text_encoding_is_refused(name: str) -> None:
-    with pytest.raises(SettingsError, match="not a text encoding of Python's"):
+def test_names_of_other_codecs_are_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match="not a text encoding that Python knows"):
         CorpusConfig(encoding=name)
 
 
 @given(text=mixed, cuts=st.lists(st.integers(1, 5)))
-def test_line_ends_become_line_feeds_however_the_text_is_cut(text: str, cuts: list[int]) -> None:
+def test_line_ends_become_line_feeds_across_cuts(text: str, cuts: list[int]) -> None:
     expected = text.replace("\r\n", "\n").replace("\r", "\n")
     assert "".join(transform(pieces(text, cuts), CorpusConfig())) == expected
     assert "".join(transform(pieces(text, cuts), CorpusConfig(keep_newlines=True))) == text
@@ -202,7 +200,7 @@ def test_line_ends_become_line_feeds_however_the_text_is_cut(text: str, cuts: li
 @example(text="α'Σ", cuts=[1])
 @example(text="ΑΣ.Α", cuts=[2])
 @example(text="a\u0301\u0323b", cuts=[1, 1])
-def test_form_and_case_are_those_of_the_whole_text(
+def test_cuts_do_not_change_normalization_and_case(
     form: Any, lowercase: bool, text: str, cuts: list[int]
 ) -> None:
     expected = text if form == "none" else unicodedata.normalize(form.upper(), text)
@@ -212,8 +210,8 @@ def test_form_and_case_are_those_of_the_whole_text(
     assert transformed(text, config) == expected
 
 
-def test_a_long_text_is_not_held_back() -> None:
-    """Memory stays bounded: blocks come out as they go in."""
+def test_normalizing_a_long_text_takes_little_memory() -> None:
+    """Each block is passed on before the next one is read."""
     config = CorpusConfig(normalize="nfc", lowercase=True)
     blocks = transform(("字" * 100 for _ in range(5)), config)
     assert len(next(blocks)) == 99
@@ -227,6 +225,6 @@ def pieces(text: str, cuts: list[int]) -> list[str]:
     return [*found, text[at:]]
 
 
-def test_marks_of_all_wide_encodings_are_known() -> None:
-    assert decoding.encoding_by_mark(codecs.BOM_UTF8) == "utf-8"
-    assert decoding.encoding_by_mark(b"ab") is None
+def test_byte_order_marks_are_recognized() -> None:
+    assert encoding_from_bom(codecs.BOM_UTF8) == "utf-8"
+    assert encoding_from_bom(b"ab") is None

@@ -1,6 +1,7 @@
 """The encoded corpus, its cache and its split."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -15,13 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.errors import CorpusError, UndecodableError
-from charrnn.text import encoded
+from charrnn.text import entries
 from charrnn.text.cache import Cache
 from charrnn.text.config import CorpusConfig
 from charrnn.text.encoded import EncodedCorpus, check_length, find_encoded, split
-from charrnn.text.store import Stored, Symbols
+from charrnn.text.store import StoredCorpus, Symbols
 from charrnn.text.vocabulary import BYTES, Vocabulary
-from tests.text.catalog import encode
+from tests.text.reading import encode
 
 
 @pytest.fixture
@@ -44,10 +45,10 @@ def both(corpus: EncodedCorpus) -> tuple[str, str]:
 
 @pytest.mark.parametrize("unit", ["char", "byte"])
 @given(text=st.text(st.characters(codec="utf-8", exclude_characters="\ufeff"), min_size=1))
-def test_any_text_survives_from_file_to_ids_and_back(
+def test_any_text_survives_encoding_and_decoding(
     tmp_path_factory: pytest.TempPathFactory, unit: Any, text: str
 ) -> None:
-    """Emoji with joiners, combining marks, right to left, NUL and all other characters."""
+    """Including emoji with joiners, combining marks, right-to-left text and NUL."""
     folder = tmp_path_factory.mktemp("any")
     config = CorpusConfig(unit=unit, keep_newlines=True)
     corpus = encode(write(folder / "t.txt", text), config, cache_dir=folder)
@@ -58,44 +59,44 @@ def test_any_text_survives_from_file_to_ids_and_back(
     assert again.sha256 == corpus.sha256
 
 
-def test_the_last_tenth_is_held_out(tmp_path: Path, cache_dir: Path) -> None:
+def test_the_last_tenth_is_held_out_by_default(tmp_path: Path, cache_dir: Path) -> None:
     text = "abcdefghij" * 10
     source = write(tmp_path / "t.txt", text)
-    assert both(encode(source, CorpusConfig(), cache_dir=cache_dir)) == (
+    assert both(encode(source, cache_dir=cache_dir)) == (
         text[:90],
         text[90:],
     )
 
 
 @given(text=st.text(st.characters(codec="utf-8"), min_size=4), share=st.floats(0, 0.99))
-def test_a_split_of_bytes_never_cuts_a_character(text: str, share: float) -> None:
+def test_splitting_bytes_never_cuts_a_character(text: str, share: float) -> None:
     ids = BYTES.encode(text)
     cut = split(ids, "byte", share)
     assert bytes(ids[:cut].tolist()).decode() + bytes(ids[cut:].tolist()).decode() == text
     assert share > 0 or cut == len(ids)
 
 
-def test_a_text_of_its_own_can_validate(tmp_path: Path, cache_dir: Path) -> None:
+def test_validation_can_use_a_separate_text(tmp_path: Path, cache_dir: Path) -> None:
     other = write(tmp_path / "val.txt", "zebra")
     config = CorpusConfig(val_text=other[0])
     corpus = encode(write(tmp_path / "t.txt", "ab" * 20), config, cache_dir=cache_dir)
     assert both(corpus) == ("ab" * 20, "zebra")
 
 
-def test_whole_documents_can_be_held_out(tmp_path: Path, cache_dir: Path) -> None:
+def test_random_documents_can_be_held_out(tmp_path: Path, cache_dir: Path) -> None:
     names = [f"name {i}" for i in range(100)]
     config = CorpusConfig(lines=True, split_documents=True, val_fraction=0.2)
     source = write(tmp_path / "t.txt", "\n".join(names))
     train, val = both(encode(source, config, cache_dir=cache_dir))
     assert sorted(train.splitlines() + val.splitlines()) == sorted(names)
     assert 15 <= len(val.splitlines()) <= 20
-    assert val.splitlines() != names[-len(val.splitlines()) :], "not the end, but at random"
+    assert val.splitlines() != names[-len(val.splitlines()) :], "not the last ones"
     other = CorpusConfig(lines=True, split_documents=True, val_fraction=0.4)
     more = both(encode(source, other, cache_dir=cache_dir))[1]
-    assert len(more) > len(val), "another share is another entry of the cache"
+    assert len(more) > len(val), "another fraction is another cache entry"
 
 
-def test_documents_are_counted_and_their_borders_kept(tmp_path: Path, cache_dir: Path) -> None:
+def test_documents_and_their_borders_are_kept(tmp_path: Path, cache_dir: Path) -> None:
     for name in "abc":
         write(tmp_path / f"{name}.txt", name * 9 + "\n")
     sources = tuple(str(tmp_path / f"{name}.txt") for name in "abc")
@@ -104,8 +105,8 @@ def test_documents_are_counted_and_their_borders_kept(tmp_path: Path, cache_dir:
     resets = corpus.train.resets([0], 30)
     assert resets is not None
     assert np.flatnonzero(resets).tolist() == [9, 19, 29]
-    merged = encode(write(tmp_path / "abc.txt", "".join(both(corpus))), CorpusConfig())
-    assert merged.sha256 != corpus.sha256, "borders are part of what is learned"
+    merged = encode(write(tmp_path / "abc.txt", "".join(both(corpus))))
+    assert merged.sha256 != corpus.sha256, "the borders are part of the hash"
 
 
 def test_rare_characters_become_the_unknown_symbol(tmp_path: Path, cache_dir: Path) -> None:
@@ -113,33 +114,33 @@ def test_rare_characters_become_the_unknown_symbol(tmp_path: Path, cache_dir: Pa
     corpus = encode(source, CorpusConfig(min_count=2), cache_dir=cache_dir)
     assert corpus.vocabulary.symbols == ("", "a", "b")
     assert np.count_nonzero(corpus.train[:] == 0) == 1
-    whole = encode(source, CorpusConfig(), cache_dir=cache_dir)
+    whole = encode(source, cache_dir=cache_dir)
     assert whole.vocabulary.symbols == ("a", "b", "q")
     assert len(Cache(cache_dir).entries()) == 1, "one entry serves every vocabulary"
     assert corpus.notices == (
-        "folded 1 character that occur less than 2 times, 1.235% of the text, into one unknown "
-        "symbol",
+        "folded 1 character with fewer than 2 occurrences into one unknown symbol (1.235% of the "
+        "text)",
     )
     assert whole.notices == ()
 
 
-def test_too_many_different_characters_are_refused(tmp_path: Path, cache_dir: Path) -> None:
+def test_too_many_distinct_characters_are_refused(tmp_path: Path, cache_dir: Path) -> None:
     text = "".join(map(chr, range(0x4E00, 0x4E00 + 40))) * 2 + "\u4e00\n\u3000"
     source = write(tmp_path / "t.txt", text)
     with pytest.raises(CorpusError) as raised:
         encode(source, CorpusConfig(max_vocab=30), cache_dir=cache_dir)
     message = str(raised.value)
-    assert "42 different characters are more than --max-vocab 30" in message
+    assert "42 distinct characters are more than `max_vocab=30`" in message
     assert "the rarest: U+000A U+3000 丁 丂 七" in message
-    assert all(way in message for way in ("--min-count", "--encoding", "--unit byte"))
+    assert all(way in message for way in ("`min_count=5`", "`encoding`", "`unit=byte`"))
     folded = CorpusConfig(max_vocab=41, min_count=2)
     assert len(encode(source, folded, cache_dir=cache_dir).vocabulary) == 41
 
 
-def test_the_hash_is_that_of_the_text(tmp_path: Path, cache_dir: Path) -> None:
+def test_the_hash_depends_only_on_the_text(tmp_path: Path, cache_dir: Path) -> None:
     def sha256(name: str, text: str) -> str:
         source = write(tmp_path / name, text)
-        return encode(source, CorpusConfig(), cache_dir=cache_dir).sha256
+        return encode(source, cache_dir=cache_dir).sha256
 
     first = sha256("a.txt", "hello world " * 3)
     assert first == sha256("b.txt", "hello world " * 3)
@@ -149,60 +150,56 @@ def test_the_hash_is_that_of_the_text(tmp_path: Path, cache_dir: Path) -> None:
 def test_a_base_vocabulary_keeps_its_ids(tmp_path: Path, cache_dir: Path) -> None:
     base = Vocabulary("char", ("z", "b"))
     source = write(tmp_path / "t.txt", "abc" * 20)
-    corpus = encode(source, CorpusConfig(), base, cache_dir=cache_dir)
+    corpus = encode(source, base=base, cache_dir=cache_dir)
     assert corpus.vocabulary.symbols == ("z", "b", "a", "c")
     assert corpus.train[:3].tolist() == [2, 1, 3]
 
 
 @pytest.mark.parametrize("text", ["", "a", "tiny", "a text of 19 chars."[:11]])
-def test_a_text_too_short_to_learn_from_says_so(tmp_path: Path, cache_dir: Path, text: str) -> None:
-    corpus = encode(write(tmp_path / "t.txt", text), CorpusConfig(), cache_dir=cache_dir)
-    with pytest.raises(CorpusError, match="at least 10 are needed" if text else "no text in it"):
+def test_a_text_too_short_to_train_is_refused(tmp_path: Path, cache_dir: Path, text: str) -> None:
+    corpus = encode(write(tmp_path / "t.txt", text), cache_dir=cache_dir)
+    with pytest.raises(CorpusError, match="at least 10 are needed" if text else "contains no text"):
         check_length(corpus, CorpusConfig())
 
 
-def test_a_validation_text_too_short_says_so(tmp_path: Path, cache_dir: Path) -> None:
+def test_a_bad_validation_text_is_refused(tmp_path: Path, cache_dir: Path) -> None:
     config = CorpusConfig(val_text=write(tmp_path / "val.txt", "z")[0])
     source = write(tmp_path / "t.txt", "ab" * 20)
     corpus = encode(source, config, cache_dir=cache_dir)
-    with pytest.raises(CorpusError, match=r"1 character to validate on; at least 2"):
+    with pytest.raises(CorpusError, match=r"only 1 character to validate on; at least 2"):
         check_length(corpus, config)
     (tmp_path / "old.txt").write_bytes("Il était une fois. ".encode("cp1252") * 3)
     with pytest.raises(UndecodableError, match="if the other files need that too") as raised:
         encode(source, replace(config, val_text=str(tmp_path / "old.txt")))
     assert raised.value.remedy == {}
-    with pytest.raises(CorpusError, match=r"`val_text`: no file and no corpus is called 'nowhere'"):
+    with pytest.raises(CorpusError, match=r"`val_text`: no file or corpus is called 'nowhere'"):
         encode(source, CorpusConfig(val_text="nowhere"), cache_dir=cache_dir)
 
 
-def test_a_second_run_does_not_encode_again(
+def test_a_second_run_uses_the_cache(
     tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = write(tmp_path / "t.txt", "hello world " * 9)
-    told: list[tuple[str, int, int]] = []
-    first = encode(
-        source, CorpusConfig(), cache_dir=cache_dir, on_progress=lambda *p: told.append(p)
-    )
-    assert told[0] == ("checking", 108, 108)
-    assert told[-1] == ("encoding", 108, 108)
-    monkeypatch.setattr(encoded, "_encode", None)
+    reported: list[tuple[str, int, int]] = []
+    first = encode(source, cache_dir=cache_dir, on_progress=lambda *p: reported.append(p))
+    assert reported[0] == ("checking", 108, 108)
+    assert reported[-1] == ("encoding", 108, 108)
+    monkeypatch.setattr(entries, "_build", None)
     (tmp_path / "t.txt").rename(tmp_path / "moved.txt")
-    again = encode((str(tmp_path / "moved.txt"),), CorpusConfig(), cache_dir=cache_dir)
+    again = encode((str(tmp_path / "moved.txt"),), cache_dir=cache_dir)
     assert both(again) == both(first)
     assert again.name == "moved"
 
 
-def test_what_the_cache_tells_is_told_of_the_files_as_they_are_called_now(
-    tmp_path: Path, cache_dir: Path
-) -> None:
+def test_cached_notices_use_the_current_file_names(tmp_path: Path, cache_dir: Path) -> None:
     path, moved = tmp_path / "a.txt", tmp_path / "b.txt"
     path.write_bytes("hello world ".encode("utf-16") * 9)
-    first = encode((str(path),), CorpusConfig(), cache_dir=cache_dir)
+    first = encode((str(path),), cache_dir=cache_dir)
     path.rename(moved)
-    again = encode((str(moved),), CorpusConfig(), cache_dir=cache_dir)
+    again = encode((str(moved),), cache_dir=cache_dir)
     assert len(Cache(cache_dir).entries()) == 1
-    assert first.notices == (f"{path}: read as UTF-16-LE, which its byte order mark says",)
-    assert again.notices == (f"{moved}: read as UTF-16-LE, which its byte order mark says",)
+    assert first.notices == (f"{path}: read as UTF-16-LE because of its byte order mark",)
+    assert again.notices == (f"{moved}: read as UTF-16-LE because of its byte order mark",)
 
 
 @pytest.mark.parametrize(
@@ -214,24 +211,22 @@ def test_what_the_cache_tells_is_told_of_the_files_as_they_are_called_now(
         {"lines": True, "split_documents": True},
     ],
 )  # fmt: skip
-def test_every_setting_that_changes_the_ids_has_an_entry_of_its_own(
-    changed: dict[str, Any],
-) -> None:
+def test_settings_that_change_the_ids_change_the_key(changed: dict[str, Any]) -> None:
     base, other = CorpusConfig(), CorpusConfig(**changed)
-    keys = [encoded._key([(), ()], config, lambda *_: None) for config in (base, other)]
+    keys = [entries.entry_key(((), ()), config, lambda *_: None) for config in (base, other)]
     assert keys[0] != keys[1]
 
 
-def test_a_changed_text_is_never_taken_from_the_cache(tmp_path: Path, cache_dir: Path) -> None:
-    """Not even with the size and the times of the old one."""
+def test_a_changed_text_is_encoded_again(tmp_path: Path, cache_dir: Path) -> None:
+    """Even if its size and times are those of the old one."""
     path = tmp_path / "t.txt"
-    first = encode(write(path, "hello world " * 9), CorpusConfig(), cache_dir=cache_dir)
+    first = encode(write(path, "hello world " * 9), cache_dir=cache_dir)
     stamp = path.stat()
     write(path, "jello world " * 9)
     os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
-    second = encode((str(path),), CorpusConfig(), cache_dir=cache_dir)
+    second = encode((str(path),), cache_dir=cache_dir)
     assert both(second)[0].startswith("jello")
-    assert both(first)[0].startswith("hello"), "what is mapped stays"
+    assert both(first)[0].startswith("hello"), "the old one is still mapped"
 
 
 def test_a_text_that_changes_while_it_is_read_is_refused(tmp_path: Path, cache_dir: Path) -> None:
@@ -242,27 +237,27 @@ def test_a_text_that_changes_while_it_is_read_is_refused(tmp_path: Path, cache_d
         if what == "encoding":
             write(path, "other " * 30)
 
-    with pytest.raises(CorpusError, match="changed while it was read"):
-        encode(source, CorpusConfig(), cache_dir=cache_dir, on_progress=append)
+    with pytest.raises(CorpusError, match="changed while it was being read"):
+        encode(source, cache_dir=cache_dir, on_progress=append)
     assert Cache(cache_dir).entries() == []
 
 
-def test_a_damaged_entry_is_made_anew(tmp_path: Path, cache_dir: Path) -> None:
+def test_a_damaged_entry_is_built_again(tmp_path: Path, cache_dir: Path) -> None:
     source = write(tmp_path / "t.txt", "hello world " * 9)
-    first = both(encode(source, CorpusConfig(), cache_dir=cache_dir))
+    first = both(encode(source, cache_dir=cache_dir))
     for name, data in {"ids.bin": b"", "ends.bin": b"12", "meta.json": b"{"}.items():
         (entry,) = Cache(cache_dir).entries()
         (entry.path / name).write_bytes(data)
-        assert both(encode(source, CorpusConfig(), cache_dir=cache_dir)) == first
-    (entry.path / "meta.json").unlink()  # as when a `cache --clear` was killed
-    assert both(encode(source, CorpusConfig(), cache_dir=cache_dir)) == first
+        assert both(encode(source, cache_dir=cache_dir)) == first
+    (entry.path / "meta.json").unlink()  # as if `charrnn corpora cache --clear` had been killed
+    assert both(encode(source, cache_dir=cache_dir)) == first
     small = CorpusConfig(max_corpus_bytes=100)
-    with pytest.raises(CorpusError, match="larger than 100 bytes"):  # and is held to the limit
+    with pytest.raises(CorpusError, match="larger than 100 bytes"):  # also for entries
         encode(source, small, cache_dir=cache_dir)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
-def test_an_encoding_that_is_broken_off_leaves_nothing(
+def test_an_interrupted_encoding_leaves_nothing(
     tmp_path: Path, cache_dir: Path, error: Any
 ) -> None:
     source = write(tmp_path / "t.txt", "hello world " * 9)
@@ -272,34 +267,30 @@ def test_an_encoding_that_is_broken_off_leaves_nothing(
             raise error
 
     with pytest.raises((KeyboardInterrupt, CorpusError)) as raised:
-        encode(source, CorpusConfig(), cache_dir=cache_dir, on_progress=stop)
+        encode(source, cache_dir=cache_dir, on_progress=stop)
     if isinstance(error, OSError):
         assert "No space left on device); free space, or choose another folder" in str(raised.value)
     assert list((cache_dir / "encoded").iterdir()) == []
 
 
-def test_what_a_killed_encoding_left_goes_at_the_next_start(
-    tmp_path: Path, cache_dir: Path
-) -> None:
-    """And what a living one has begun does not."""
+def test_leftovers_of_killed_encodings_are_removed(tmp_path: Path, cache_dir: Path) -> None:
+    """But not the work in progress of another process."""
     cache = Cache(cache_dir)
-    with cache.workspace() as living:
+    with cache.workspace() as in_progress:
         dead = cache.encoded / "tmp-dead"
         dead.mkdir()
         (dead / "lock").touch()
         (dead / "ids.bin").write_bytes(b"123")
-        encode(write(tmp_path / "t.txt", "hello " * 9), CorpusConfig(), cache_dir=cache_dir)
-        assert living.is_dir()
+        encode(write(tmp_path / "t.txt", "hello " * 9), cache_dir=cache_dir)
+        assert in_progress.is_dir()
         assert not dead.exists()
 
 
-def test_two_processes_that_encode_the_same_do_not_disturb_each_other(
-    tmp_path: Path, cache_dir: Path
-) -> None:
+def test_processes_can_encode_the_same_corpus_at_once(tmp_path: Path, cache_dir: Path) -> None:
     source = write(tmp_path / "t.txt", "hello world, hello again\n" * 20_000)
     code = (
         "import sys; from pathlib import Path\n"
-        "from tests.text.catalog import encode\n"
+        "from tests.text.reading import encode\n"
         "corpus = encode((sys.argv[1],), cache_dir=Path(sys.argv[2]))\n"
         "print(len(corpus.train), corpus.train[:].sum())"
     )
@@ -312,20 +303,26 @@ def test_two_processes_that_encode_the_same_do_not_disturb_each_other(
     assert len(list((cache_dir / "encoded").iterdir())) == 1
 
 
-def test_without_a_writable_cache_a_run_has_one_of_its_own(
+def test_an_unwritable_cache_is_replaced_by_a_temporary_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     source = write(tmp_path / "t.txt", "hello world " * 9)
-    corpus = encode(source, CorpusConfig())
+    corpus = encode(source)
     assert both(corpus)[0].startswith("hello")
-    assert "the cache folder cannot be written" in corpus.notices[0]
-    with pytest.raises(CorpusError, match=r"`cache_dir` .*file/x: cannot be written \("):
-        encode(source, CorpusConfig(), cache_dir=tmp_path / "file" / "x")
+    found = re.fullmatch(
+        r"the cache folder is not writable; using (.+) for this run", corpus.notices[0]
+    )
+    assert found is not None
+    assert Path(found[1]).is_dir()
+    del corpus
+    assert not Path(found[1]).exists(), "the temporary folder is removed with the corpus"
+    with pytest.raises(CorpusError, match=r"`cache_dir=.*file/x`: cannot be written \("):
+        encode(source, cache_dir=tmp_path / "file" / "x")
 
 
-def test_a_corpus_is_found_again_by_its_hash(tmp_path: Path, cache_dir: Path) -> None:
+def test_a_corpus_is_found_by_its_hash(tmp_path: Path, cache_dir: Path) -> None:
     source = write(tmp_path / "t.txt", "hello world " * 9)
     config = CorpusConfig()
     corpus = encode(source, config, cache_dir=cache_dir)
@@ -340,18 +337,21 @@ def test_a_corpus_is_found_again_by_its_hash(tmp_path: Path, cache_dir: Path) ->
 def test_the_cache_is_listed_and_cleared(tmp_path: Path, cache_dir: Path) -> None:
     for name in "ab":
         source = write(tmp_path / f"{name}.txt", name * 99)
-        encode(source, CorpusConfig(), cache_dir=cache_dir)
+        encode(source, cache_dir=cache_dir)
         time.sleep(0.01)
-    encode((str(tmp_path / "a.txt"),), CorpusConfig(), cache_dir=cache_dir)
-    entries = Cache(cache_dir).entries()
-    assert [Stored.load(entry.path).name for entry in entries] == ["a", "b"], "last used first"
+    encode((str(tmp_path / "a.txt"),), cache_dir=cache_dir)
+    found = Cache(cache_dir).entries()
+    assert [StoredCorpus.load(entry.path).name for entry in found] == ["a", "b"], (
+        "the most recently used first"
+    )
     foreign = cache_dir / "encoded" / "mine"
     foreign.mkdir()
     (foreign / "precious").touch()
     living = cache_dir / "encoded" / "tmp-living"
     living.mkdir()
+    size = sum(entry.bytes for entry in found)
     with FileLock(living / "lock"):
-        assert Cache(cache_dir).clear() == sum(entry.bytes for entry in entries)
+        assert Cache(cache_dir).clear() == size
         assert Cache(cache_dir).entries() == []
         assert living.is_dir()
         assert (foreign / "precious").is_file()

@@ -1,4 +1,4 @@
-"""The figures of a corpus, against definitions that are too slow to use."""
+"""Statistics of a corpus, compared with definitions that are too slow to use."""
 
 import math
 from collections import Counter
@@ -6,19 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from charrnn.text import statistics as module
 from charrnn.text.config import CorpusConfig
 from charrnn.text.statistics import CorpusStatistics, entropies, statistics
-from tests.text.catalog import encode
+from tests.text.reading import encode
 
 ORDERS = 4
 
 
 def naive(ids: list[int], orders: int) -> list[float]:
-    """Take H(k + 1 symbols) - H(k symbols), with a dictionary of groups (Shannon 1951, eq. 1)."""
+    """Compute H(k + 1 symbols) - H(k symbols) from a dictionary of groups (Shannon 1951, eq. 1)."""
 
     def together(width: int) -> float:
         groups = Counter(tuple(ids[at : at + width]) for at in range(len(ids) - width + 1))
@@ -43,20 +43,20 @@ def figures(tmp_path: Path, text: str, config: CorpusConfig | None = None) -> Co
     ids=st.integers(1, 5).flatmap(lambda high: st.lists(st.integers(0, high), max_size=30)),
     orders=st.integers(1, ORDERS),
 )
-def test_entropies_are_those_of_the_definition(ids: list[int], orders: int) -> None:
+def test_entropies_match_the_definition(ids: list[int], orders: int) -> None:
     assert of(ids, orders) == pytest.approx(naive(ids, orders), abs=1e-9)
 
 
 @given(ids=st.lists(st.sampled_from([0, 7, 0x10000, 0x10FFFF]), max_size=30))
-@example(ids=[0, 0, 0, 0, 0x10000, 0, 0, 0, 0x10FFFF])  # 64 bits cannot number such groups of 4
-def test_entropies_depend_on_no_id(ids: list[int]) -> None:
-    """Whatever the numbers of the symbols are, and however high."""
+@example(ids=[0, 0, 0, 0, 0x10000, 0, 0, 0, 0x10FFFF])  # 64 bits cannot hold groups of 4
+def test_entropies_do_not_depend_on_the_ids(ids: list[int]) -> None:
+    """However high they are."""
     known = sorted(set(ids))
     assert of(ids) == pytest.approx(of([known.index(i) for i in ids]), abs=1e-9)
 
 
 @pytest.mark.parametrize("symbols", [2, 4, 8])
-def test_independent_uniform_symbols_have_log2_bits_at_any_order(symbols: int) -> None:
+def test_uniform_random_symbols_have_log2_bits(symbols: int) -> None:
     ids = np.random.default_rng(0).integers(symbols, size=200_000)
     assert entropies(ids, 3) == pytest.approx([math.log2(symbols)] * 3, abs=5e-3)
 
@@ -70,26 +70,26 @@ def test_constant_text_has_no_entropy() -> None:
 
 
 def test_alternating_symbols_are_certain_after_one() -> None:
-    """1,001 symbols: as many pairs of each kind, so that nothing is left but rounding."""
+    """1,001 symbols: the same number of pairs of each kind, so only rounding remains."""
     first, *others = of([0, 1] * 500 + [0])
     assert first == pytest.approx(1, abs=1e-5)
     assert others == pytest.approx([0, 0, 0], abs=1e-5)
 
 
-def test_a_pattern_is_certain_once_enough_of_it_is_seen() -> None:
-    """Of 0 0 1 1, one symbol does not tell the next, two do."""
+def test_a_pattern_is_certain_after_enough_of_it() -> None:
+    """In 0 0 1 1, two symbols determine the next one, but one does not."""
     assert of([0, 0, 1, 1] * 500) == pytest.approx([1, 1, 0, 0], abs=2e-3)
 
 
 @pytest.mark.parametrize("length", range(4))
-def test_texts_shorter_than_the_orders_have_figures(length: int) -> None:
+def test_texts_shorter_than_the_orders_have_entropies(length: int) -> None:
     result = of(list(range(length)))
     assert len(result) == ORDERS
     assert all(value >= 0 for value in result)
 
 
-def test_counts_are_of_the_whole_text(tmp_path: Path) -> None:
-    """The validation part, here the only one with a z, included."""
+def test_counts_cover_the_whole_text(tmp_path: Path) -> None:
+    """Including the validation part, which is the only one with a z here."""
     text = "e" * 60 + "a" * 20 + "t" * 15 + "zzz"
     found = figures(tmp_path, text)
     assert found.most_frequent == [("e", 60), ("a", 20), ("t", 15), ("z", 3)]
@@ -100,7 +100,7 @@ def test_counts_are_of_the_whole_text(tmp_path: Path) -> None:
     assert found.entropy == pytest.approx(naive([ord(c) for c in text], ORDERS), abs=1e-9)
 
 
-def test_the_ten_most_and_the_ten_least_frequent_are_listed(tmp_path: Path) -> None:
+def test_ten_characters_of_each_kind_are_listed(tmp_path: Path) -> None:
     letters = "abcdefghijklmnopqrstuvwxyz"
     found = figures(tmp_path, "".join(c * n for n, c in enumerate(letters, 1)))
     expected = [(c, n) for n, c in enumerate(letters, 1)]
@@ -108,8 +108,8 @@ def test_the_ten_most_and_the_ten_least_frequent_are_listed(tmp_path: Path) -> N
     assert found.most_frequent == expected[:-11:-1]
 
 
-def test_lines_that_stood_there_before_are_counted(tmp_path: Path) -> None:
-    """Empty ones and those of white space are not: 2 of 5 lines with text are duplicates."""
+def test_duplicate_lines_are_counted_without_blank_ones(tmp_path: Path) -> None:
+    """Here, 2 of 5 non-blank lines are duplicates."""
     found = figures(tmp_path, "one\n\ntwo\n  \none\nthree\n\none\n")
     assert found.lines == 8
     assert found.duplicate_lines == pytest.approx(2 / 5)
@@ -121,7 +121,7 @@ def test_lines_are_compared_across_the_split(tmp_path: Path) -> None:
     assert found.duplicate_lines == pytest.approx(1 / 3)
 
 
-def test_bytes_are_those_of_utf8(tmp_path: Path) -> None:
+def test_bytes_are_counted_in_utf8(tmp_path: Path) -> None:
     """Characters of one, two, three and four bytes, at the first and last code point of each."""
     text = "a\x01\x7f" + "\x80é\u07ff" + "\u0800水\uffff" + "\U00010000😀\U0010ffff"
     found = figures(tmp_path, text)
@@ -129,7 +129,6 @@ def test_bytes_are_those_of_utf8(tmp_path: Path) -> None:
     assert found.characters == 12
 
 
-@settings(deadline=None)  # of writing files
 @given(text=st.text(st.characters(codec="utf-8"), max_size=40))
 def test_both_units_agree_on_the_text(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("units")
@@ -142,7 +141,7 @@ def test_both_units_agree_on_the_text(text: str, tmp_path_factory: pytest.TempPa
     assert by_char.duplicate_lines == by_byte.duplicate_lines
 
 
-def test_bytes_as_a_unit(tmp_path: Path) -> None:
+def test_byte_corpora_have_statistics(tmp_path: Path) -> None:
     text = "éé\naé\né é\naé\n"
     found = figures(tmp_path, text, CorpusConfig(unit="byte"))
     assert (found.unit, found.vocabulary) == ("byte", 256)
@@ -155,7 +154,7 @@ def test_bytes_as_a_unit(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("unit", ["char", "byte"])
 @pytest.mark.parametrize("text", ["", "\n", "a", " \n \n", "ab"])
-def test_texts_of_next_to_nothing_have_figures(text: str, unit: str, tmp_path: Path) -> None:
+def test_tiny_texts_have_statistics(text: str, unit: str, tmp_path: Path) -> None:
     found = figures(tmp_path, text, CorpusConfig(unit=unit))  # type: ignore[arg-type]
     assert found.bytes == found.characters == found.sampled == len(text)
     assert found.lines == text.count("\n")
@@ -163,8 +162,8 @@ def test_texts_of_next_to_nothing_have_figures(text: str, unit: str, tmp_path: P
     assert all(0 <= value <= 1 for value in found.entropy)
 
 
-def test_folded_characters_are_one_symbol(tmp_path: Path) -> None:
-    """But are listed as the text has them: that is what --min-count is chosen by."""
+def test_folded_characters_count_as_one_symbol(tmp_path: Path) -> None:
+    """They are still listed one by one, so that users can choose min_count."""
     text = "ab" * 20 + "qab" + "zab" + "\n" * 5
     found = figures(tmp_path, text, CorpusConfig(min_count=2))
     assert found.vocabulary == 4
@@ -174,12 +173,12 @@ def test_folded_characters_are_one_symbol(tmp_path: Path) -> None:
     assert found.entropy == pytest.approx(naive(folded, ORDERS), abs=1e-9)
 
 
-def test_long_texts_are_sampled_from_their_beginning(
+def test_only_the_beginning_of_long_texts_is_sampled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Entropy and duplicate lines are; sizes and counts are not."""
+    """That is for entropies and duplicate lines; sizes and counts are of the whole text."""
     text = "ab\ncd\n" * 5 + "ab\n" * 90
-    for sampled in (12, 280):  # within the training part, and beyond it
+    for sampled in (12, 280):  # less than the training part, and more
         monkeypatch.setattr(module, "SAMPLED", sampled)
         found = figures(tmp_path, text)
         beginning = text[:sampled]

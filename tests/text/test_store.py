@@ -1,4 +1,4 @@
-"""Ids on disk."""
+"""Ids on disk: written, memory-mapped, read slice by slice."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ block = st.tuples(st.text(st.characters(codec="utf-8"), max_size=8), st.lists(st
 
 @pytest.mark.parametrize("unit", ["char", "byte"])
 @given(blocks=st.lists(block))
-def test_any_text_and_its_documents_survive_the_disk(
+def test_texts_and_document_ends_survive_the_disk(
     tmp_path_factory: pytest.TempPathFactory, unit: str, blocks: list[tuple[str, list[int]]]
 ) -> None:
     folder = tmp_path_factory.mktemp("store")
@@ -42,10 +42,10 @@ def encoded(text: str, unit: str) -> list[int]:
 
 
 @pytest.mark.parametrize("distinct", [255, 256, 257, 65_536, 65_537])
-def test_the_type_widens_when_an_id_does_not_fit(
+def test_the_integer_type_widens_when_an_id_does_not_fit(
     tmp_path: Path, distinct: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "_COPY", 1_000)
+    monkeypatch.setattr(store, "BLOCK_SYMBOLS", 1_000)
     text = "".join(map(chr, range(0x10000, 0x10000 + distinct)))
     with Writer(tmp_path, "char") as writer:
         for start in range(0, distinct, 7_001):
@@ -64,64 +64,11 @@ def test_a_lone_surrogate_is_refused(tmp_path: Path) -> None:
 
 
 @given(
-    lengths=st.lists(st.integers(1, 9), min_size=2, max_size=30),
-    share=st.floats(0.01, 0.99),
-    group=st.integers(2, 40),
-    copy=st.integers(1, 20),
-)
-def test_held_out_documents_stand_whole_behind_the_others(
-    tmp_path_factory: pytest.TempPathFactory,
-    lengths: list[int],
-    share: float,
-    group: int,
-    copy: int,
-) -> None:
-    folder = tmp_path_factory.mktemp("held")
-    documents = [chr(ord("a") + i) * length for i, length in enumerate(lengths)]
-    ends = np.cumsum(lengths)
-    with Writer(folder, "char") as writer:
-        writer.add(Block("".join(documents), ends))
-    stored = store.Stored(
-        name="t", symbols=writer.symbols, counts=[], length=writer.length, bytes=0,
-        documents=writer.documents, characters=writer.length, val_start=None, sha256="",
-        settings={}, files=[], notices=[],
-    )  # fmt: skip
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store, "_GROUP", group)
-        patch.setattr(store, "_COPY", copy)
-        cut = store.hold_out_documents(folder, stored, share)
-    text = "".join(chr(writer.symbols[i]) for i in stored.ids(folder))
-    starts = [0, *stored.ends(folder)[:-1]]
-    found = [text[a:b] for a, b in zip(starts, stored.ends(folder), strict=True)]
-    assert sorted(found) == sorted(documents), "every document is there once, and whole"
-    train = [d for d, start in zip(found, starts, strict=True) if start < cut]
-    held = [d for d, start in zip(found, starts, strict=True) if start >= cut]
-    assert train == [d for d in documents if d in train], "in their order"
-    assert held == [d for d in documents if d in held]
-    assert cut == sum(map(len, train))
-    assert held
-    if group >= len(lengths):
-        size = sum(map(len, held))
-        assert size <= share * sum(lengths) or (len(held) == 1 and size == min(lengths))
-
-
-def test_one_document_cannot_be_split(tmp_path: Path) -> None:
-    with Writer(tmp_path, "char") as writer:
-        writer.add(Block("abc", np.array([3])))
-    stored = store.Stored(
-        name="t", symbols=writer.symbols, counts=[], length=3, bytes=0, documents=1, characters=3,
-        val_start=None, sha256="", settings={}, files=[], notices=[],
-    )  # fmt: skip
-    with pytest.raises(CorpusError, match="needs at least two documents"):
-        store.hold_out_documents(tmp_path, stored, 0.5)
-
-
-@given(
     lengths=st.lists(st.integers(1, 5), min_size=1, max_size=12),
     data=st.data(),
     steps=st.integers(1, 6),
 )
-def test_states_begin_anew_at_the_last_symbol_of_each_document(
+def test_states_are_reset_at_the_end_of_each_document(
     lengths: list[int], data: st.DataObject, steps: int
 ) -> None:
     ends = np.cumsum(lengths)
@@ -136,7 +83,7 @@ def test_states_begin_anew_at_the_last_symbol_of_each_document(
         assert found.tolist() == expected.tolist()
 
 
-def test_columns_are_read_through_the_table() -> None:
+def test_ids_are_translated_by_the_table() -> None:
     text = Symbols(np.array([0, 1, 2, 1, 0], np.uint8), np.array([7, 8, 9]))
     assert text.columns([0, 2], 3).tolist() == [[7, 9], [8, 8], [9, 7]]
     assert text[1:3].tolist() == [8, 9]

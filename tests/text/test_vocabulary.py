@@ -1,4 +1,4 @@
-"""Characters and bytes to ids and back."""
+"""Convert characters and bytes to ids and back."""
 
 import json
 from typing import Any
@@ -17,7 +17,7 @@ from charrnn.text.vocabulary import (
     smallest_dtype,
 )
 
-any_text = st.text(st.characters(codec="utf-8"))  # all but surrogates
+any_text = st.text(st.characters(codec="utf-8"))  # all except surrogates
 
 
 def vocabulary_of(text: str, min_count: int = 1) -> Vocabulary:
@@ -25,7 +25,7 @@ def vocabulary_of(text: str, min_count: int = 1) -> Vocabulary:
 
 
 @given(any_text)
-def test_any_text_survives_the_round_trip(text: str) -> None:
+def test_any_text_survives_a_round_trip(text: str) -> None:
     for vocabulary in (vocabulary_of(text), BYTES):
         ids = vocabulary.encode(text)
         assert vocabulary.decode(ids.tolist()) == text
@@ -34,15 +34,15 @@ def test_any_text_survives_the_round_trip(text: str) -> None:
 
 
 @given(any_text)
-def test_a_vocabulary_is_in_code_point_order_and_survives_json(text: str) -> None:
+def test_a_vocabulary_is_sorted_and_survives_json(text: str) -> None:
     vocabulary = vocabulary_of(text + "x")
     assert vocabulary.symbols == tuple(sorted(set(text + "x")))
     assert Vocabulary.from_json(json.loads(json.dumps(vocabulary.to_json()))) == vocabulary
 
 
 @given(any_text)
-def test_bytes_stream_as_whole_characters(text: str) -> None:
-    """A broken character is never shown while the rest of it is on its way."""
+def test_bytes_are_decoded_to_whole_characters(text: str) -> None:
+    """An incomplete character is not returned before its last byte."""
     decode = BYTES.decoder()
     pieces = [decode(byte) for byte in text.encode()]
     assert "".join(pieces) == text
@@ -50,13 +50,13 @@ def test_bytes_stream_as_whole_characters(text: str) -> None:
 
 
 @given(st.binary())
-def test_any_bytes_stream_without_an_error(data: bytes) -> None:
+def test_any_bytes_can_be_decoded(data: bytes) -> None:
     decode = BYTES.decoder()
     streamed = "".join(decode(byte) for byte in data)
     assert data.decode(errors="replace").startswith(streamed)
 
 
-def test_rare_characters_fold_into_an_unknown_symbol_that_exists_only_then() -> None:
+def test_only_rare_characters_create_an_unknown_symbol() -> None:
     assert vocabulary_of("aabbc", min_count=2).symbols == ("", "a", "b")
     assert vocabulary_of("aabbc", min_count=2).unknown == 0
     assert vocabulary_of("aabb", min_count=2).unknown is None
@@ -78,19 +78,19 @@ def test_unknown_characters_can_be_skipped_or_replaced() -> None:
     assert vocabulary_of("aabbc", min_count=2).encode("aéb", "replace").tolist() == [1, 0, 2]
     assert vocabulary_of("?ab").encode("aéb", "replace").tolist() == [1, 0, 2]
     with pytest.raises(UnknownCharacterError, match=r"or pass `unknown=skip`$"):
-        vocabulary_of("ab").encode("aéb", "replace")  # it knows nothing that could stand in
+        vocabulary_of("ab").encode("aéb", "replace")  # there is no replacement
     assert BYTES.encode("a\udc80b", "skip").tolist() == [97, 98]
     assert BYTES.encode("a\udc80b", "replace").tolist() == [97, 63, 98]
 
 
-def test_added_symbols_stand_behind_the_old_ones() -> None:
+def test_added_symbols_follow_the_old_ones() -> None:
     extended = vocabulary_of("bd").extended(["a", "b", "c", ""])
     assert extended.symbols == ("b", "d", "a", "c", "")
     assert extended.unknown == 4
     assert extended.encode("abcd").tolist() == [2, 0, 3, 1]
 
 
-def test_ids_take_the_smallest_type() -> None:
+def test_ids_have_the_smallest_type() -> None:
     assert [smallest_dtype(n) for n in (1, 256, 257, 65_536, 65_537)] == [
         np.uint8, np.uint8, np.uint16, np.uint16, np.uint32,
     ]  # fmt: skip
@@ -113,6 +113,6 @@ def test_ids_take_the_smallest_type() -> None:
         {"unit": "byte", "symbols": "ab", "unknown": None},
     ],
 )
-def test_what_is_no_vocabulary_is_refused(data: Any) -> None:
+def test_invalid_vocabularies_are_refused(data: Any) -> None:
     with pytest.raises(CheckpointError):
         Vocabulary.from_json(data)

@@ -1,10 +1,12 @@
-"""A catalog for the tests of charrnn.text, which itself knows no corpus by name."""
+"""Read corpora in the tests of charrnn.text, with a catalog of one corpus."""
 
 from pathlib import Path
 from typing import Any
 
 from charrnn.text.config import CorpusConfig
+from charrnn.text.corpus import read_documents
 from charrnn.text.encoded import EncodedCorpus, encode_corpus
+from charrnn.text.sources import Found, find_files
 from charrnn.text.streams import SourceFile
 from charrnn.text.vocabulary import Vocabulary
 
@@ -31,3 +33,23 @@ def encode(
 ) -> EncodedCorpus:
     """Encode a corpus with the defaults, and with the catalog of these tests."""
     return encode_corpus(sources, config or CorpusConfig(), OneTale(), base, **options)
+
+
+def find(*sources: str | Path, folder: Path, recorded: bool = False, **settings: Any) -> Found:
+    """Find the files of a corpus; folder: where to put its workspace."""
+    workspace = folder / "workspace"
+    workspace.mkdir(exist_ok=True)
+    return find_files(
+        tuple(map(str, sources)),
+        CorpusConfig(**settings),
+        OneTale(),
+        workspace=workspace,
+        recorded=recorded,
+    )
+
+
+def text_of(found: Found, notices: list[str] | None = None, **settings: Any) -> str:
+    """Read all files into one text; append notices to the list."""
+    notice = (notices if notices is not None else []).append
+    blocks = read_documents(found.files, CorpusConfig(**settings), notice=notice)
+    return "".join(block.text for block in blocks)
