@@ -36,16 +36,27 @@ def setting(
     help: str,  # noqa: A002 - the name that argument parsers use
     short: str | None = None,
     shown: str | None = None,
+    panel: str | None = None,
     **bounds: float,
 ) -> Any:
     """Declare a field: its default, its help, a one-letter flag, and bounds ge, gt, le, lt.
 
     shown: how help pages describe the default, if its value alone is not clear.
+    panel: the section of a help page that begins with this field; it lasts until the next one.
     """
     assert bounds.keys() <= _BOUNDS.keys()
-    return dataclasses.field(
-        default=default, metadata={"help": help, "short": short, "shown": shown, **bounds}
-    )
+    words = {"help": help, "short": short, "shown": shown, "panel": panel}
+    return dataclasses.field(default=default, metadata=words | bounds)
+
+
+def panels(kind: Any) -> dict[str, str | None]:
+    """Return the section of a help page that each field belongs to, by the field's name."""
+    found: dict[str, str | None] = {}
+    panel = None
+    for field in dataclasses.fields(kind):
+        panel = field.metadata.get("panel") or panel
+        found[field.name] = panel
+    return found
 
 
 def check(settings: Any) -> None:

@@ -13,7 +13,15 @@ from charrnn.cli.messages import notices, say
 from charrnn.errors import DISTRIBUTION
 from charrnn.render.terminal import print_json
 
+EXAMPLES = """\
+Score two runs and draw their learning curves in the terminal:
+  charrnn compare novel novel-gru --terminal
+
+Save the curves of all runs over training time, without scoring anything:
+  charrnn compare --no-eval --plot curves.svg --x time
+"""
 AXES = ("steps", "characters", "time")
+_SCORES, _CURVES = "Scores", "Learning curves"
 FIGURES = (".png", ".svg", ".pdf")
 
 
@@ -30,7 +38,10 @@ def compare(
     context: Annotated[
         int,
         typer.Option(
-            metavar="N", min=1, help="Reset the state every N characters for the fresh figures."
+            metavar="N",
+            min=1,
+            help="Start from a fresh state every N characters for the second pair of losses.",
+            rich_help_panel=_SCORES,
         ),
     ] = 256,
     no_eval: Annotated[
@@ -38,6 +49,7 @@ def compare(
         typer.Option(
             "--no-eval",
             help="Show the validation loss logged in training instead of scoring the text anew.",
+            rich_help_panel=_SCORES,
         ),
     ] = False,
     plot: Annotated[
@@ -47,6 +59,7 @@ def compare(
             help=f"Save the learning curves as a figure. Needs {DISTRIBUTION}[plot].",
             autocompletion=options.complete_path,
             show_default=False,
+            rich_help_panel=_CURVES,
         ),
     ] = None,
     terminal: Annotated[
@@ -54,10 +67,17 @@ def compare(
         typer.Option(
             "--terminal",
             help=f"Draw the learning curves below the table. Needs {DISTRIBUTION}[plot].",
+            rich_help_panel=_CURVES,
         ),
     ] = False,
     x: Annotated[
-        str, typer.Option("--x", metavar="|".join(AXES), help="The horizontal axis of the curves.")
+        str,
+        typer.Option(
+            "--x",
+            metavar="|".join(AXES),
+            help="The horizontal axis of the curves.",
+            rich_help_panel=_CURVES,
+        ),
     ] = "characters",
     as_json: options.JsonOption = False,
     checkpoint_dir: options.CheckpointDirOption = options.CHECKPOINT_DIR,

@@ -13,6 +13,33 @@ from charrnn.cli.messages import notices, say
 from charrnn.render.numbers import size
 from charrnn.render.terminal import print_json, print_lines
 
+EXAMPLES = """\
+See what there is to train on, with sizes, licences and sources:
+  charrnn corpora -v
+
+Download a corpus and train on it:
+  charrnn corpora fetch tiny-shakespeare
+  charrnn train tiny-shakespeare
+"""
+SHOW_EXAMPLES = """\
+See how a text would be read, before training on it:
+  charrnn corpora show novel.txt
+
+Count the characters of the Markdown files in a folder:
+  charrnn corpora show notes/ --glob '*.md'
+"""
+FETCH_EXAMPLES = """\
+Download a corpus and train on it:
+  charrnn corpora fetch tiny-shakespeare
+  charrnn train tiny-shakespeare
+"""
+CACHE_EXAMPLES = """\
+See how much disk space encoded corpora use:
+  charrnn corpora cache
+
+Free it:
+  charrnn corpora cache --clear
+"""
 _DETAILS = ("bytes", "licence", "source", "url", "sha256", "file")
 _SHOWN = tuple(
     name

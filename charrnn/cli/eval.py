@@ -13,19 +13,25 @@ from charrnn.cli.messages import notices, say
 from charrnn.cli.writing import report_facts
 from charrnn.render.terminal import print_json
 
+EXAMPLES = """\
+Score the validation part of the newest run's corpus:
+  charrnn eval
+
+Score two texts under a run, with a fresh state every 256 characters:
+  charrnn eval novel chapter1.txt chapter2.txt --context 256
+"""
+
 
 @options.with_settings(charrnn.DynamicConfig)
-@options.with_settings(
-    charrnn.CorpusConfig, only=("encoding", "errors"), default="those of the run"
-)
+@options.with_settings(charrnn.CorpusConfig, only=("encoding", "errors"), default="the run's own")
 def evaluate(
     model: options.ModelArgument = None,
     texts: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="[TEXT]...",
-            help="Texts, scored one by one: whatever train takes, read as the run's corpus was. "
-            "Left out, the run's own validation split.",
+            help="Texts to score one by one: anything that train accepts, read as the run's corpus "
+            "was. [default: the validation part of the run's corpus]",
             autocompletion=options.complete_path,
             show_default=False,
         ),
@@ -34,23 +40,24 @@ def evaluate(
         str,
         typer.Option(
             metavar="carried|N",
-            help="Carry the state through the whole text, or start a fresh one every N characters.",
+            help="Carry the state through the whole text, or start from a fresh one every N "
+            "characters.",
         ),
     ] = "carried",
     dynamic: Annotated[
         bool,
         typer.Option(
             "--dynamic",
-            help="Let the model learn from each text as it reads it (dynamic evaluation), each "
-            "chunk after it is scored; the model itself stays as it is.",
+            help="Let the model learn from each chunk of a text after scoring it. The saved model "
+            "does not change.",
+            rich_help_panel="Dynamic evaluation",
         ),
     ] = False,
     generated: Annotated[
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Tell of a generated text whether it repeats itself, or the text that the model "
-            "learned.",
+            help="Measure how far a generated text repeats itself or copies the training corpus.",
             autocompletion=options.complete_path,
             show_default=False,
         ),
@@ -70,15 +77,15 @@ def evaluate(
 ) -> None:
     """Score texts: nats, bits and perplexity per character.
 
-    The first character of a text is read, not predicted. With a state carried, the whole text is
-    read as one.
+    The first character of a text is read, not predicted, unless the model knows what texts begin
+    after.
     """
     options.check_choice("--unknown", unknown, options.UNKNOWN)
     if generated is not None and texts:
         raise charrnn.SettingsError("--generated and TEXT: choose one")
     block = _context(context)
     learning = _learning(dynamic, given, context=block, generated=generated)
-    options.resolve(charrnn.CorpusConfig, given, {})  # an unknown encoding is told first
+    options.resolve(charrnn.CorpusConfig, given, {})  # report an unknown encoding early
     loaded = options.load(model, checkpoint, checkpoint_dir, quiet)
     from charrnn.render.bars import Progress
 
@@ -123,7 +130,7 @@ def evaluate(
 
 @contextmanager
 def _named(text: str) -> Iterator[None]:
-    """Have an error about a text name it."""
+    """Put the name of a text before errors about it."""
     try:
         yield
     except (charrnn.UnknownCharacterError, charrnn.CorpusError) as error:

@@ -9,13 +9,22 @@ import charrnn
 from charrnn.cli import options
 from charrnn.render.terminal import print_json
 
+EXAMPLES = """\
+Describe the best checkpoint of the newest run:
+  charrnn info
+
+Check every file of a run for damage:
+  charrnn info novel --verify
+"""
+
 
 def info(
     model: options.ModelArgument = None,
     verify: Annotated[
         bool,
         typer.Option(
-            "--verify", help="Check every file of the run; exit code 1 if one is damaged."
+            "--verify",
+            help="Check every file of the run for damage; the exit code is 1 if one is damaged.",
         ),
     ] = False,
     as_json: options.JsonOption = False,
@@ -23,13 +32,16 @@ def info(
     checkpoint_dir: options.CheckpointDirOption = options.CHECKPOINT_DIR,
     quiet: Annotated[
         bool,
-        typer.Option("--quiet", "-q", help="Print nothing; with --verify, by exit code alone."),
+        typer.Option(
+            "--quiet", "-q", help="Print nothing; --verify then answers by its exit code."
+        ),
     ] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Also show the settings of training.")
+        bool,
+        typer.Option("--verbose", "-v", help="Also show all settings and the whole vocabulary."),
     ] = False,
 ) -> None:
-    """Show what a checkpoint holds."""
+    """Describe a checkpoint: its model, its corpus, its losses."""
     if verify and checkpoint is not None:
         raise charrnn.SettingsError(
             "--verify checks all checkpoints of a run; leave --checkpoint out"

@@ -1,48 +1,46 @@
-"""Options of the commands: the shared ones, and those that settings models give rise to."""
+"""Options that several commands share, and options made from dataclasses of settings."""
 
 import dataclasses
-import difflib
 import functools
 import inspect
 import os
 import re
-import tomllib
 import typing
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
 import charrnn
 from charrnn import settings
-from charrnn.cli import flags
-from charrnn.render.terminal import harmless
+from charrnn.cli import flags, suggest
+from charrnn.cli.messages import notices
 
 Settings = TypeVar("Settings")
 
 
 def complete_model(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Offer the names of runs, then files and folders."""
+    """Complete the names of runs, then files and folders."""
     folder = ctx.params.get("checkpoint_dir") or charrnn.CHECKPOINT_DIR
     names = [name for name in charrnn.run_names(folder) if name.startswith(incomplete)]
     return names + complete_path(incomplete)
 
 
 def complete_corpus(incomplete: str) -> list[str]:
-    """Offer the names of corpora, then files and folders."""
+    """Complete the names of corpora, then files and folders."""
     known = (*charrnn.CORPORA, *charrnn.PUBLIC_CORPORA)
     names = [name for name in known if name.startswith(incomplete)]
     return names + complete_path(incomplete)
 
 
 def complete_public_corpus(incomplete: str) -> list[str]:
-    """Offer the names of corpora that can be fetched."""
+    """Complete the names of corpora that can be fetched."""
     return [name for name in charrnn.PUBLIC_CORPORA if name.startswith(incomplete)]
 
 
 def complete_path(incomplete: str) -> list[str]:
-    """Offer the files and folders that begin like this; hidden ones when asked for."""
+    """Complete files and folders; hidden ones only after a dot."""
     folder, start = os.path.split(incomplete)
     try:
         entries = sorted(os.scandir(folder or "."), key=lambda entry: entry.name)
@@ -59,8 +57,8 @@ ModelArgument = Annotated[
     str | None,
     typer.Argument(
         metavar="[MODEL]",
-        help="A run's name, a run's folder, a checkpoint's folder or a model.safetensors; "
-        "left out, the newest run.",
+        help="The name or folder of a run, the folder of a checkpoint, or a model.safetensors. "
+        "[default: the newest run]",
         autocompletion=complete_model,
         show_default=False,
     ),
@@ -70,7 +68,7 @@ CheckpointOption = Annotated[
     typer.Option(
         "--checkpoint",
         metavar="latest|best|STEP",
-        help="Which checkpoint of a run. [default: best]",
+        help="Which checkpoint of the run to use. [default: best]",
         show_default=False,
     ),
 ]
@@ -78,15 +76,16 @@ CheckpointDirOption = Annotated[
     Path,
     typer.Option(
         "--checkpoint-dir", metavar="FOLDER", envvar="CHARRNN_CHECKPOINT_DIR", is_eager=True,
-        help="Folder the runs are kept in.",
+        help="Folder of the runs.",
     ),
 ]  # fmt: skip
 CorpusArgument = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[CORPUS]...",
-        help="Text files, folders, patterns, - for stdin, or the name of a corpus (see charrnn "
-        "corpora); also .gz, .bz2, .xz, .zst, .zip and .tar. Left out: Python source, built in.",
+        help="Text files, folders, patterns such as '*.txt', - for stdin, or the name of a corpus "
+        "(see charrnn corpora). Also .gz, .bz2, .xz, .zst, .zip and .tar. [default: Python source "
+        "code, built in]",
         autocompletion=complete_corpus,
         show_default=False,
     ),
@@ -95,29 +94,31 @@ CacheDirOption = Annotated[
     Path | None,
     typer.Option(
         metavar="FOLDER", envvar="CHARRNN_CACHE_DIR", show_default=False, show_envvar=True,
-        help="Folder that encoded corpora are kept in. [default: the user's cache folder]",
+        help="Folder of encoded corpora. [default: in the user's cache folder]",
     ),
 ]  # fmt: skip
 CorporaDirOption = Annotated[
     Path,
     typer.Option(
         metavar="FOLDER", envvar="CHARRNN_CORPORA_DIR",
-        help="Folder that fetched corpora are kept in.",
+        help="Folder of fetched corpora.",
     ),
 ]  # fmt: skip
 DeviceOption = Annotated[
-    str, typer.Option("--device", metavar="auto|cpu|cuda|mps", help="Where to compute.")
+    str, typer.Option("--device", metavar="auto|cpu|cuda|mps", help="Device to compute on.")
 ]
 ThreadsOption = Annotated[
     int | None,
-    typer.Option("--threads", min=1, help="Threads of the CPU.", show_default=False),
+    typer.Option(
+        "--threads", metavar="N", min=1, help="Number of CPU threads.", show_default=False
+    ),
 ]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
-VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors on stderr.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Print more details.")]
 NamesOption = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Print the names alone, one a line.")
+    bool, typer.Option("--quiet", "-q", help="Print only the names, one per line.")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 UNKNOWN = ("error", "skip", "replace")
 WEIGHTS = ("float32", "int8")
 UnknownOption = Annotated[
@@ -125,7 +126,9 @@ UnknownOption = Annotated[
     typer.Option(
         "--unknown",
         metavar="|".join(UNKNOWN),
-        help="What becomes of characters that the model does not know.",
+        help="What to do with characters that the model does not know: report an error, skip them, "
+        "or replace them with a symbol it knows.",
+        rich_help_panel="Text",
     ),
 ]
 
@@ -138,24 +141,26 @@ _ESCAPES = {"\\n": "\n", "\\t": "\t", "\\\\": "\\"}
 def with_settings(
     *models: type, only: Iterable[str] | None = None, default: str | None = None
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command one option for each field of settings models, or for those in `only`.
+    """Add an option to a command for each field of some dataclasses, or for the fields in `only`.
 
-    default: what the help pages say of the default, in place of each field's own.
-
-    The command receives those that were given, as the dictionary `given`, field name to value. May
-    be used more than once on a command, for settings whose defaults are said differently.
+    The command receives the options that were given as the dictionary `given`, from field names to
+    values.
+    default: the default that help pages show instead of each field's own. May be used more than
+    once on a command, if the settings differ in this.
     """
     fields = [
-        field
+        (field, panel)
         for model in models
-        for field in dataclasses.fields(model)
+        for field, panel in zip(
+            dataclasses.fields(model), settings.panels(model).values(), strict=True
+        )
         if only is None or field.name in only
     ]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
         def wrapper(**options: Any) -> None:
-            values = {field.name: options.pop(field.name) for field in fields}
+            values = {field.name: options.pop(field.name) for field, _ in fields}
             given = {
                 name: as_typed(name, value)
                 for name, value in values.items()
@@ -166,7 +171,7 @@ def with_settings(
         signature = inspect.signature(command)
         own = [p for p in signature.parameters.values() if p.name != "given"]
         own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
-        added = [_parameter(field, default) for field in fields]
+        added = [_parameter(field, panel, default) for field, panel in fields]
         wrapper.__signature__ = signature.replace(parameters=own + added)  # type: ignore[attr-defined]
         wrapper.__annotations__ = {p.name: p.annotation for p in own + added}
         return wrapper
@@ -180,30 +185,32 @@ def resolve(
     config: dict[str, Any],
     base: Settings | None = None,
 ) -> Settings:
-    """Make settings: defaults (or base) < configuration file < flags. Raises SettingsError."""
+    """Create settings: defaults (or base) < configuration file < flags. Raises SettingsError."""
     base_values = {} if base is None else vars(base)
     return model(**base_values | named(model, given, config))
 
 
 def named(model: type, given: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
-    """Return those settings of a model that are named: configuration file < flags."""
+    """Return the settings of a model that are given: configuration file < flags."""
     names = {field.name for field in dataclasses.fields(model)}
     return {name: value for name, value in (config | given).items() if name in names}
 
 
 def read_config(path: Path | None, *models: type) -> dict[str, Any]:
-    """Read a TOML file of settings; keys are the flags' names without the dashes before them.
+    """Read a TOML file of settings; its keys are the names of flags without the leading dashes.
 
-    Raises SettingsError for a file that cannot be read or a key that is no setting.
+    Raises SettingsError if the file cannot be read or a key is not a setting.
     """
     if path is None:
         return {}
+    import tomllib  # few commands read one
+
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise charrnn.SettingsError(f"--config {path}: {error.strerror or error}") from error
     except ValueError as error:  # not TOML, or not UTF-8
-        raise charrnn.SettingsError(f"--config {path}: not TOML: {error}") from error
+        raise charrnn.SettingsError(f"--config {path}: not valid TOML: {error}") from error
     known = {field.name for model in models for field in dataclasses.fields(model)}
     values = {key.replace("-", "_"): value for key, value in content.items()}
     for key in values.keys() - known:
@@ -212,9 +219,9 @@ def read_config(path: Path | None, *models: type) -> dict[str, Any]:
 
 
 def as_typed(name: str, value: Any) -> Any:
-    """Return a setting's value as it is meant: where a text may hold a line end, with one for \\n.
+    """Return a setting's value with its escapes read, if it may contain a line end.
 
-    A shell has no easy way to write that. A class of characters in brackets has escapes of its own.
+    Shells have no easy way to write one. A class of characters in brackets has its own escapes.
     """
     if isinstance(value, list):
         return tuple(as_typed(name, text) for text in value)
@@ -233,8 +240,11 @@ def check_choice(flag: str, value: str, choices: Iterable[str]) -> None:
         raise charrnn.SettingsError(f"{flag} {value}: choose one of {', '.join(choices)}")
 
 
-def _parameter(field: "dataclasses.Field[Any]", default: str | None) -> inspect.Parameter:
+def _parameter(
+    field: "dataclasses.Field[Any]", panel: str | None, default: str | None
+) -> inspect.Parameter:
     kind, _ = settings.value_type(field)
+    metavar = _metavar(kind)
     if typing.get_origin(kind) is tuple:
         kind = list[str]
     flag = flags.flag(field.name)
@@ -247,7 +257,9 @@ def _parameter(field: "dataclasses.Field[Any]", default: str | None) -> inspect.
     )
     if (shown := default or own) is not None:
         text += f" [default: {flags.with_flags(str(shown))}]"
-    option = typer.Option(*names, help=text, show_default=False)
+    option = typer.Option(
+        *names, help=text, metavar=metavar, show_default=False, rich_help_panel=panel
+    )
     return inspect.Parameter(
         field.name,
         inspect.Parameter.KEYWORD_ONLY,
@@ -256,19 +268,23 @@ def _parameter(field: "dataclasses.Field[Any]", default: str | None) -> inspect.
     )
 
 
+def _metavar(kind: Any) -> str | None:
+    """Return what stands for the value of an option on help pages; None for a switch."""
+    if typing.get_origin(kind) is Literal:
+        return "|".join(map(str, typing.get_args(kind)))
+    return {int: "N", float: "X", bool: None}.get(kind, "TEXT")
+
+
 def _no_setting(key: str, known: set[str]) -> str:
-    close = difflib.get_close_matches(key, known, n=1)
-    hint = f"; did you mean {flags.flag(close[0])[2:]}?" if close else "; see charrnn train --help"
-    return f"{flags.flag(key)[2:]} is no setting{hint}"
+    shown = flags.flag(key)[2:]
+    meant = suggest.near_setting(shown, {flags.flag(name)[2:] for name in known})
+    hint = f"did you mean {meant}?" if meant else "see charrnn train --help"
+    return f"{shown} is not a setting; {hint}"
 
 
 def load(
     model: str | None, checkpoint: str | None, checkpoint_dir: Path, quiet: bool
 ) -> "charrnn.Model":
-    """Read a model, and say what the user should know of it."""
-
-    def notice(message: str) -> None:
-        if not quiet:
-            typer.echo(f"notice: {harmless(flags.with_flags(message))}", err=True)
-
+    """Read a model; show notices about it unless the command is quiet."""
+    notice = notices(quiet)
     return charrnn.load(model, checkpoint=checkpoint, checkpoint_dir=checkpoint_dir, notice=notice)

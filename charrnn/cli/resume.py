@@ -8,6 +8,14 @@ import charrnn
 from charrnn.cli import options
 from charrnn.cli.watch import watched
 
+EXAMPLES = """\
+Continue the newest run from its latest checkpoint:
+  charrnn resume
+
+Train a finished run for longer, 8,000 steps in total:
+  charrnn resume novel --steps 8000
+"""
+
 
 @options.with_settings(
     charrnn.TrainingConfig, only=("steps", "epochs", "minutes", "patience"), default="the run's own"
@@ -17,25 +25,30 @@ def resume(
     corpus: Annotated[
         list[str] | None,
         typer.Option(
-            help="Where the corpus is now, if it was moved; repeat for several files.",
+            metavar="PATH",
+            help="Where the corpus is now, if it has moved; repeat for several files.",
             autocompletion=options.complete_corpus,
             show_default=False,
+            rich_help_panel="Run",
         ),
     ] = None,
     val_text: Annotated[
         str | None,
         typer.Option(
-            help="Where the validation text is now, if it was moved.",
+            metavar="PATH",
+            help="Where the validation text is now, if it has moved.",
             autocompletion=options.complete_path,
             show_default=False,
+            rich_help_panel="Run",
         ),
     ] = None,
     checkpoint: Annotated[
         str | None,
         typer.Option(
             metavar="latest|best|STEP",
-            help="Which checkpoint to go on from; later ones are dropped. [default: latest]",
+            help="Which checkpoint to continue from; later ones are deleted. [default: latest]",
             show_default=False,
+            rich_help_panel="Run",
         ),
     ] = None,
     checkpoint_dir: options.CheckpointDirOption = options.CHECKPOINT_DIR,
@@ -45,22 +58,26 @@ def resume(
     threads: options.ThreadsOption = None,
     force: Annotated[
         bool,
-        typer.Option("--force", help="Go on although the corpus has changed, from its beginning."),
+        typer.Option(
+            "--force",
+            help="Continue even if the corpus has changed, reading it from its beginning.",
+            rich_help_panel="Run",
+        ),
     ] = False,
     quiet: options.QuietOption = False,
     verbose: options.VerboseOption = False,
     *,
     given: dict[str, Any],
 ) -> None:
-    """Go on exactly where a run stopped.
+    """Continue a run exactly where it stopped.
 
-    --steps, --epochs and --minutes count from the run's beginning and take the place of its limits.
+    --steps, --epochs and --minutes count from the start of the run and replace its limits.
 
-    Weights, optimizer, schedule, random generators, carried state and place in the corpus are
-    those of the checkpoint: on the CPU, with as many threads, the result is bit for bit that of a
-    run that never stopped.
+    The checkpoint restores weights, optimizer, schedule, random generators, carried state and
+    position in the corpus. On the CPU, with the same number of threads, the result is identical,
+    bit for bit, to that of a run that never stopped.
     """
-    options.resolve(charrnn.TrainingConfig, given, {})  # a limit out of bounds is told first
+    options.resolve(charrnn.TrainingConfig, given, {})  # report a limit out of bounds early
     with watched(quiet=quiet, verbose=verbose, checkpoint_dir=checkpoint_dir) as watching:
         charrnn.resume(
             model,

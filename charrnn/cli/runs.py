@@ -10,6 +10,14 @@ from charrnn.cli import options
 from charrnn.cli.messages import say
 from charrnn.render.terminal import print_json, print_lines
 
+EXAMPLES = """\
+List all runs, with their folders and checkpoints:
+  charrnn runs -v
+
+Delete the folder of a run that is no longer needed:
+  rm -r checkpoints/novel
+"""
+
 
 def runs(
     checkpoint_dir: options.CheckpointDirOption = options.CHECKPOINT_DIR,
@@ -19,7 +27,7 @@ def runs(
         bool, typer.Option("--verbose", "-v", help="Also show folders and all checkpoints.")
     ] = False,
 ) -> None:
-    """List the runs under the checkpoint folder, the newest first."""
+    """List the runs in the checkpoint folder, the newest first."""
     found = charrnn.list_runs(checkpoint_dir)
     if as_json:
         print_json([_facts(run) for run in found])

@@ -12,6 +12,13 @@ from charrnn.cli import flags, options
 from charrnn.cli.writing import Request, write
 from charrnn.errors import DISTRIBUTION
 
+EXAMPLES = """\
+Continue a prompt with the newest run, always in the same way:
+  charrnn sample --prompt "Once upon a time" --seed 1
+
+Write three shorter, tamer texts with a run of that name:
+  charrnn sample novel --num-samples 3 --length 200 --temperature 0.5
+"""
 # What only texts that are drawn have, and not a beam search.
 DRAWN = ("--num-samples", "--temperature-range")
 # What a conversation cannot do.

@@ -9,6 +9,14 @@ import charrnn
 from charrnn.cli import options
 from charrnn.cli.watch import watched
 
+EXAMPLES = """\
+Train on your own text for ten minutes:
+  charrnn train novel.txt --minutes 10
+
+Train on names, one per line, with a small GRU:
+  charrnn train names.txt --lines --cell gru --hidden-size 128
+"""
+_RUN = "Run"
 _SETTINGS = (charrnn.ModelConfig, charrnn.TrainingConfig, charrnn.CorpusConfig)
 
 
@@ -17,31 +25,41 @@ def train(
     corpus: options.CorpusArgument = None,
     run: Annotated[
         str | None,
-        typer.Option(help="The run's name; default: after the corpus.", show_default=False),
+        typer.Option(
+            metavar="NAME",
+            help="Name of the run. [default: the name of the corpus]",
+            show_default=False,
+            rich_help_panel=_RUN,
+        ),
     ] = None,
     preset: Annotated[
         str | None,
         typer.Option(
             metavar="|".join(charrnn.PRESETS),
-            help="How much work to choose size, dropout and steps for: about one, five and fifty "
-            "minutes of two fast CPU cores. [default: as much as there are --minutes for, or "
-            "balanced]",
+            help="Choose size, dropout and steps for about one, five or fifty minutes on two fast "
+            "CPU cores. [default: to fit --minutes if given, else balanced]",
             show_default=False,
+            rich_help_panel=_RUN,
         ),
     ] = None,
     init_from: Annotated[
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="Start from the weights of this model; characters new to it are added.",
+            help="Start from the weights of this model (fine-tune it); new characters are added "
+            "to its vocabulary.",
             autocompletion=options.complete_model,
             show_default=False,
+            rich_help_panel=_RUN,
         ),
     ] = None,
     config: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE.toml", help="Settings to use where no flag is given.", show_default=False
+            metavar="FILE.toml",
+            help="Read settings from this file; flags override it.",
+            show_default=False,
+            rich_help_panel=_RUN,
         ),
     ] = None,
     checkpoint_dir: options.CheckpointDirOption = options.CHECKPOINT_DIR,
@@ -54,13 +72,13 @@ def train(
     *,
     given: dict[str, Any],
 ) -> None:
-    """Train a new run.
+    """Train a new model.
 
-    It can be stopped with Ctrl-C at any time; charrnn resume goes on exactly there.
+    Ctrl-C saves the run and stops it; charrnn resume continues exactly from there.
     """
     file = options.read_config(config, *_SETTINGS)
     if preset is not None:
-        file.pop("minutes", None)  # flags win over the file
+        file.pop("minutes", None)  # flags override the file
     parent = charrnn.load(init_from, checkpoint_dir=checkpoint_dir) if init_from else None
     model = options.named(charrnn.ModelConfig, given, file)
     training = options.named(charrnn.TrainingConfig, given, file)

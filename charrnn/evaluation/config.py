@@ -1,4 +1,4 @@
-"""Settings of dynamic evaluation. Holds no torch, so that help pages answer at once."""
+"""Settings of dynamic evaluation. Imports no torch, so that help pages appear at once."""
 
 from dataclasses import dataclass
 
@@ -7,16 +7,23 @@ from charrnn.settings import check, setting
 
 @dataclass(frozen=True)
 class DynamicConfig:
-    """How the weights learn from a text while it is scored; for the letters see learner.py."""
+    """How the weights are adapted to a text while it is scored; see dynamic.py for the method."""
 
     dynamic_lr: float = setting(
-        0.0002, ge=0, le=1e6, help="Learning rate of `dynamic`, for gradients divided by their RMS."
+        0.0002,
+        ge=0,
+        le=1e6,
+        help="Learning rate, for gradients divided by their RMS.",
+        panel="Dynamic evaluation",
     )
     dynamic_decay: float = setting(
-        0.0005, ge=0, le=1, help="How far the weights of `dynamic` fall back with each chunk."
+        0.0005, ge=0, le=1, help="How far the weights return to the trained ones with each chunk."
     )
     dynamic_length: int = setting(
-        20, ge=1, le=10_000, help="Characters that `dynamic` scores before it learns from them."
+        20,
+        ge=1,
+        le=10_000,
+        help="Characters per chunk, which are scored before the model learns from them.",
     )
 
     def __post_init__(self) -> None:

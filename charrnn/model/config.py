@@ -20,22 +20,22 @@ CellName = Literal["lstm", "gru", "rnn", "peephole-lstm", "layernorm-lstm"]
 class ModelConfig:
     """The architecture: everything besides the vocabulary that decides the weights' shapes."""
 
-    cell: CellName = setting("lstm", help="Recurrent cell of every layer.")
-    num_layers: int = setting(1, ge=1, le=64, help="Recurrent layers.")
+    cell: CellName = setting("lstm", help="Recurrent cell.", panel="Model")
+    num_layers: int = setting(1, ge=1, le=64, help="Number of recurrent layers.")
     hidden_size: int = setting(
-        512, ge=1, le=65_536, help="Units of each recurrent layer.", shown=CHOSEN
+        512, ge=1, le=65_536, help="Units per recurrent layer.", shown=CHOSEN
     )
     embedding_size: int = setting(
-        64, ge=0, le=65_536, help="Size of the input embedding; 0 for one-hot input."
+        64, ge=0, le=65_536, help="Size of the input embedding; 0 feeds one-hot vectors instead."
     )
     nonlinearity: Literal["tanh", "relu", "leaky-relu"] = setting(
-        "tanh", help="Activation of the rnn cell."
+        "tanh", help="Activation of the rnn cell (only for `cell=rnn`)."
     )
     dropout: float = setting(
         0.2,
         ge=0,
         lt=1,
-        help="Locked dropout between layers and before the output layer.",
+        help="Locked dropout (one mask per chunk) between layers and before the output layer.",
         shown=CHOSEN,
     )
     input_dropout: float = setting(
@@ -46,7 +46,10 @@ class ModelConfig:
         shown=CHOSEN,
     )
     weight_dropout: float = setting(
-        0.0, ge=0, lt=1, help="Dropout of the recurrent weights (weight-drop)."
+        0.0,
+        ge=0,
+        lt=1,
+        help="Dropout of the recurrent weights, with one mask per chunk (weight drop).",
     )
     tie_embeddings: bool = setting(
         False,

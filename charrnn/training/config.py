@@ -1,4 +1,4 @@
-"""Settings of training. Holds no torch, so that help pages answer at once."""
+"""Settings of training. Imports no torch, so that help pages appear at once."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -11,94 +11,107 @@ DEFAULT_STEPS = 5_500
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How a model learns: lanes, optimizer, schedule, limits, and when to look up from it."""
+    """How a model is trained: lanes, optimizer, schedule, limits, evaluations, checkpoints."""
 
     batch_size: int = setting(
-        32, ge=1, le=1_000_000, help="Lanes: stretches of the corpus read side by side."
+        32,
+        ge=1,
+        le=1_000_000,
+        help="Lanes: parts of the corpus that are read in parallel.",
+        panel="Training",
     )
     seq_length: int = setting(
-        64, ge=1, le=1_000_000, help="Time steps of one chunk of truncated BPTT."
+        64,
+        ge=1,
+        le=1_000_000,
+        help="Length of a chunk: characters per lane that gradients flow through (truncated BPTT).",
     )
     state_reset: float = setting(
         0.2,
         ge=0,
         le=1,
-        help="Share of chunks before which a lane's state begins anew; else it is carried on.",
+        help="Probability per chunk of resetting a lane's state; otherwise it is carried.",
     )
     optimizer: Literal["adamw", "adam", "rmsprop", "sgd"] = setting(
-        "adamw", help="Optimizer; sgd is with Nesterov momentum where `momentum` is not 0."
+        "adamw",
+        help="Optimizer; sgd uses Nesterov momentum unless `momentum` is 0.",
+        panel="Optimizer",
     )
     learning_rate: float | None = setting(
         None, gt=0, le=1e6, help="Peak learning rate.", shown="0.007 for adamw and adam, else 0.003"
     )
     schedule: Literal["cosine", "linear", "constant", "plateau"] = setting(
         "cosine",
-        help="Learning rate after the warm-up: falling to 0 at the end of the run (cosine, "
-        "linear), constant, or halved after 2 evaluations without a better loss (plateau).",
+        help="Learning rate after the warm-up: cosine and linear fall to 0 at the end of the run, "
+        "constant stays, plateau halves it after 2 evaluations without a better loss.",
     )
     warmup: int = setting(50, ge=0, help="Steps over which the learning rate rises from 0.")
-    beta1: float = setting(0.9, ge=0, lt=1, help="Adam's decay of the gradient's mean.")
+    beta1: float = setting(0.9, ge=0, lt=1, help="Decay of the mean gradient (adamw, adam).")
     beta2: float = setting(
-        0.99, ge=0, lt=1, help="Decay of the gradient's mean square (adam, adamw, rmsprop)."
+        0.99, ge=0, lt=1, help="Decay of the mean squared gradient (adamw, adam, rmsprop)."
     )
-    momentum: float = setting(0.9, ge=0, lt=1, help="Momentum of sgd.")
+    momentum: float = setting(0.9, ge=0, lt=1, help="Momentum (sgd).")
     weight_decay: float | None = setting(
         None,
         ge=0,
         le=1e6,
-        help="Decay of the weight matrices (L2), decoupled from the gradient.",
+        help="Decoupled L2 weight decay of the weight matrices.",
         shown="0.1 for adamw, else 0",
     )
     l1: float = setting(0.0, ge=0, le=1e6, help="Weight of an L1 penalty on the weight matrices.")
     grad_clip: float = setting(
-        1.0, ge=0, le=1e30, help="Clip the gradient to this global L2 norm; 0 for off."
+        1.0, ge=0, le=1e30, help="Clip the gradient to this global L2 norm; 0 turns clipping off."
     )
     grad_clip_value: float = setting(
         0.0,
         ge=0,
         le=1e30,
-        help="Clip each gradient element to [-x, x], before the norm; 0 for off.",
+        help="Before that, clip each gradient element to [-X, X]; 0 turns this off.",
     )
     steps: int | None = setting(
         None,
         ge=1,
         help="Stop after this many optimizer steps.",
-        shown=f"{CHOSEN}, where neither `epochs` nor `minutes` is given",
+        panel="Run",
+        shown=f"{CHOSEN}, unless `epochs` or `minutes` is given",
     )
     epochs: float | None = setting(
-        None, gt=0, help="Stop after this many passes over the training part."
+        None, gt=0, help="Stop after this many passes over the training text."
     )
     minutes: float | None = setting(
-        None, gt=0, help="Stop after this long, evaluations and saving not counted."
+        None, gt=0, help="Stop after this much training time, without evaluations and saving."
     )
     patience: int = setting(
-        0, ge=0, help="Stop after this many evaluations without a better loss; 0 for never."
+        0, ge=0, help="Stop early after this many evaluations without a better loss; 0 never does."
     )
     eval_every: int = setting(
-        500, ge=0, help="Steps between validations; 0 for one at the end alone."
+        500,
+        ge=0,
+        help="Steps between evaluations on the validation text; 0 evaluates only at the end.",
+        panel="Evaluation and checkpoints",
     )
     eval_length: int = setting(
         1_000_000,
         ge=1,
-        help="Characters of the validation part that each of these reads, at most; charrnn eval "
-        "reads all.",
+        help="Evaluate on at most this many characters; charrnn eval always uses all.",
     )
     sample_every: int | None = setting(
-        None, ge=0, help="Steps between samples shown; 0 for never.", shown="at each validation"
+        None, ge=0, help="Steps between printed samples; 0 prints none.", shown="at each evaluation"
     )
     save_every: int = setting(
         500,
         ge=0,
-        help="Steps between checkpoints, besides each better validation and the end; "
-        "0 for those alone.",
+        help="Steps between checkpoints. One is also saved after each better evaluation and at "
+        "the end; 0 saves only those.",
     )
-    keep: int = setting(3, ge=1, help="Latest checkpoints to keep, besides the best.")
+    keep: int = setting(3, ge=1, help="Latest checkpoints to keep, in addition to the best.")
     precision: Literal["auto", "float32", "bfloat16"] = setting(
         "auto",
-        help="Number format of the products in training; weights, loss and what is saved stay "
-        "float32. auto: bfloat16 where the hardware has it and layers have 64 units or more.",
+        help="Number format of matrix products; weights, loss and checkpoints are float32. auto: "
+        "bfloat16 if the hardware is fast at it and layers have 64 units or more.",
+        panel="Training",
     )
-    seed: int = setting(0, ge=0, lt=2**63, help="Seed of weights, dropout and data order.")
+    seed: int = setting(0, ge=0, lt=2**63, help="Seed of initial weights, dropout and data order.")
 
     def __post_init__(self) -> None:
         check(self)
@@ -107,36 +120,36 @@ class TrainingConfig:
 
     @property
     def step_limit(self) -> int | None:
-        """The limit in steps: as given, or the default where no limit is given at all."""
+        """The limit in steps; the default if no limit of any kind is given."""
         if self.steps is None and self.epochs is None and self.minutes is None:
             return DEFAULT_STEPS
         return self.steps
 
     @property
     def peak_rate(self) -> float:
-        """The peak learning rate that applies."""
+        """The peak learning rate; its default depends on the optimizer."""
         if self.learning_rate is not None:
             return self.learning_rate
         return 0.007 if self.optimizer in ("adamw", "adam") else 0.003
 
     def resolved(self) -> "TrainingConfig":
-        """Return the same settings with every default that depends on others spelt out."""
+        """Return the same settings with the defaults that depend on others filled in."""
         return replace(
             self, steps=self.step_limit, learning_rate=self.peak_rate, weight_decay=self.decay
         )
 
     @property
     def decay(self) -> float:
-        """The decoupled weight decay that applies."""
+        """The decoupled weight decay; its default depends on the optimizer."""
         if self.weight_decay is not None:
             return self.weight_decay
         return 0.1 if self.optimizer == "adamw" else 0.0
 
 
 def fit(length: int, batch_size: int, seq_length: int) -> tuple[int, int]:
-    """Return the lanes and steps that a text of `length` symbols has room for.
+    """Return the lanes and the steps per chunk that fit a text of `length` symbols.
 
-    Lanes give way first, then steps, so that an epoch has at least one chunk.
+    If the text is short, lanes are reduced first, then steps, so that an epoch has a chunk.
     """
     targets = length - 1
     steps = min(seq_length, targets)
