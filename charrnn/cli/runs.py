@@ -14,8 +14,8 @@ EXAMPLES = """\
 List all runs, with their folders and checkpoints:
   charrnn runs -v
 
-Delete the folder of a run that is no longer needed:
-  rm -r checkpoints/novel
+List the names of the runs in another folder, one per line:
+  charrnn runs -q --checkpoint-dir experiments
 """
 
 

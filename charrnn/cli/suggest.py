@@ -89,6 +89,8 @@ def near(name: str, known: Collection[str], synonyms: Mapping[str, str]) -> list
 def near_flags(flag: str, known: Collection[str]) -> list[str]:
     """Return the flags that an unknown one was probably meant to be; all with their dashes."""
     bare = {name.lstrip("-") for name in known}
+    if not _bare(flag).startswith("no-"):
+        bare = {name for name in bare if not name.startswith("no-")}
     return [f"--{name}" for name in near(_bare(flag), bare, _SYNONYMS)]
 
 

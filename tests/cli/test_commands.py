@@ -93,9 +93,9 @@ def test_what_is_chosen_is_shown_as_flags_in_one_line(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("hiden-size = 3", "hiden-size is no setting; did you mean hidden-size?"),
+        ("hiden-size = 3", "hiden-size is not a setting; did you mean hidden-size?"),
         ("hidden-size = 'big'", "--hidden-size big: must be a whole number"),
-        ("hidden-size", "not TOML"),
+        ("hidden-size", "not valid TOML"),
         ("", "c.toml: No such file"),
     ],
 )

@@ -1,0 +1,122 @@
+"""Help pages, and what is suggested for a flag, a setting or a command that does not exist."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import TEXT, Command
+
+COMMANDS = (
+    "train", "resume", "sample", "eval", "info", "runs", "compare",
+    "corpora", "corpora show", "corpora fetch", "corpora cache",
+)  # fmt: skip
+
+
+def titles(page: str) -> list[str]:
+    return re.findall(r"^(\w.*):$", page, re.M)
+
+
+def test_options_of_train_stand_in_at_most_eight_panels(command: Command) -> None:
+    page = command("train", "--help").stdout
+    panels = titles(page)[1:-1]
+    assert titles(page) == ["Arguments", *panels, "Examples"]
+    assert {"Run", "Model", "Training", "Optimizer"} <= set(panels)
+    assert len(panels) == len(set(panels)) <= 8
+    assert panels[-1] == "General"
+
+
+def test_an_option_stands_in_the_panel_of_its_setting(command: Command) -> None:
+    parts = re.split(r"^(\w.*):$", command("train", "--help").stdout, flags=re.M)
+    panels = dict(zip(parts[1::2], parts[2::2], strict=True))
+    for panel, flags in {
+        "Run": ("--run", "--init-from", "--minutes", "--patience"),
+        "Model": ("--cell", "--tie-embeddings"),
+        "Training": ("--batch-size", "--seed"),
+        "Optimizer": ("--optimizer", "--grad-clip-value"),
+        "Evaluation and checkpoints": ("--eval-every", "--keep"),
+        "General": ("--checkpoint-dir", "--help"),
+    }.items():
+        for flag in flags:
+            assert re.search(rf"^  (-\w, )?{flag}\b", panels[panel], re.M), (panel, flag)
+
+
+@pytest.mark.parametrize("columns", ["60", "80", "200"])
+def test_help_fits_the_terminal(command: Command, columns: str) -> None:
+    page = command("train", "--help", COLUMNS=columns).stdout
+    told = page[: page.index("Examples:")].splitlines()
+    assert max(map(len, told)) <= min(int(columns), 100)
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_every_page_ends_with_examples_that_parse(command: Command, name: str) -> None:
+    page = command(*name.split(), "--help").stdout
+    examples = re.findall(r"^    (charrnn .*)$", page[page.index("\nExamples:") :], re.M)
+    assert len(examples) >= 2
+    for example in examples:
+        words = shlex.split(example)[1:]
+        of = next(n for n in reversed(COMMANDS) if words[: n.count(" ") + 1] == n.split())
+        known = command(*of.split(), "--help").stdout
+        for flag in (word for word in words if word.startswith("-")):
+            assert re.search(rf"^  .*(?<![\w-]){flag}\b", known, re.M), example
+
+
+def test_summaries_of_commands_are_not_cut_short(command: Command) -> None:
+    page = command("--help").stdout
+    assert "..." not in page[page.index("Commands:") : page.index("General:")]
+
+
+WRONG = [
+    ("train --lr 0.1", "No such option: --lr; did you mean --learning-rate?"),
+    ("train --epoch 2", "did you mean --epochs?"),
+    ("train --hidden 9", "did you mean --hidden-size?"),
+    ("train --lstm_size 9", "did you mean --hidden-size?"),
+    ("train --layers 2", "did you mean --num-layers?"),
+    ("train --batch 2", "did you mean --batch-size?"),
+    ("train --max-steps 2", "did you mean --steps?"),
+    ("train --dropout-rate 0", "did you mean --dropout?"),
+    ("train --model gru", "did you mean --cell?"),
+    ("train --lerning-rate 1", "did you mean --learning-rate?"),
+    ("train --learn 1", "did you mean --learning-rate?"),
+    ("train --data a.txt", "CORPUS is given without a flag: charrnn train CORPUS"),
+    ("train --temperature 1", "it belongs to charrnn sample"),
+    ("train --colour red", "see charrnn train --help"),
+    ("train -x", "see charrnn train --help"),
+    ("sample --temp 1", "did you mean --temperature?"),
+    ("sample --model stux", "MODEL is given without a flag: charrnn sample MODEL"),
+    ("eval --lr 1", "did you mean --dynamic-lr?"),
+    ("corpora show --lowercased", "did you mean --lowercase?"),
+    ("--versoin", "did you mean --version?"),
+    ("trian", "No such command 'trian'; did you mean train?"),
+    ("generate", "did you mean sample?"),
+    ("corpora shwo", "did you mean show?"),
+    ("novel.txt", "to train on it: charrnn train novel.txt"),
+    ("paint", "No such command 'paint'; see charrnn --help"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), WRONG)
+def test_what_was_meant_is_suggested(
+    command: Command, tmp_path: Path, words: str, message: str
+) -> None:
+    (tmp_path / "novel.txt").write_text(TEXT)
+    done = command(*words.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1].endswith(message)
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("lr", "lr is not a setting; did you mean learning-rate?"),
+        ("hiden_size", "hiden-size is not a setting; did you mean hidden-size?"),
+        ("colour", "colour is not a setting; see charrnn train --help"),
+    ],
+)
+def test_a_wrong_key_in_a_settings_file_gets_a_hint(
+    command: Command, tmp_path: Path, key: str, message: str
+) -> None:
+    (tmp_path / "c.toml").write_text(f"{key} = 3\n")
+    done = command("train", "--config", "c.toml")
+    assert (done.returncode, done.stderr) == (2, f"error: --config c.toml: {message}\n")
