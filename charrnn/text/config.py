@@ -26,6 +26,7 @@ class CorpusConfig:
         "char",
         help="What the model reads at each step: a character, or a byte of UTF-8. A byte model "
         "accepts any text and any prompt.",
+        panel="Text",
     )
     min_count: int = setting(
         1,
@@ -65,6 +66,7 @@ class CorpusConfig:
         "",
         help=r"Text to add after each document; \n, \t and \\ stand for a line feed, a tab and a "
         "backslash. The model learns it, and sampling stops at it.",
+        panel="Documents and validation",
     )
     lines: bool = setting(
         False,
@@ -96,6 +98,7 @@ class CorpusConfig:
         ge=1,
         help="Fail if the text is larger than this after decompression.",
         shown="16 GiB",
+        panel="Text",
     )
 
     def __post_init__(self) -> None:

@@ -36,6 +36,8 @@ def test_an_option_stands_in_the_panel_of_its_setting(command: Command) -> None:
         "Training": ("--batch-size", "--seed"),
         "Optimizer": ("--optimizer", "--grad-clip-value"),
         "Evaluation and checkpoints": ("--eval-every", "--keep"),
+        "Text": ("--unit", "--max-corpus-bytes"),
+        "Documents and validation": ("--lines", "--val-text"),
         "General": ("--checkpoint-dir", "--help"),
     }.items():
         for flag in flags:
