@@ -42,8 +42,8 @@ class CorpusConfig:
     )
     encoding: str = setting(
         "utf-8",
-        help="Encoding of the files: any name that Python knows, such as gb18030 or latin-1. "
-        "Files with a byte order mark are always read as UTF-8, UTF-16 or UTF-32 accordingly.",
+        help="Encoding of the files: any name that Python knows, such as gb18030 or latin-1. A "
+        "byte order mark in a file overrides it.",
     )
     errors: Literal["strict", "replace", "ignore"] = setting(
         "strict",
@@ -103,37 +103,8 @@ class CorpusConfig:
 
     def __post_init__(self) -> None:
         check(self)
-        for field in fields(self):
-            value = getattr(self, field.name)
-            text = value if isinstance(value, str) and field.name != "val_text" else ""
-            if any("\ud800" <= character <= "\udfff" for character in text):
-                raise SettingsError(f"`{field.name}={value!r}`: contains bytes that are not text")
-        given = {"lines": self.lines, "column": self.column, "field": self.field}
-        ways = [f"`{name}`" for name, value in given.items() if value not in (None, False)]
-        if len(ways) > 1:
-            raise SettingsError(f"{ways[0]} and {ways[1]} both define the documents; choose one")
-        if self.lines and self.separator:
-            raise SettingsError(
-                "`lines` and `separator`: a line feed already ends each line; choose one"
-            )
-        if self.unit == "byte" and self.min_count > 1:
-            raise SettingsError(
-                "`unit=byte` and `min_count`: byte models keep every byte; choose one"
-            )
-        if self.unit == "byte" and self.max_vocab != _MAX_VOCAB:
-            raise SettingsError(
-                "`unit=byte` and `max_vocab`: byte models have 256 symbols; choose one"
-            )
-        if self.val_text is not None and self.val_fraction != _VAL_FRACTION:
-            raise SettingsError(
-                "`val_text` and `val_fraction`: both choose the validation text; use one"
-            )
-        if self.split_documents and self.val_text is not None:
-            raise SettingsError(
-                "`split_documents` and `val_text`: both choose the validation text; use one"
-            )
-        if self.split_documents and self.val_fraction == 0:
-            raise SettingsError("`split_documents` needs a `val_fraction` above 0")
+        _check_strings(self)
+        _check_contradictions(self)
         _check_encoding(self.encoding)
         _check_glob(self.glob)
 
@@ -151,6 +122,47 @@ class CorpusConfig:
             lowercase=self.lowercase,
             keep_newlines=self.keep_newlines,
         )
+
+
+def _check_strings(config: CorpusConfig) -> None:
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if not isinstance(value, str) or field.name == "val_text":  # a path may be any bytes
+            continue
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            raise SettingsError(f"`{field.name}={value!r}`: contains bytes that are not text")
+
+
+def _check_contradictions(config: CorpusConfig) -> None:
+    given = {"lines": config.lines, "column": config.column, "field": config.field}
+    ways = [f"`{name}`" for name, value in given.items() if value not in (None, False)]
+    if len(ways) > 1:
+        raise SettingsError(f"{ways[0]} and {ways[1]} both define the documents; choose one")
+    is_byte = config.unit == "byte"
+    has_val_text = config.val_text is not None
+    contradictions = {
+        "`lines` and `separator`: a line feed already ends each line; choose one": (
+            config.lines and config.separator != ""
+        ),
+        "`unit=byte` and `min_count`: byte models keep every byte; choose one": (
+            is_byte and config.min_count > 1
+        ),
+        "`unit=byte` and `max_vocab`: byte models have 256 symbols; choose one": (
+            is_byte and config.max_vocab != _MAX_VOCAB
+        ),
+        "`val_text` and `val_fraction`: both choose the validation text; use one": (
+            has_val_text and config.val_fraction != _VAL_FRACTION
+        ),
+        "`split_documents` and `val_text`: both choose the validation text; use one": (
+            has_val_text and config.split_documents
+        ),
+        "`split_documents` needs a `val_fraction` above 0": (
+            config.split_documents and config.val_fraction == 0
+        ),
+    }
+    for message, is_given in contradictions.items():
+        if is_given:
+            raise SettingsError(message)
 
 
 def _check_glob(pattern: str | None) -> None:

@@ -46,14 +46,15 @@ def read_documents(
     config: CorpusConfig,
     *,
     budget: Budget | None = None,
-    alone: bool = True,
+    whole_corpus: bool = True,
     on_bytes: Callable[[int], None] = lambda _: None,
     notice: Notice = lambda _: None,
 ) -> Iterator[Block]:
     """Read the documents of several files, each followed by config.document_end.
 
     budget: counts the bytes after decompression; by default a new one.
-    alone: whether the settings apply to no files but these.
+    whole_corpus: whether these are all files of the corpus. If not, an error suggests no remedy,
+    because it could be wrong for the other files.
     on_bytes: called with the number of bytes read from disk.
     notice: called with each message for the user.
     Raises CorpusError if a file cannot be read or decoded, or if the text is larger than
@@ -75,7 +76,7 @@ def read_documents(
             try:
                 yield from blocks
             except UndecodableError as error:
-                if alone and len(files) == 1 and name == file.name:
+                if whole_corpus and len(files) == 1 and name == file.name:
                     raise
                 raise UndecodableError(
                     f"{error} if the other files need that too; otherwise fix this one"

@@ -207,8 +207,8 @@ def _undecodable(
     truncated = at_end and is_utf8(encoding)
     if has_bom or truncated or _mostly_valid(context, at, encoding):
         return UndecodableError(
-            f"{problem} but valid elsewhere, so it is damaged or truncated; `errors=replace` reads "
-            "the damaged parts as U+FFFD",
+            f"{problem} but valid elsewhere, so it is damaged or truncated; to read the damaged "
+            "parts as U+FFFD, pass `errors=replace`",
             {"errors": "replace"},
         )
     line = context.rfind(b"\n", max(at - SNIFF_BYTES // 2, 0), at) + 1

@@ -138,7 +138,7 @@ def _build(
                 part,
                 config,
                 budget=budget,
-                alone=not all(parts),
+                whole_corpus=not all(parts),
                 on_bytes=progress,
                 notice=notices.append,
             ):
