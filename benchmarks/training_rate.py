@@ -49,7 +49,9 @@ def step_of(num_layers: int, hidden_size: int, precision: torch.dtype) -> Callab
 
     def step() -> None:
         loss, _ = chunk_loss(model, ids[:-1], ids[1:], state, generator, None, precision)
-        optimizer.step(loss, 0.001)
+        optimizer.backward(loss)
+        optimizer.clip()
+        optimizer.update(0.001)
 
     return step
 

@@ -16,9 +16,9 @@ from .catalog.names import PublicCorpus as PublicCorpus
 from .catalog.survey import cached_corpora as cached_corpora
 from .catalog.survey import clear_cache as clear_cache
 from .catalog.survey import survey as survey
-from .checkpoint.format import Manifest as Manifest
 from .checkpoint.layout import CHECKPOINT_DIR as CHECKPOINT_DIR
 from .checkpoint.layout import run_names as run_names
+from .checkpoint.manifest import Manifest as Manifest
 from .checkpoint.store import Checkpoint as Checkpoint
 from .checkpoint.store import Run as Run
 from .errors import CharrnnError as CharrnnError
@@ -30,6 +30,8 @@ from .errors import counted as counted
 from .errors import shown_character as shown_character
 from .evaluation.config import DynamicConfig as DynamicConfig
 from .evaluation.copying import Report as Report
+from .evaluation.score import CharacterScore as CharacterScore
+from .evaluation.score import Evaluation as Evaluation
 from .generation.config import BeamConfig as BeamConfig
 from .generation.config import SamplingConfig as SamplingConfig
 from .generation.search import Beam as Beam
@@ -43,16 +45,14 @@ from .models import load as load
 from .models import sample as sample
 from .models import verify as verify
 from .runs.choice import PRESETS as PRESETS
-from .runs.choice import check_choice as check_choice
 from .runs.compare import Comparison as Comparison
 from .runs.compare import compare as compare
 from .runs.curves import Curve as Curve
+from .runs.resume import resume as resume
 from .runs.start import TrainingResult as TrainingResult
-from .runs.start import resume as resume
 from .runs.start import train as train
 from .text.config import CORPORA_DIR as CORPORA_DIR
 from .text.config import CorpusConfig as CorpusConfig
 from .text.statistics import CorpusStatistics as CorpusStatistics
 from .training import events as events
 from .training.config import TrainingConfig as TrainingConfig
-from .training.validation import Evaluation as Evaluation

@@ -3,20 +3,17 @@
 torch is imported where a function needs it, so that what does without it answers at once.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from charrnn.checkpoint.format import (
-    Manifest,
-    SavedModel,
-    read_checkpoint,
-    read_manifest,
-    read_model,
-)
+from charrnn.checkpoint.format import read_checkpoint
 from charrnn.checkpoint.layout import CHECKPOINT_DIR
+from charrnn.checkpoint.manifest import Manifest, read_manifest
+from charrnn.checkpoint.model_file import SavedModel, read_model
 from charrnn.checkpoint.store import (
     Run,
     find_checkpoint,
@@ -30,21 +27,23 @@ from charrnn.generation.config import BeamConfig, SamplingConfig
 from charrnn.generation.lane_model import LaneModel
 from charrnn.generation.layers import Dense, Kind
 from charrnn.generation.search import Beam, check_memory, search_text
-from charrnn.generation.stepper import Stepper, fastest_threads, matrix_kind
-from charrnn.generation.texts import Generation, Start, begin, generations
+from charrnn.generation.stepper import Stepper, blas_threads, fastest_threads, matrix_kind
+from charrnn.generation.texts import Generation, Start, begin, generations, start_ids
 from charrnn.text.config import CORPORA_DIR
 from charrnn.text.decoding import transformed
 from charrnn.text.vocabulary import Unknown
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from charrnn.evaluation.config import DynamicConfig
     from charrnn.evaluation.copying import Report
+    from charrnn.evaluation.score import CharacterScore, Evaluation
     from charrnn.model.language_model import LanguageModel
     from charrnn.text.encoded import EncodedCorpus
     from charrnn.text.store import Symbols
-    from charrnn.training.validation import Evaluation
 
 
 class Model:
@@ -56,7 +55,7 @@ class Model:
         self.step = saved.step
         self.config = saved.config
         self.vocabulary = saved.vocabulary
-        self.text = saved.text
+        self.corpus_config = saved.corpus_config
         self._weights = saved.weights
         self._kind: Kind = Dense
         self._device = "cpu"
@@ -168,7 +167,7 @@ class Model:
         """
         from charrnn.evaluation.copying import report
 
-        text = transformed(text, self.text)
+        text = transformed(text, self.corpus_config)
         corpus = self.learned(cache_dir, corpora_dir)
         return report(text, bits_per_char, self.vocabulary, corpus.train, ended=ended)
 
@@ -182,8 +181,35 @@ class Model:
         return TorchStepper(self._torch_model(self._device))
 
     def _begin(self, prompt: str, config: SamplingConfig, unknown: Unknown) -> Start:
-        prompt, end = transformed(prompt, self.text), self.text.document_end
+        prompt, end = transformed(prompt, self.corpus_config), self.corpus_config.document_end
         return begin(self.vocabulary, config, prompt, unknown, end=end)
+
+    def score(
+        self,
+        text: str,
+        *,
+        context: int | None = None,
+        unknown: Unknown = "error",
+        on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+    ) -> "Iterator[CharacterScore]":
+        """Yield each character of a text with its log-probability, given those before it.
+
+        Needs no torch. `evaluate` is the sum of these. If the model learned documents or lines, the
+        end of another one is read first, as in sampling; otherwise the first character is read, not
+        predicted, and left out.
+        context: None carries the state through the whole text; a number starts a fresh one every so
+        many characters (bytes, for a byte model).
+        unknown: what to do with characters that the model does not know; see `sample`. Skipped ones
+        are left out.
+        on_progress: called with the symbols predicted so far and in all.
+        Raises UnknownCharacterError and GenerationError.
+        """
+        from charrnn.evaluation.score import character_scores
+
+        symbols = self._encoded(text, unknown)
+        predicted = symbols.cut(self._unpredicted(symbols), len(symbols))
+        scores = self._symbol_scores(symbols, context, on_progress)
+        return character_scores(predicted, self.vocabulary, scores)
 
     def evaluate(
         self,
@@ -202,18 +228,19 @@ class Model:
         """Return the nats, bits and perplexity per character of a text.
 
         text: None for the validation part of the run that the model is from.
-        context: None carries the state through the whole text; a number starts a fresh one every
-        so many characters (bytes, for a model of bytes).
+        context, unknown: see `score`.
         dynamic: let the model learn from the text as it reads it (dynamic evaluation); each text
-        begins with the trained weights, which stay as they are.
-        unknown: what becomes of characters that the model does not know; see `sample`.
-        cache_dir: where encoded corpora are kept; the user's cache folder where left out.
-        corpora_dir: where fetched corpora are.
-        on_progress: called with the symbols predicted so far and in all. on_gradients: before, the
-        first time for a dynamic_length, with the chunks that gradients were computed for.
-        Raises UnknownCharacterError, CorpusError for a text of fewer than two characters,
-        RunError where the run's corpus is needed and no longer there or no longer the same,
-        SettingsError for dynamic with a context, and TrainingError where learning led to no number.
+        starts from the trained weights, which stay as they are.
+        device: auto is the CPU, without torch; dynamic evaluation takes an accelerator if it can.
+        threads: of the CPU; measured by default.
+        cache_dir: the folder of encoded corpora; by default the user's cache folder.
+        corpora_dir: the folder of fetched corpora.
+        on_progress: called with the symbols predicted so far and in all. on_gradients: before that,
+        the first time for a dynamic_length, with the chunks that gradients were computed for.
+        Raises UnknownCharacterError, CorpusError for a text with nothing to predict, RunError if
+        the run's corpus is needed and is gone or has changed, GenerationError if the model's
+        numbers overflow, SettingsError for dynamic with a context, and TrainingError if learning
+        diverges.
         """
         if dynamic is not None and context is not None:
             raise SettingsError(
@@ -222,14 +249,71 @@ class Model:
         if text is None:
             symbols = self._validation_part(cache_dir, corpora_dir)
         else:
-            from charrnn.text.encoded import encode_text
+            symbols = self._encoded(text, unknown)
+        first = self._unpredicted(symbols)
+        if len(symbols) <= first:
+            raise CorpusError(
+                f"a text of at least {2 if text is None or not self._lead else 1} characters that "
+                "the model knows is needed"
+            )
+        from charrnn.evaluation.score import evaluation
 
-            symbols = encode_text(text, self.vocabulary, self.text, unknown)
-        if len(symbols) < 2:
-            raise CorpusError("a text of at least 2 characters that the model knows is needed")
-        learned = None if dynamic is None else self._training_part(cache_dir, corpora_dir)
+        if dynamic is None:
+            if device not in ("auto", self._device):
+                self.prepare(device)
+            with blas_threads(threads or self.fastest_threads()):
+                scores = self._symbol_scores(symbols, context, on_progress)
+                log_probability = math.fsum(float(block.sum()) for block in scores)
+        else:
+            learned = self._training_part(cache_dir, corpora_dir)
+            log_probability = self._dynamic(
+                symbols, learned, dynamic, device, threads, on_progress, on_gradients
+            )
+            first = 1
+        return evaluation(log_probability, symbols.cut(first, len(symbols)), self.vocabulary)
+
+    @property
+    def _lead(self) -> list[int]:
+        """What is read before a text: the end of another document, if the model learned any."""
+        end = self.corpus_config.document_end
+        return start_ids(self.vocabulary, end) if end else []
+
+    def _encoded(self, text: str, unknown: Unknown) -> "Symbols":
+        from charrnn.text.encoded import encode_text
+
+        return encode_text(text, self.vocabulary, self.corpus_config, unknown, lead=self._lead)
+
+    def _unpredicted(self, symbols: "Symbols") -> int:
+        """Return how many symbols at the beginning are only read: the bytes of one character."""
+        first = symbols[:4].tolist()
+        if self.vocabulary.unit == "char":
+            return min(len(first), 1)
+        return next((i for i, byte in enumerate(first) if i and byte & 0xC0 != 0x80), len(first))
+
+    def _symbol_scores(
+        self, symbols: "Symbols", context: int | None, on_progress: Callable[[int, int], None]
+    ) -> "Iterator[NDArray[np.float64]]":
+        """Yield ln p of the symbols behind those that are only read."""
+        from charrnn.evaluation.score import symbol_scores
+
+        skipped = self._unpredicted(symbols) - 1
+        for block in symbol_scores(self.stepper, symbols, context=context, on_progress=on_progress):
+            yield block[skipped:]
+            skipped = max(skipped - len(block), 0)
+
+    def _dynamic(
+        self,
+        symbols: "Symbols",
+        learned: "Symbols",
+        config: "DynamicConfig",
+        device: str,
+        threads: int | None,
+        on_progress: Callable[[int, int], None],
+        on_gradients: Callable[[int, int], None],
+    ) -> float:
+        """Return ln p of a text under dynamic evaluation."""
+        from charrnn.evaluation.dynamic import dynamic_nats, gradient_rms
         from charrnn.model.device import torch_threads
-        from charrnn.training.validation import evaluation, total_nats
 
         model = self._torch_model(device)
         done = 0
@@ -240,16 +324,10 @@ class Model:
             on_progress(done, len(symbols) - 1)
 
         with torch_threads(threads):
-            if dynamic is None or learned is None:
-                nats = total_nats(model, symbols, context=context, on_progress=report)
-            else:
-                from charrnn.evaluation.dynamic import dynamic_nats, gradient_rms
-
-                length, rms = dynamic.dynamic_length, self._gradient_rms
-                if (key := (length, str(model.output.weight.device))) not in rms:
-                    rms[key] = gradient_rms(model, learned, length, on_gradients)
-                nats = dynamic_nats(model, symbols, rms[key], dynamic, report)
-        return evaluation(nats, symbols.cut(1, len(symbols)), self.vocabulary)
+            length, rms = config.dynamic_length, self._gradient_rms
+            if (key := (length, str(model.output.weight.device))) not in rms:
+                rms[key] = gradient_rms(model, learned, length, on_gradients)
+            return -dynamic_nats(model, symbols, rms[key], config, report)
 
     def _torch_model(self, device: str) -> "LanguageModel":
         from charrnn.model.device import resolve_device
@@ -280,10 +358,13 @@ class Model:
         Raises RunError where it is no longer there or no longer the same.
         """
         if self._learned is None:
-            from charrnn.checkpoint.corpus import learned_by
+            if self.manifest is None:
+                raise RunError(
+                    f"{self.path} is a model without its run, so the text it learned is not known"
+                )
+            from charrnn.checkpoint.corpus import corpus_of
 
-            self._learned = learned_by(
-                self.path,
+            self._learned = corpus_of(
                 self.manifest,
                 self.vocabulary,
                 cache_dir=None if cache_dir is None else Path(cache_dir),

@@ -24,7 +24,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="charrnn-tests-")
 
 import charrnn
-from charrnn.checkpoint.format import Manifest, SavedModel, write_checkpoint
+from charrnn.checkpoint.format import write_checkpoint
+from charrnn.checkpoint.manifest import Manifest
+from charrnn.checkpoint.model_file import SavedModel
 from charrnn.checkpoint.store import Run
 from tests import processes
 from tests.in_process import run_here

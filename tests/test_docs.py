@@ -40,7 +40,8 @@ def test_every_event_and_its_fields_are_documented() -> None:
 
 def test_every_weight_is_documented() -> None:
     page = (ROOT / "docs" / "checkpoints.md").read_text(encoding="utf-8")
-    from charrnn.model.config import CellName, parameter_shapes
+    from charrnn.model.config import parameter_shapes
+    from charrnn.model.specs import CellName
 
     for cell in CellName.__args__:  # type: ignore[attr-defined]
         for name in parameter_shapes(charrnn.ModelConfig(cell=cell), 9):

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from charrnn.catalog.corpora import Catalog
-from charrnn.checkpoint.format import Manifest
+from charrnn.checkpoint.manifest import Manifest
 from charrnn.errors import CorpusError, RunError
 from charrnn.text.config import CORPORA_DIR
 from charrnn.text.encoded import EncodedCorpus, encode_corpus, find_encoded
@@ -12,7 +12,7 @@ from charrnn.text.entries import Progress
 from charrnn.text.vocabulary import Vocabulary
 
 
-def same_corpus(
+def corpus_of(
     manifest: Manifest,
     vocabulary: Vocabulary,
     sources: tuple[str, ...] = (),
@@ -24,15 +24,16 @@ def same_corpus(
 ) -> EncodedCorpus:
     """Read a run's corpus again, and make sure that it is the same.
 
-    sources: where it is now; none for where it was. What came by a pipe, and what is no longer
-    there, is taken from the cache where that has it. force: take one that has changed, as long as
-    the vocabulary covers it.
+    sources: where it is now; by default where it was. A corpus that came through a pipe, or is no
+    longer there, is taken from the cache if that has it. force: accept a corpus that has changed,
+    as long as the vocabulary covers it.
+    Raises RunError if it cannot be read or is not the same.
     """
     record = manifest.corpus
     try:
         corpus = encode_corpus(
             sources or record.sources,
-            manifest.text,
+            manifest.corpus_config,
             Catalog(corpora_dir),
             vocabulary,
             cache_dir=cache_dir,
@@ -40,9 +41,9 @@ def same_corpus(
             on_progress=on_progress,
         )
     except CorpusError as error:
-        kept = find_encoded(record.sha256, manifest.text, vocabulary, cache_dir)
+        kept = find_encoded(record.sha256, manifest.corpus_config, vocabulary, cache_dir)
         if kept is not None and not sources:
-            notice = f"{error}; its encoded copy in the cache is used"
+            notice = f"{error}; using its encoded copy in the cache"
             return replace(
                 kept,
                 name=record.name,
@@ -56,27 +57,13 @@ def same_corpus(
         ) from error
     if len(corpus.vocabulary) > len(vocabulary) and force:
         raise RunError(
-            f"the corpus {record.name} has characters that are new to the run; start a new one "
+            f"the corpus {record.name} has characters that are new to the run; start a new run "
             "from its weights: charrnn train TEXT `init_from=RUN`"
         )
     if corpus.sha256 != record.sha256 and not force:
         raise RunError(
-            f"the corpus {record.name} is not the one the run learned (its hash differs); bring "
-            "the old text back, insist with `force`, or start a new run from its "
+            f"the corpus {record.name} is not the one the run learned (its hash differs); restore "
+            "the old text, continue with the new one by `force`, or start a new run from its "
             "weights: charrnn train TEXT `init_from=RUN`"
         )
     return replace(corpus, sources=corpus.sources if sources else record.sources)
-
-
-def learned_by(
-    model: Path,
-    manifest: Manifest | None,
-    vocabulary: Vocabulary,
-    *,
-    cache_dir: Path | None,
-    corpora_dir: Path,
-) -> EncodedCorpus:
-    """Read the corpus that a model.safetensors learned; its manifest is None without its run."""
-    if manifest is None:
-        raise RunError(f"{model} is a model without its run, so the text it learned is not known")
-    return same_corpus(manifest, vocabulary, cache_dir=cache_dir, corpora_dir=corpora_dir)

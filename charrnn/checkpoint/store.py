@@ -1,4 +1,4 @@
-"""Runs under the checkpoint folder: found, and resolved to checkpoints.
+"""Finding runs and checkpoints.
 
 A run is a folder with a log.jsonl and checkpoints step-00000250, step-00000500, ... Which one is
 the latest and which the best is read from the manifests, not from a pointer that can break.
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from charrnn.checkpoint.format import Manifest, Saved, read_checkpoint, read_manifest
+from charrnn.checkpoint.format import Saved, read_checkpoint
 from charrnn.checkpoint.layout import (
     LOG_FILE,
     MANIFEST_FILE,
@@ -19,9 +19,8 @@ from charrnn.checkpoint.layout import (
     run_names,
     step_folder,
 )
-from charrnn.checkpoint.writer import (
-    replaced,
-)
+from charrnn.checkpoint.manifest import Manifest, read_manifest
+from charrnn.checkpoint.writer import replaced
 from charrnn.errors import CheckpointError, RunError
 
 
@@ -33,21 +32,21 @@ class Checkpoint:
 
     @property
     def step(self) -> int:
-        """The number of optimizer steps behind it."""
+        """The number of optimizer steps taken before it."""
         return self.manifest.step
 
     @cached_property
     def manifest(self) -> Manifest:
-        """Its manifest. Raises CheckpointError where that is damaged."""
+        """Its manifest. Raises CheckpointError if that is damaged."""
         return read_manifest(self.path)
 
     @property
-    def planned(self) -> bool:
-        """Whether it was not made because a signal broke the run off.
+    def scheduled(self) -> bool:
+        """Whether the run would have saved it even without an interruption.
 
-        Only such ones are gone back to, so that a break changes nothing.
+        A run goes back to no other checkpoint, so that an interruption changes nothing.
         """
-        return bool(self.manifest.trainer.get("planned"))
+        return bool(self.manifest.trainer.get("scheduled"))
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ class Run:
 
     @cached_property
     def checkpoints(self) -> tuple[Checkpoint, ...]:
-        """The readable checkpoints, oldest first; what has no sound manifest is passed over."""
+        """The readable checkpoints, oldest first; those without a sound manifest are skipped."""
         found = []
         for folder in self.folders:
             checkpoint = Checkpoint(folder)
@@ -80,7 +79,7 @@ class Run:
     def folders(self) -> list[Path]:
         """The folders of checkpoints, damaged ones included, oldest first.
 
-        One that was being replaced when the process died is one until it is put back.
+        A checkpoint that was being replaced when the process died counts until it is put back.
         """
         if not self.path.is_dir():
             return []
@@ -91,7 +90,7 @@ class Run:
 
     @property
     def unreadable(self) -> list[Path]:
-        """The folders of checkpoints that are passed over, because of their manifests."""
+        """The folders of checkpoints that are skipped because of their manifests."""
         readable = {checkpoint.path for checkpoint in self.checkpoints}
         return [folder for folder in self.folders if folder not in readable]
 
@@ -100,8 +99,8 @@ class Run:
     ) -> tuple[Saved, list[CheckpointError]]:
         """Read the newest checkpoint that verifies; returns it and what was wrong with newer ones.
 
-        check: raises CheckpointError for what is wrong besides.
-        Raises RunError where there is no checkpoint, CheckpointError where none verifies.
+        check: raises CheckpointError for anything else that is wrong with a checkpoint.
+        Raises RunError if there is no checkpoint, CheckpointError if none verifies.
         """
         findings: list[CheckpointError] = []
         for folder in reversed(self.folders):
@@ -114,22 +113,22 @@ class Run:
         if not findings:
             raise RunError(f"{self.path}: no checkpoint in it; train again, or name another run")
         raise CheckpointError(
-            f"no checkpoint of {self.path} is sound (charrnn info `verify` lists all); the newest: "
+            f"no checkpoint of {self.path} is sound (charrnn info `verify` lists all); newest: "
             f"{findings[0]}"
         )
 
     @property
     def latest(self) -> Checkpoint:
-        """The checkpoint with the most steps. Raises RunError where there is none."""
+        """The checkpoint with the most steps. Raises RunError if there is none."""
         if not self.checkpoints:
             raise RunError(f"{self.path}: no checkpoint in it; train again, or name another run")
         return self.checkpoints[-1]
 
     @property
     def best(self) -> Checkpoint:
-        """The checkpoint with the lowest validation loss; the latest where none was validated.
+        """The checkpoint with the lowest validation loss; the latest if none was validated.
 
-        Losses on another corpus, which the run had before, do not count.
+        Losses on a corpus that the run had earlier do not count.
         """
         latest = self.latest
         corpus = latest.manifest.corpus.sha256
@@ -147,7 +146,7 @@ class Run:
             if str(checkpoint.step) == which:
                 return checkpoint
         steps = ", ".join(str(c.step) for c in self.checkpoints) or "none"
-        raise RunError(f"{self.path}: no checkpoint {which!r}; there are latest, best, {steps}")
+        raise RunError(f"{self.path}: no checkpoint {which!r}; choose latest, best, {steps}")
 
     def checkpoint_folder(self, step: int) -> Path:
         """Return where the checkpoint of a step is, or would be."""
@@ -155,7 +154,7 @@ class Run:
 
 
 def saved_runs(checkpoint_dir: Path) -> list[Run]:
-    """Return the runs that have a checkpoint, the one saved last first."""
+    """Return the runs that have a checkpoint, the most recently saved first."""
     folders = checkpoint_dir.iterdir() if checkpoint_dir.is_dir() else ()
     runs = [
         Run(folder) for folder in folders if folder.is_dir() and not folder.name.startswith(".")
@@ -165,9 +164,9 @@ def saved_runs(checkpoint_dir: Path) -> list[Run]:
 
 
 def find_run(model: str | Path | None, checkpoint_dir: Path) -> Run | None:
-    """Return the run called or at `model`, the newest for None, or None where it is no run.
+    """Return the run that is called `model` or is at that path, or None if there is no such run.
 
-    Raises RunError where none is named and there is none.
+    model: None is the newest run. Raises RunError if there is none.
     """
     if model is None:
         runs = saved_runs(checkpoint_dir)
@@ -186,7 +185,7 @@ def find_checkpoint(
 
     model: a run's name, a run's folder, a checkpoint's folder or a model.safetensors; None is the
     newest run. which: latest, best or a step, of a run; None is `default`.
-    Raises RunError where there is no such thing.
+    Raises RunError if there is no such model.
     """
     run = find_run(model, checkpoint_dir)
     if run is not None:
@@ -200,14 +199,14 @@ def find_checkpoint(
     if not found:
         raise _no_model(str(model), checkpoint_dir)
     if which is not None:
-        raise RunError(f"{model} is one checkpoint already; `checkpoint` is for a run")
+        raise RunError(f"{model} is a single checkpoint; `checkpoint` chooses among those of a run")
     return file
 
 
 def find_checkpoints(model: str | Path | None, checkpoint_dir: Path) -> list[Path]:
     """Find the folders of all checkpoints of the run that MODEL means, damaged ones included.
 
-    For a MODEL that is one checkpoint already, its folder, or the file where it has no manifest.
+    For a MODEL that is a single checkpoint, its folder, or the file if it has no manifest.
     Raises RunError.
     """
     run = find_run(model, checkpoint_dir)
@@ -223,12 +222,12 @@ def step_in(name: str | None) -> int | None:
 
 
 def find_run_of(model: Path) -> Run:
-    """Return the run that a model.safetensors is in; what is no run has no checkpoints."""
+    """Return the run that a model.safetensors is in; a folder that is not a run has none."""
     return Run(model.absolute().parent.parent)
 
 
 def other_checkpoints(path: Path) -> str:
-    """Name the others of a run one of whose checkpoints is damaged, for the end of a message."""
+    """Name the other checkpoints of the run, to end a message about a damaged one."""
     steps = [c.step for c in find_run_of(path).checkpoints if c.path.name != path.parent.name]
     return f"; others of the run: `checkpoint={', '.join(map(str, steps))}`" if steps else ""
 

@@ -1,9 +1,9 @@
-"""How a folder of files comes to the disk: whole or not at all, whenever it is broken off.
+"""Writing a folder of files so that it is complete or absent, whenever the process dies.
 
 .NAME.new.tmp    a folder that is being written
 .NAME.old.tmp    the one it replaces, for a moment
 .NAME.gone.tmp   one that is being deleted
-What a dead process left of these is put in order by `clear_left_overs`.
+`clear_left_overs` cleans up what a dead process left of these.
 """
 
 import errno
@@ -16,17 +16,17 @@ _NEW, _OLD, _GONE = ".new.tmp", ".old.tmp", ".gone.tmp"
 
 
 def commit(folder: Path, files: Iterable[tuple[str, Iterable[memoryview]]]) -> None:
-    """Make a folder with these files, in one step; one of that name is replaced.
+    """Make a folder with these files in one step, replacing a folder of that name.
 
     files: their names and their bytes, in pieces, taken one file after the other.
-    The files are written under a temporary name beside it, in their order, and synced, as is their
-    folder; it is then renamed, and the folder above synced, which must exist already.
-    Raises OSError; what was there before is then there still, or the new one is.
+    The files are written and synced under a temporary name beside the folder, which is then
+    renamed; the folder above, which must exist, is synced last.
+    Raises OSError; either the old folder or the new one is then in place.
     """
     new, old = _beside(folder, _NEW), _beside(folder, _OLD)
     shutil.rmtree(new, ignore_errors=True)
     try:
-        new.mkdir()  # without parents: where they are gone, so is the run
+        new.mkdir()  # without parents: if they are gone, so is the run
         for name, pieces in files:
             _write(new / name, pieces)
         sync_folder(new)
@@ -40,12 +40,12 @@ def commit(folder: Path, files: Iterable[tuple[str, Iterable[memoryview]]]) -> N
 
 
 def delete(folder: Path) -> None:
-    """Delete a folder so that at no time a part of it stands under its name."""
+    """Delete a folder so that its name never stands for a part of it."""
     remove(take_away(folder))
 
 
 def take_away(folder: Path) -> Path:
-    """Take a folder's name from it; returns what is left to be removed. Raises OSError."""
+    """Rename a folder to a temporary name; returns that, to be removed. Raises OSError."""
     gone = _beside(folder, _GONE)
     remove(gone)
     folder.rename(gone)
@@ -53,7 +53,7 @@ def take_away(folder: Path) -> Path:
 
 
 def replaced(name: str) -> str | None:
-    """Return the name of the folder that a temporary one was being replaced under."""
+    """Return the name of the folder that this temporary one is the old version of, or None."""
     if not (name.startswith(".") and name.endswith(_OLD)):
         return None
     return name[1:].removesuffix(_OLD)
@@ -65,12 +65,12 @@ def is_temporary(name: str) -> bool:
 
 
 def remove(gone: Path) -> None:
-    """Remove what was taken away."""
+    """Remove a folder that `take_away` renamed."""
     shutil.rmtree(gone, ignore_errors=True)
 
 
 def clear_left_overs(parent: Path) -> None:
-    """Remove what a process that died has left half made, and put back what it was replacing."""
+    """Remove what a dead process left half made, and put back what it was replacing."""
     for path in parent.glob(".*.tmp"):
         if (name := replaced(path.name)) is not None:
             _settle(parent / name, path)
@@ -79,7 +79,7 @@ def clear_left_overs(parent: Path) -> None:
 
 
 def _settle(folder: Path, old: Path) -> None:
-    """Put back what was to be replaced where nothing replaced it, else remove it."""
+    """Put the old folder back if nothing replaced it, else remove it."""
     if folder.exists():
         shutil.rmtree(old, ignore_errors=True)
     elif old.exists():
@@ -91,7 +91,7 @@ def _beside(folder: Path, suffix: str) -> Path:
 
 
 def _write(path: Path, pieces: Iterable[memoryview]) -> None:
-    """Write and sync a file. Its mode is what the umask allows."""
+    """Write and sync a file, with the mode that the umask allows."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags, 0o666)
     try:
@@ -104,14 +104,18 @@ def _write(path: Path, pieces: Iterable[memoryview]) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk, where the file system has a way to."""
+    """Sync the names in a folder to the disk, if the file system can."""
     if os.name == "nt":
         return  # Windows cannot open a folder; its rename is durable by itself
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.EBADF, errno.ENOTSUP):  # some networks' disks
+        if error.errno not in (
+            errno.EINVAL,
+            errno.EBADF,
+            errno.ENOTSUP,
+        ):  # some network disks
             raise
     finally:
         os.close(descriptor)

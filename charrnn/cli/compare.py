@@ -161,7 +161,7 @@ def _names(rows: "Sequence[charrnn.Comparison]") -> list[str]:
 
 
 def _units(rows: "Sequence[charrnn.Comparison]") -> set[str]:
-    return {row.text.unit for row in rows if row.text is not None}
+    return {row.corpus_config.unit for row in rows if row.corpus_config is not None}
 
 
 def _seen(rows: "Sequence[charrnn.Comparison]") -> str:
@@ -206,7 +206,7 @@ def _facts(row: "charrnn.Comparison", context: int) -> dict[str, Any]:
         "run": row.name,
         "folder": str(row.run.path),
         "corpus": row.corpus and row.corpus.name,
-        "unit": row.text and row.text.unit,
+        "unit": row.corpus_config and row.corpus_config.unit,
         "model": row.model and dataclasses.asdict(row.model),
         "parameters": row.parameters,
         "steps": row.steps,

@@ -91,7 +91,7 @@ def evaluate(
 
     if verbose and not quiet:
         say(f"{loaded.path}, context {context}")
-    encoded = options.resolve(charrnn.CorpusConfig, given, {}, base=loaded.text)
+    encoded = options.resolve(charrnn.CorpusConfig, given, {}, base=loaded.corpus_config)
 
     notice = notices(quiet)
     results: list[tuple[str, charrnn.Evaluation]] = []

@@ -82,7 +82,7 @@ def _facts(model: "charrnn.Model") -> dict[str, Any]:
         if model.vocabulary.unit == "char"
         else "bytes",
         "model": asdict(model.config),
-        "text": asdict(model.text),
+        "text": asdict(model.corpus_config),
     }
     if manifest := model.manifest:
         facts |= {

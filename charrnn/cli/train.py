@@ -79,19 +79,12 @@ def train(
     file = options.read_config(config, *_SETTINGS)
     if preset is not None:
         file.pop("minutes", None)  # flags override the file
-    parent = charrnn.load(init_from, checkpoint_dir=checkpoint_dir) if init_from else None
-    model = options.named(charrnn.ModelConfig, given, file)
-    training = options.named(charrnn.TrainingConfig, given, file)
-    charrnn.check_choice({} if parent else model, training, preset)
-    text = options.resolve(
-        charrnn.CorpusConfig, given, file, parent.text.inherited() if parent else None
-    )
     with watched(quiet=quiet, verbose=verbose, checkpoint_dir=checkpoint_dir) as watching:
         charrnn.train(
             corpus or (),
-            text=text,
-            model=model,
-            training=training,
+            corpus_config=options.named(charrnn.CorpusConfig, given, file),
+            model=options.named(charrnn.ModelConfig, given, file),
+            training=options.named(charrnn.TrainingConfig, given, file),
             preset=preset,
             run=run,
             checkpoint_dir=checkpoint_dir,

@@ -1,12 +1,13 @@
 """A run as its user watches it: the view of its progress, and Ctrl-C and other signals."""
 
+import functools
 import shlex
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -14,6 +15,9 @@ import charrnn
 from charrnn.cli.flags import with_flags
 from charrnn.cli.messages import say
 from charrnn.cli.signals import exit_code, heeded
+
+if TYPE_CHECKING:
+    from charrnn.render.training import TrainingView
 
 
 class Interrupt:
@@ -53,18 +57,26 @@ def watched(*, quiet: bool, verbose: bool, checkpoint_dir: Path) -> Iterator[dic
     Yields the `observers` and `stop` for charrnn.train or charrnn.resume. If a signal stopped the
     run, the command ends with its exit code.
     """
-    from charrnn.render.training import TrainingView
 
     def command(run: str, folder: str) -> str:
         return _words_for(run, Path(folder), checkpoint_dir)
 
-    view = TrainingView(quiet=quiet, verbose=verbose, wording=with_flags, command=command)
+    @functools.cache
+    def view() -> "TrainingView":  # made at the first event: a usage error imports no rich
+        from charrnn.render.training import TrainingView
+
+        return TrainingView(quiet=quiet, verbose=verbose, wording=with_flags, command=command)
+
+    def close() -> None:
+        if view.cache_info().currsize:
+            view().close()
+
     interrupt = Interrupt()
     before = {number: signal.signal(number, interrupt.handle) for number in heeded()}
     try:
-        yield {"observers": (interrupt.observe, view), "stop": interrupt}
+        yield {"observers": (interrupt.observe, lambda event: view()(event)), "stop": interrupt}
     except SystemExit:
-        view.close()
+        close()
         if not quiet:
             say(
                 "stopped at once, without saving; continue from the last checkpoint with: "
@@ -76,7 +88,7 @@ def watched(*, quiet: bool, verbose: bool, checkpoint_dir: Path) -> Iterator[dic
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        view.close()
+        close()
     if interrupt.exit_code is not None and not interrupt.finished:
         raise typer.Exit(interrupt.exit_code)
 

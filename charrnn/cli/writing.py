@@ -243,7 +243,7 @@ def _tell(request: Request, written: Sequence[Written]) -> None:
 
 def _header(request: Request, number: int, source: "Source") -> str:
     """Return what parts texts: nothing for one, or where each is a line that ends."""
-    lines = request.model.text.document_end == "\n" and request.config.stop_at_end
+    lines = request.model.corpus_config.document_end == "\n" and request.config.stop_at_end
     if request.total == 1 or (lines and not request.temperatures):
         return ""
     facts = f"seed {source.seed}"

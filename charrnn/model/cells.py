@@ -1,16 +1,17 @@
 """Recurrent layers: torch's fused kernels where it has them, an explicit recurrence elsewhere.
 
-All have one signature. x is (T, B, I), a layer's state a tuple of (B, H): (h, c) for the LSTMs,
-(h,) otherwise. resets is (T, B), on the CPU: where True, the state is 0 before the step; None where
-that is nowhere. A layer returns the outputs h_1..h_T, (T, B, H), and the state after step T.
+All have one signature. x is (T, B, I). A layer's state is a tuple of (B, H), in the order of
+model/specs.py: (h, c) for the LSTMs, (h,) for the others. resets is (T, B), on the CPU: whether a
+lane's state is reset to 0 before the step; None if no lane is reset. A layer returns the outputs
+h_1..h_T, (T, B, H), and the state after step T.
 
 In the equations s is the logistic sigmoid, * the elementwise product, W are input matrices (H, I),
-U recurrent matrices (H, H). Where gates are stacked into one matrix, their order is torch's:
-i, f, g, o for the LSTMs; r, z, n for the GRU. torch's kernels have two biases, one beside W and
-one beside U; where only their sum matters the equations show one b.
+U recurrent matrices (H, H). Gates that are stacked into one matrix are in torch's order: i, f, g, o
+for the LSTMs; r, z, n for the GRU. torch's kernels have two biases, one beside W and one beside U;
+the equations show one b if only their sum matters.
 
-To add a cell: a class here with `initialise` and `forward`, and its row in CELLS; then its name and
-shapes in model/config.py and its numpy step in generation/layers.py, see CONTRIBUTING.md.
+To add a cell: declare it in model/specs.py; write a class here with `initialise` and `forward`, and
+its row in CELLS; then its numpy step in generation/layers.py. See CONTRIBUTING.md.
 """
 
 import itertools
@@ -44,7 +45,7 @@ class LSTM(nn.Module):
     def initialise(self, generator: torch.Generator, fan_in: int) -> None:
         """Draw the weights; the forget gate starts open, with a bias of 1.
 
-        fan_in: how many of a step's inputs are not 0, 1 for a one-hot vector.
+        fan_in: how many inputs of a step are not 0; 1 for a one-hot vector.
         """
         _initialise(self, generator, fan_in)
         _open_forget_gate(self.rnn.all_weights[0][2])
@@ -86,8 +87,8 @@ class GRU(nn.Module):
 class RNN(nn.Module):
     """Simple recurrent network (Elman 1990): h_t = f(W x_t + U h_{t-1} + b).
 
-    f is tanh, relu, or leaky relu with slope 0.01 for negative values; the last has no fused
-    kernel and runs by explicit recurrence on the same parameters.
+    f is tanh, relu, or leaky relu with slope 0.01 for negative values. Leaky relu has no fused
+    kernel and runs step by step on the same parameters.
     """
 
     def __init__(self, input_size: int, config: ModelConfig) -> None:
@@ -234,10 +235,10 @@ _KERNELS = {
 def _fused(
     rnn: nn.LSTM | nn.GRU | nn.RNN, x: Tensor, state: State, resets: Tensor | None
 ) -> tuple[Tensor, State]:
-    """Run one of torch's own layers; its kernels cannot reset, so they are called anew there.
+    """Run one of torch's own layers; its kernels cannot reset, so each reset needs another call.
 
-    Where documents are longer than a chunk that costs nothing, with one of ten symbols up to three
-    times the step; to cut the lanes into sequences and pack these costs three times in both cases.
+    If documents are longer than a chunk that costs nothing, and with ten symbols a document up to
+    three times the step. Cutting the lanes into packed sequences costs three times in both cases.
     """
     if resets is None:
         return _kernel(rnn, x, state)
@@ -248,14 +249,14 @@ def _fused(
     for start, stop in itertools.pairwise(borders):
         y, state = _kernel(rnn, x[start:stop], _after_reset(state, fresh[start]))
         outputs.append(y)
-    return torch.cat(outputs), state
+    return outputs[0] if len(outputs) == 1 else torch.cat(outputs), state
 
 
 def _kernel(rnn: nn.RNNBase, x: Tensor, state: State) -> tuple[Tensor, State]:
     """Call torch's kernel on the weights that the module has at this moment.
 
-    The module itself keeps a list of them besides, which would go on holding the raw weights where
-    others stand in for them (see LanguageModel.forward).
+    The module also keeps a list of its weights, which would still hold the raw ones while dropped
+    ones replace them (see LanguageModel.forward).
     """
     weights = [rnn.weight_ih_l0, rnn.weight_hh_l0, rnn.bias_ih_l0, rnn.bias_hh_l0]
     parts = tuple(part.unsqueeze(0) for part in state)
@@ -268,7 +269,7 @@ def _kernel(rnn: nn.RNNBase, x: Tensor, state: State) -> tuple[Tensor, State]:
 
 
 def _fresh(x: Tensor, resets: Tensor | None) -> Iterator[Tensor | None]:
-    """Yield for each step where the state begins anew before it, (B, 1); None for nowhere."""
+    """Yield for each step which lanes are reset before it, (B, 1); None if no lane is."""
     if resets is None:
         yield from [None] * len(x)
     else:
@@ -282,10 +283,10 @@ def _after_reset(state: State, fresh: Tensor | None) -> State:
 
 
 def _initialise(cell: nn.Module, generator: torch.Generator, fan_in: int) -> None:
-    """Draw input matrices with variance 1 / fan_in, each gate's U orthogonal; the rest 0.
+    """Draw input matrices with variance 1 / fan_in, and each gate's U orthogonal; the rest is 0.
 
     The first gives each unit an input of variance 1 (LeCun et al. 1998, sec. 4.6); the second keeps
-    the size of what flows back through time (Saxe et al. 2014).
+    the norm of gradients that flow back through time (Saxe et al. 2014).
     """
     for name, parameter in cell.named_parameters():
         if "weight_hh" in name:

@@ -1,24 +1,23 @@
-"""Sizes and kind of a language model. Holds no torch, so that anything may read it."""
+"""Sizes and cell of a language model. Holds no torch, so that anything may read it."""
 
 import math
 from dataclasses import dataclass
 from typing import Literal
 
 from charrnn.errors import SettingsError
+from charrnn.model.specs import CELL_SPECS, CellName, StatePart, StateSpec
 from charrnn.settings import CHOSEN, check, setting
 
-LEAKY_SLOPE = 0.01  # of the leaky relu, for negative values
-NORM_EPS = 1e-5  # added to the variance by layer normalisation
+LEAKY_SLOPE = 0.01  # of leaky relu, for negative values
+NORM_EPS = 1e-5  # added to the variance in layer normalization
 
-# Settings that act in training alone; weights fit whatever they are.
+# Settings that act in training only: the same weights fit any of their values.
 REGULARISERS = ("dropout", "input_dropout", "weight_dropout")
-
-CellName = Literal["lstm", "gru", "rnn", "peephole-lstm", "layernorm-lstm"]
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The architecture: everything besides the vocabulary that decides the weights' shapes."""
+    """The architecture: what decides the shapes of the weights, apart from the vocabulary."""
 
     cell: CellName = setting("lstm", help="Recurrent cell.", panel="Model")
     num_layers: int = setting(1, ge=1, le=64, help="Number of recurrent layers.")
@@ -68,34 +67,25 @@ class ModelConfig:
             raise SettingsError(f"`nonlinearity` is for `cell=rnn`, not {self.cell}")
 
     @property
-    def state_names(self) -> tuple[str, ...]:
-        """What a state consists of: ("h", "c") for an LSTM of any kind, ("h",) otherwise."""
-        return ("h", "c") if self.cell.endswith("lstm") else ("h",)
+    def state(self) -> StateSpec:
+        """The state that a model of this configuration carries: each layer's arrays, stacked."""
+        parts = CELL_SPECS[self.cell].state
+        shape = (self.num_layers, self.hidden_size)
+        return StateSpec(tuple(StatePart(name, shape, batch_axis=1) for name in parts))
 
 
 def parameter_shapes(config: ModelConfig, vocabulary_size: int) -> dict[str, tuple[int, ...]]:
     """Name every weight of a language model and its shape, without making the model.
 
-    What is read from a checkpoint is held against this before anything is computed with it.
+    A checkpoint's weights are checked against this before anything is computed with them.
     """
     hidden = config.hidden_size
-    gates = {"rnn": 1, "gru": 3}.get(config.cell, 4) * hidden
     shapes: dict[str, tuple[int, ...]] = {}
     if config.embedding_size:
         shapes["embedding.weight"] = (vocabulary_size, config.embedding_size)
     for layer in range(config.num_layers):
         inputs = hidden if layer else config.embedding_size or vocabulary_size
-        cell: dict[str, tuple[int, ...]]
-        if config.cell == "peephole-lstm":
-            cell = {"weight_ih": (gates, inputs), "weight_hh": (gates, hidden), "bias": (gates,)}
-            cell |= {"peephole": (3 * hidden,)}
-        elif config.cell == "layernorm-lstm":
-            cell = {"weight_ih": (gates, inputs), "weight_hh": (gates, hidden), "bias": (gates,)}
-            cell |= {"gain_ih": (gates,), "gain_hh": (gates,)}
-            cell |= {"gain_c": (hidden,), "bias_c": (hidden,)}
-        else:
-            cell = {"rnn.weight_ih_l0": (gates, inputs), "rnn.weight_hh_l0": (gates, hidden)}
-            cell |= {"rnn.bias_ih_l0": (gates,), "rnn.bias_hh_l0": (gates,)}
+        cell = CELL_SPECS[config.cell].shapes(inputs, hidden)
         shapes |= {f"cells.{layer}.{name}": shape for name, shape in cell.items()}
     if not config.tie_embeddings:
         shapes["output.weight"] = (vocabulary_size, hidden)
@@ -104,9 +94,9 @@ def parameter_shapes(config: ModelConfig, vocabulary_size: int) -> dict[str, tup
 
 
 def multiplied_weights(config: ModelConfig, vocabulary_size: int) -> int:
-    """Count the weights that each symbol is multiplied with: the matrices, but no embedding."""
+    """Count the weights that each symbol is multiplied by: the matrices without the embedding."""
     shapes = parameter_shapes(config, vocabulary_size)
-    shapes["output.weight"] = (vocabulary_size, config.hidden_size)  # also where it is shared
+    shapes["output.weight"] = (vocabulary_size, config.hidden_size)  # a shared matrix counts, too
     return sum(
         math.prod(shape)
         for name, shape in shapes.items()

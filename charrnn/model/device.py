@@ -7,13 +7,13 @@ import torch
 
 from charrnn.errors import DeviceError
 
-SMALL = 64  # units below which conversion takes longer than faster products save
+SMALL = 64  # units below which converting costs more than the faster products save
 
 
 def resolve_device(name: str = "auto") -> torch.device:
-    """Return the device of a name: cpu, cuda, cuda:1, mps; auto takes the first accelerator.
+    """Return the device of a name: cpu, cuda, cuda:1, mps; auto is the first accelerator.
 
-    Raises DeviceError where this machine or this build of torch lacks it.
+    Raises DeviceError if this machine or this build of torch lacks it.
     """
     if name == "auto":
         if torch.cuda.is_available():
@@ -30,10 +30,10 @@ def resolve_device(name: str = "auto") -> torch.device:
 
 
 def resolve_precision(name: str, device: torch.device, hidden_size: int) -> torch.dtype:
-    """Return the number format of products: float32, bfloat16, or with auto the faster of them.
+    """Return the number format of products: float32, bfloat16, or for auto the faster of the two.
 
-    That is bfloat16 where the hardware has it, in layers that are not small: AVX512-BF16, AMX, and
-    CUDA from compute capability 8 on. Early versions of torch do not say what the CPU has: float32.
+    That is bfloat16 if the hardware has it and the layers are not small: AVX512-BF16, AMX, and CUDA
+    from compute capability 8 on. If torch does not say what the CPU has, it is float32.
     """
     if name != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
@@ -52,7 +52,7 @@ def precision_name(precision: torch.dtype) -> str:
 
 @contextmanager
 def torch_threads(threads: int | None) -> Iterator[None]:
-    """Set the number of torch's CPU threads for a while; None leaves it as it is."""
+    """Set the number of torch's CPU threads within the context; None leaves it as it is."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
     try:
@@ -64,5 +64,5 @@ def torch_threads(threads: int | None) -> Iterator[None]:
 def _unavailable(name: str) -> DeviceError:
     return DeviceError(
         f"`device={name}`: not available with torch {torch.__version__} on this machine; "
-        "use `device=cpu` or auto"
+        "use `device=cpu` or `device=auto`"
     )

@@ -16,11 +16,11 @@ from charrnn.model.config import ModelConfig
 class LanguageModel(nn.Module):
     """p(next symbol | all symbols so far), for a vocabulary of V symbols.
 
-    x_t   = the embedding of symbol t, or its one-hot vector where embedding_size is 0
-    y_t   = the L recurrent layers, one on the output of the other
-    logits_t = D y_t + b, with D the embedding where tie_embeddings
+    x_t   = the embedding of symbol t, or its one-hot vector if embedding_size is 0
+    y_t   = the output of the L recurrent layers, each of which reads the one below
+    logits_t = D y_t + b, where D is the embedding if tie_embeddings
 
-    A model's state is a tuple of (L, B, H), passed in and returned, never kept.
+    A model's state is a tuple of (L, B, H), passed in and returned, never stored.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class LanguageModel(nn.Module):
     ) -> None:
         """Make a model with fresh weights.
 
-        generator: where the weights are drawn from; seeded with 0 where left out. On the CPU.
+        generator: draws the weights, on the CPU; seeded with 0 by default.
         """
         super().__init__()
         self.config = config
@@ -45,10 +45,11 @@ class LanguageModel(nn.Module):
         self._initialise(generator or torch.Generator().manual_seed(0))
 
     def start(self, batch_size: int) -> State:
-        """Return the state before any symbol: zeros, a tuple of (L, B, H)."""
-        shape = (self.config.num_layers, batch_size, self.config.hidden_size)
-        zeros = self.output.weight.new_zeros(shape)
-        return tuple(zeros.clone() for _ in self.config.state_names)
+        """Return the state before any symbol, one tensor for each part of ModelConfig.state."""
+        return tuple(
+            self.output.weight.new_full(part.with_lanes(batch_size), part.initial)
+            for part in self.config.state.parts
+        )
 
     def forward(
         self,
@@ -59,9 +60,9 @@ class LanguageModel(nn.Module):
     ) -> tuple[Tensor, State]:
         """Return logits (T, B, V) and the state after the last step.
 
-        ids: (T, B). state: a tuple of (L, B, H), from `start` or from the step before.
-        resets: (T, B), bool, on the CPU: where a lane's state begins anew before the step.
-        dropout_rng: dropout is applied where this generator is given, with its masks.
+        ids: (T, B). state: a tuple of (L, B, H), from `start` or from the call before.
+        resets: (T, B), bool, on the CPU: whether a lane's state is reset before the step.
+        dropout_rng: draws the dropout masks; without it there is no dropout.
         """
         config = self.config
         y = _dropout(self._embed(ids), config.input_dropout, dropout_rng)
@@ -99,7 +100,7 @@ class LanguageModel(nn.Module):
 def _dropout(y: Tensor, rate: float, rng: torch.Generator | None) -> Tensor:
     """Locked dropout (Gal & Ghahramani 2016): one mask for all steps of a chunk, per lane.
 
-    Inverted: what is kept is scaled by 1 / (1 - rate), so that nothing is to do without an rng.
+    Inverted: what is kept is scaled by 1 / (1 - rate), so nothing needs doing without an rng.
     """
     if rng is None or rate == 0:
         return y
@@ -108,9 +109,9 @@ def _dropout(y: Tensor, rate: float, rng: torch.Generator | None) -> Tensor:
 
 
 def _dropped_weights(cell: nn.Module, rate: float, rng: torch.Generator) -> dict[str, Tensor]:
-    """Return the recurrent matrices with some weights left out (Merity et al. 2018, sec. 3).
+    """Return the recurrent matrices with some weights dropped (Merity et al. 2018, sec. 3).
 
-    One mask for all steps and lanes of a chunk, so that the fused kernels remain.
+    One mask for all steps and lanes of a chunk, so that the fused kernels can be used.
     """
     keep = 1 - rate
     return {
@@ -124,7 +125,7 @@ def load_weights(model: LanguageModel, weights: Mapping[str, NDArray[Any]]) -> N
     """Copy saved weights into a model of the same configuration.
 
     The model's vocabulary may be larger than that of the weights: symbols keep their rows, and the
-    rows of added symbols keep what they were initialised with.
+    rows of added symbols keep their initial values.
     """
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -133,5 +134,5 @@ def load_weights(model: LanguageModel, weights: Mapping[str, NDArray[Any]]) -> N
 
 
 def export_weights(model: LanguageModel) -> dict[str, NDArray[Any]]:
-    """Return the weights as numpy arrays; a shared matrix is there once, as the embedding."""
+    """Return the weights as numpy arrays; a shared matrix appears once, as the embedding."""
     return {name: p.detach().cpu().numpy() for name, p in model.named_parameters()}

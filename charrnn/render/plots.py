@@ -106,7 +106,7 @@ def chart(
         train = row.curve.line("train", axis)  # type: ignore[arg-type]
         if validation[0] or train[0]:
             runs.append(Run(_printable(name), validation, train))
-            units.add("char" if row.text is None else row.text.unit)
+            units.add("char" if row.corpus_config is None else row.corpus_config.unit)
         else:
             notice(f"{name}: its log has no loss to draw over {axis}")
     if not runs:

@@ -1,8 +1,8 @@
-"""Settings chosen for the user, from the size of the corpus and the work that there is time for.
+"""Settings chosen for the user, from the size of the corpus and the time there is.
 
-Work is counted in products: characters read in training times the weights each is multiplied with.
-For a given work, a larger model that reads less and a smaller one that reads more are both worse
-than one in between. docs/experiments.md has the trials, and says what the numbers below rest on.
+Work is counted in products: characters read in training times the weights each is multiplied by.
+For a given amount of work, a larger model that reads less and a smaller one that reads more are
+both worse than one in between. The trials behind the numbers below are in docs/research.
 """
 
 import math
@@ -13,30 +13,55 @@ from typing import Any, TypeVar
 from charrnn.errors import SettingsError
 from charrnn.model.config import ModelConfig, multiplied_weights
 from charrnn.settings import make
-from charrnn.training.config import TrainingConfig, fit
+from charrnn.training.config import TrainingConfig
 
 # Work of each preset, in products.
 PRESETS = {"fast": 3e12, "balanced": 1.5e13, "best": 1.5e14}
 DEFAULT_PRESET = "balanced"
 
 HIDDEN_SIZES = (32, 48, 64, 96, 128, 192, 256, 384, 512, 640, 768, 896, 1024, 1280, 1536, 2048)
-CHARACTERS_PER_WEIGHT = 6  # that training reads, passes over the same ones counted anew
+CHARACTERS_PER_WEIGHT = 6  # that training reads, counted anew in each pass over the text
 WEIGHTS_PER_CHARACTER = 6  # of the corpus, at most
 MAX_DROPOUT, MAX_INPUT_DROPOUT = 0.5, 0.2
-# Where no limit is given, a corpus is read so often, but a short one for so many steps.
+# Without a limit, a corpus is read this often, and a short one for at least so many steps.
 MAX_EPOCHS = 40
 MIN_STEPS = 1_000
-PROBE_SIZE = 512  # hidden units of the model that is timed, where their number is to be chosen
-# A short corpus is validated on after so many passes, since it may be learned by heart soon.
+PROBE_SIZE = 512  # hidden units of the model that is timed if their number is to be chosen
+# A short corpus is validated after so many passes, since it may soon be learned by heart.
 EVAL_EPOCHS, MIN_EVAL_EVERY = 10, 50
-# What is chosen where it is not given; steps where no limit is, too.
+# What is chosen unless it is given; steps only if there is no other limit.
 MODEL_CHOICES = {"hidden_size", "dropout", "input_dropout"}
 TRAINING_CHOICES = {"steps", "eval_every"}
 
 T = TypeVar("T", ModelConfig, TrainingConfig)
 
-# Measures the products a second of training a model.
+# Measures how many products a second training a model takes.
 Rate = Callable[[ModelConfig, TrainingConfig], float]
+
+
+@dataclass(frozen=True)
+class Requested:
+    """The settings that were asked for, checked. free: the names of those to be chosen."""
+
+    model: ModelConfig
+    training: TrainingConfig
+    preset: str | None
+    free: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What a choice depends on besides the settings that are given.
+
+    symbols: of the training part. lanes, steps: of a chunk, as far as the corpus has room for them.
+    rate: asked if minutes are given and no preset, to know how much work there is time for.
+    """
+
+    symbols: int
+    vocabulary_size: int
+    lanes: int
+    steps: int
+    rate: Rate
 
 
 @dataclass(frozen=True)
@@ -48,105 +73,82 @@ class Choice:
     chosen: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Circumstances:
-    """What a choice depends on besides the settings that are given.
-
-    symbols: of the training part. preset: one of PRESETS; where left out, minutes that are given
-    decide how much work there is time for, or else the default preset does.
-    rate: asked in the former case, for a model with lanes and steps that the corpus has room for.
-    """
-
-    symbols: int
-    vocabulary_size: int
-    preset: str | None
-    rate: Rate
-
-
-def choose(
+def requested(
     model: ModelConfig | Mapping[str, Any],
     training: TrainingConfig | Mapping[str, Any],
-    circumstances: Circumstances,
-) -> Choice:
-    """Choose size, dropout and length of a run where they are not given.
+    preset: str | None,
+) -> Requested:
+    """Check settings before expensive work.
 
-    model, training: settings, with which nothing is to choose, or names and values of those given.
-    Raises SettingsError, see `check_choice`.
+    model, training: all settings, which leaves nothing to choose, or names and values of some.
+    Raises SettingsError.
     """
-    check_choice(model, training, circumstances.preset)
-    base, plan = as_settings(ModelConfig, model), as_settings(TrainingConfig, training)
+    base, limits = _as_settings(ModelConfig, model), _as_settings(TrainingConfig, training)
+    if preset not in (None, *PRESETS):
+        raise SettingsError(f"`preset={preset}`: choose one of {', '.join(PRESETS)}")
+    if preset is not None and limits.minutes is not None:
+        raise SettingsError("`preset` and `minutes` both say how much work to choose for; give one")
     free = MODEL_CHOICES - set(model) if isinstance(model, Mapping) else set()
     if base.tie_embeddings:
         free -= {"hidden_size"}  # it must equal the embedding's
     if isinstance(training, Mapping):
         free |= TRAINING_CHOICES - set(training)
-    if (plan.steps, plan.epochs, plan.minutes) != (None,) * 3:
+    if (limits.steps, limits.epochs, limits.minutes) != (None,) * 3:
         free -= {"steps"}
-    if not free:
-        return Choice(base, plan, {})
+    return Requested(base, limits, preset, frozenset(free))
 
-    batch_size, seq_length = fit(circumstances.symbols, plan.batch_size, plan.seq_length)
-    fitted = replace(plan, batch_size=batch_size, seq_length=seq_length)
-    chunk = batch_size * seq_length
-    work = _work(base, fitted, circumstances, sized="hidden_size" not in free)
+
+def choose(request: Requested, circumstances: Circumstances) -> Choice:
+    """Choose size, dropout and length of a run, as far as they are not given."""
+    model, training, free = request.model, request.training, request.free
+    if not free:
+        return Choice(model, training, {})
+    chunk = circumstances.lanes * circumstances.steps
+    work = _work(request, circumstances)
     values: dict[str, Any] = {}
     if "hidden_size" in free:
-        values["hidden_size"] = _hidden_size(base, work, circumstances)
-        base = replace(base, **values)
-    weights = multiplied_weights(base, circumstances.vocabulary_size)
+        values["hidden_size"] = _hidden_size(model, work, circumstances)
+        model = replace(model, **values)
+    weights = multiplied_weights(model, circumstances.vocabulary_size)
     if "steps" in free:
         values["steps"] = _steps(work / weights, chunk, circumstances.symbols)
-        plan = replace(plan, steps=values["steps"])
+        training = replace(training, steps=values["steps"])
     every = max(MIN_EVAL_EVERY, round(EVAL_EPOCHS * circumstances.symbols / chunk))
-    if every < plan.eval_every:
+    if every < training.eval_every:
         values["eval_every"] = every
-    epochs = _epochs(plan, work / weights, chunk, circumstances.symbols)
+    epochs = _epochs(training, work / weights, chunk, circumstances.symbols)
     dropout = _dropout(epochs, weights / circumstances.symbols)
     values |= {"dropout": dropout, "input_dropout": min(dropout, MAX_INPUT_DROPOUT)}
     chosen = {name: value for name, value in values.items() if name in free}
     for_model = {name: value for name, value in chosen.items() if name in MODEL_CHOICES}
     for_training = {name: value for name, value in chosen.items() if name not in MODEL_CHOICES}
     return Choice(
-        make(ModelConfig, asdict(base) | for_model),
-        make(TrainingConfig, asdict(plan) | for_training),
+        make(ModelConfig, asdict(model) | for_model),
+        make(TrainingConfig, asdict(training) | for_training),
         chosen,
     )
 
 
-def check_choice(
-    model: ModelConfig | Mapping[str, Any],
-    training: TrainingConfig | Mapping[str, Any],
-    preset: str | None,
-) -> None:
-    """Raise SettingsError for what is given and cannot be."""
-    as_settings(ModelConfig, model)
-    plan = as_settings(TrainingConfig, training)
-    if preset not in (None, *PRESETS):
-        raise SettingsError(f"`preset={preset}`: choose one of {', '.join(PRESETS)}")
-    if preset is not None and plan.minutes is not None:
-        raise SettingsError("`preset` and `minutes` both say how much work to choose for; give one")
-
-
-def as_settings(kind: type[T], given: T | Mapping[str, Any]) -> T:
-    """Make settings of names and values, where they are none yet. Raises SettingsError."""
+def _as_settings(kind: type[T], given: T | Mapping[str, Any]) -> T:
     return make(kind, given) if isinstance(given, Mapping) else given
 
 
-def _work(
-    config: ModelConfig, fitted: TrainingConfig, circumstances: Circumstances, *, sized: bool
-) -> float:
-    """Return the products that there is time for.
-
-    fitted: with lanes and steps that the corpus has room for. sized: whether the size is given.
-    """
-    if fitted.minutes is None:
-        return PRESETS[circumstances.preset or DEFAULT_PRESET]
-    timed = config if sized else replace(config, hidden_size=PROBE_SIZE)
-    return 60 * fitted.minutes * circumstances.rate(timed, fitted)
+def _work(request: Requested, circumstances: Circumstances) -> float:
+    """Return the products that there is time for."""
+    minutes = request.training.minutes
+    if minutes is None:
+        return PRESETS[request.preset or DEFAULT_PRESET]
+    timed = request.model
+    if "hidden_size" in request.free:
+        timed = replace(timed, hidden_size=PROBE_SIZE)
+    fitted = replace(
+        request.training, batch_size=circumstances.lanes, seq_length=circumstances.steps
+    )
+    return 60 * minutes * circumstances.rate(timed, fitted)
 
 
 def _hidden_size(config: ModelConfig, work: float, circumstances: Circumstances) -> int:
-    """Return the size whose weights come nearest to what suits the work and the corpus."""
+    """Return the size whose number of weights best suits the work and the corpus."""
     most = WEIGHTS_PER_CHARACTER * circumstances.symbols
     wanted = min(math.sqrt(work / CHARACTERS_PER_WEIGHT), most)
 
@@ -158,30 +160,30 @@ def _hidden_size(config: ModelConfig, work: float, circumstances: Circumstances)
 
 
 def _steps(affordable: float, chunk: int, symbols: int) -> int:
-    """Return how many steps a run takes, short of reading the corpus too often.
+    """Return how many steps a run takes without reading the corpus too often.
 
-    affordable: the characters that there is work for. chunk: those that a step reads.
+    affordable: the characters that there is work for. chunk: the characters that a step reads.
     """
     often = max(MAX_EPOCHS * symbols / chunk, MIN_STEPS)
     return max(1, round(min(affordable / chunk, often)))
 
 
-def _epochs(plan: TrainingConfig, read: float, chunk: int, symbols: int) -> float:
+def _epochs(training: TrainingConfig, read: float, chunk: int, symbols: int) -> float:
     """Return how often a run will read its corpus, by its limits.
 
-    read: the characters that it will read, should minutes be what limits it.
+    read: the characters that it will read if minutes are the limit.
     """
     limits = []
-    if plan.epochs is not None:
-        limits.append(plan.epochs)
-    if plan.step_limit is not None:
-        limits.append(plan.step_limit * chunk / symbols)
-    if plan.minutes is not None:
+    if training.epochs is not None:
+        limits.append(training.epochs)
+    if training.step_limit is not None:
+        limits.append(training.step_limit * chunk / symbols)
+    if training.minutes is not None:
         limits.append(read / symbols)
     return min(limits)
 
 
 def _dropout(epochs: float, weights_per_character: float) -> float:
-    """Return the dropout for a corpus that is read so often by a model that is so large for it."""
+    """Return the dropout, from how often the corpus is read and how large the model is for it."""
     strain = max(epochs * math.sqrt(weights_per_character), 1e-9)
     return round(min(MAX_DROPOUT, max(0.0, 0.12 * math.log2(strain / 3.5))), 2)

@@ -1,4 +1,4 @@
-"""Runs side by side: what each cost, and what it reached on the text it was held to."""
+"""Runs side by side: what each cost, and what it reached on its validation text."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from charrnn.checkpoint.format import CorpusRecord, Manifest
 from charrnn.checkpoint.layout import CHECKPOINT_DIR
+from charrnn.checkpoint.manifest import CorpusRecord, Manifest
 from charrnn.checkpoint.store import Run, find_checkpoint, find_run, saved_runs
 from charrnn.errors import CheckpointError, CorpusError, RunError
 from charrnn.model.config import ModelConfig
@@ -16,28 +16,28 @@ from charrnn.runs.curves import Curve, read_curve
 from charrnn.text.config import CORPORA_DIR, CorpusConfig
 
 if TYPE_CHECKING:
-    from charrnn.training.validation import Evaluation
+    from charrnn.evaluation.score import Evaluation
 
 CONTEXT = 256
 
-# What keeps one run from being scored, and leaves the others as they are.
+# What may keep one run from being scored; the others are scored all the same.
 _OF_ONE_RUN = (RunError, CheckpointError, CorpusError, OSError)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A run beside others; what could not be told of it is None, and `problem` says why.
+    """A run beside others. What is not known of it is None, and `problem` says why.
 
-    model, text, corpus: of the run as it was saved last. steps, symbols, seconds: all that the run
-    was trained, in optimizer steps, characters (bytes, for a model of bytes) and training time.
-    best_step, val_loss: of the best checkpoint, whose validation loss training logged in nats per
-    symbol, on --eval-length symbols at most. carried, fresh: that checkpoint on the whole
-    validation part of its run, with state carried, and with a fresh state every so many symbols.
+    model, corpus, corpus_config: of the run as it was last saved. steps, symbols, seconds: how much
+    the run was trained, in optimizer steps, characters (bytes, for byte models) and training time.
+    best_step, val_loss: of the best checkpoint; the loss is the one that training logged, in nats
+    per symbol, on eval_length symbols at most. carried, fresh: that checkpoint on the whole
+    validation part of its run, with carried state, and with a fresh state every so many symbols.
     """
 
     run: Run
     model: ModelConfig | None = None
-    text: CorpusConfig | None = None
+    corpus_config: CorpusConfig | None = None
     corpus: CorpusRecord | None = None
     parameters: int | None = None
     steps: int | None = None
@@ -69,14 +69,14 @@ def compare(
     notice: Callable[[str], None] = lambda _: None,
     on_progress: Callable[[str, int, int], None] = lambda _what, _done, _total: None,
 ) -> list[Comparison]:
-    """Compare runs, in the order given; without any, all under a folder, the one saved last first.
+    """Compare runs, in the order given; by default all runs in a folder, the newest first.
 
-    models: names or folders of runs. evaluate: whether to score them, which needs torch and takes
-    a while. context: the symbols after which the state is fresh, in the second of two scores.
-    notice: called with what the user should know: what could not be told of a run, and whether
-    the figures are of different texts. on_progress: called with what is scored, and the symbols
+    models: names or folders of runs. evaluate: whether to score them, which takes a while.
+    context: the symbols after which the state is fresh, in the second of the two scores.
+    notice: called with what the user should know: what is not known of a run, and whether the
+    figures are of different texts. on_progress: called with what is being scored, and the symbols
     done and in all. device, threads, cache_dir, corpora_dir: see `Model.evaluate`.
-    Raises RunError where a run is not there, and DeviceError.
+    Raises RunError if there is no such run, and DeviceError.
     """
     folder = Path(checkpoint_dir)
     runs = [_find(model, folder) for model in models] if models else saved_runs(folder)
@@ -93,9 +93,11 @@ def compare(
                     cache_dir=cache_dir,
                     corpora_dir=corpora_dir,
                 )
-                told = [partial(on_progress, f"{run.name}, {how}") for how in ("carried", "fresh")]
-                row = replace(row, carried=score(on_progress=told[0]))
-                row = replace(row, fresh=score(context=context, on_progress=told[1]))
+                carried, fresh = (
+                    partial(on_progress, f"{run.name}, {how}") for how in ("carried", "fresh")
+                )
+                row = replace(row, carried=score(on_progress=carried))
+                row = replace(row, fresh=score(context=context, on_progress=fresh))
             except _OF_ONE_RUN as error:
                 row = _with_problem(row, error)
         if row.problem is not None:
@@ -110,14 +112,14 @@ def _find(model: str | Path, folder: Path) -> Run:
     run = find_run(model, folder)
     if run is None:
         path = find_checkpoint(model, folder, None, "best")  # raises RunError for what is none
-        raise RunError(f"{model} is one checkpoint ({path.parent.name}); name the run it is of")
+        raise RunError(f"{model} is a single checkpoint ({path.parent.name}); name its run")
     return run
 
 
 def _facts(
     run: Run, notice: Callable[[str], None], *, weights: bool
 ) -> tuple[Comparison, Model | None]:
-    """Return what is known of a run without scoring it, and its best model where that was read."""
+    """Return what is known of a run without scoring it, and its best model if that was read."""
     row = Comparison(run)
     try:
         curve = read_curve(run.log)
@@ -134,7 +136,7 @@ def _facts(
     except _OF_ONE_RUN as error:
         return _with_problem(row, error), None
     row = replace(row, parameters=model.parameters)
-    if (read := model.manifest) is not None:  # a better one, where the run goes on
+    if (read := model.manifest) is not None:  # a better one, if the run is still training
         row = replace(row, best_step=read.step, val_loss=read.val_loss)
     return row, model
 
@@ -143,7 +145,7 @@ def _of_manifests(row: Comparison, latest: Manifest, best: Manifest) -> Comparis
     return replace(
         row,
         model=latest.model,
-        text=latest.text,
+        corpus_config=latest.corpus_config,
         corpus=latest.corpus,
         steps=latest.step,
         symbols=row.curve.seen(latest.step),
@@ -155,18 +157,20 @@ def _of_manifests(row: Comparison, latest: Manifest, best: Manifest) -> Comparis
 
 def _check_validation(model: Model, cache_dir: str | Path | None, corpora_dir: str | Path) -> None:
     if len(model.learned(cache_dir, corpora_dir).val) < 2:
-        raise RunError("it has no validation part to be scored on")
+        raise RunError("it has no validation part to score it on")
 
 
 def _with_problem(row: Comparison, error: Exception | str) -> Comparison:
-    """Add a problem, in a line."""
-    told = str(error).partition("\n")[0]
-    return replace(row, problem=told if row.problem is None else f"{row.problem}; {told}")
+    """Add a problem, in one line."""
+    line = str(error).partition("\n")[0]
+    return replace(row, problem=line if row.problem is None else f"{row.problem}; {line}")
 
 
 def _differences(rows: Sequence[Comparison]) -> list[str]:
-    """Say what makes the figures of runs hard to compare."""
-    learned = [(row, row.corpus, row.text) for row in rows if row.corpus and row.text]
+    """Return what makes the figures of the runs hard to compare."""
+    learned = [
+        (row, row.corpus, row.corpus_config) for row in rows if row.corpus and row.corpus_config
+    ]
     if len({corpus.sha256 for _, corpus, _ in learned}) > 1:
         names = ", ".join(f"{row.name}: {corpus.name}" for row, corpus, _ in learned)
         return [
@@ -174,12 +178,12 @@ def _differences(rows: Sequence[Comparison]) -> list[str]:
             "figures differ by the texts, too"
         ]
     if len({(text.val_fraction, text.val_text) for _, _, text in learned}) > 1:
-        return ["the runs hold out different parts of their corpus, which each is scored on"]
+        return ["the runs hold out different parts of their corpus, and each is scored on its own"]
     return []
 
 
 def _number(value: Any) -> float | None:
-    """Return what a checkpoint says where it is a number, which nothing else has made sure of."""
+    """Return a value of a checkpoint if it is a number, which nothing else has checked."""
     if type(value) in (int, float) and 0 <= value <= 2**62:
         return float(value)
     return None

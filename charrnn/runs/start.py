@@ -1,40 +1,36 @@
-"""Training, as functions. `import charrnn` offers these; see charrnn/__init__.py.
-
-torch is imported where a function needs it, so that `import charrnn` answers at once.
-"""
+"""Train a new run: `charrnn.train`."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from charrnn.catalog.corpora import Catalog
-from charrnn.catalog.survey import path_or_none, sources
-from charrnn.checkpoint.corpus import same_corpus
-from charrnn.checkpoint.format import Manifest, Saved, SavedModel, read_checkpoint, read_model
-from charrnn.checkpoint.layout import CHECKPOINT_DIR, MANIFEST_FILE, STEP_FOLDER
-from charrnn.checkpoint.store import Run, find_checkpoint, find_run
-from charrnn.checkpoint.upkeep import claimed, claimed_new, new_run
-from charrnn.errors import CheckpointError, RunError, SettingsError
+from charrnn.checkpoint.layout import CHECKPOINT_DIR
+from charrnn.errors import SettingsError
 from charrnn.model.config import REGULARISERS, ModelConfig
-from charrnn.runs.choice import Circumstances, check_choice, choose
+from charrnn.runs.choice import Circumstances, choose, requested
 from charrnn.settings import make
 from charrnn.text.config import CORPORA_DIR, CorpusConfig
-from charrnn.text.encoded import check_length, encode_corpus
-from charrnn.text.entries import Progress
-from charrnn.text.vocabulary import Vocabulary
-from charrnn.training.config import TrainingConfig
+from charrnn.training.config import TrainingConfig, fit
 from charrnn.training.events import EndEvent, Observer, ReadingEvent
-from charrnn.training.progress import check_values
+
+if TYPE_CHECKING:
+    from charrnn.checkpoint.model_file import SavedModel
+    from charrnn.text.entries import Progress
+    from charrnn.text.vocabulary import Vocabulary
+
+# numpy and torch are imported where they are needed, so that a mistake in the settings is reported
+# at once.
 
 
 @dataclass(frozen=True)
 class TrainingResult:
     """A run that ended, or stopped for now.
 
-    run: its name. folder: where it is. end: what the trainer said last, with the best loss.
+    run: its name. folder: its path. end: the last event, which has the best loss.
     """
 
     run: str
@@ -45,7 +41,7 @@ class TrainingResult:
 def train(
     corpus: str | Path | Sequence[str | Path] = (),
     *,
-    text: CorpusConfig | None = None,
+    corpus_config: CorpusConfig | Mapping[str, Any] | None = None,
     model: ModelConfig | Mapping[str, Any] | None = None,
     training: TrainingConfig | Mapping[str, Any] | None = None,
     preset: str | None = None,
@@ -56,186 +52,159 @@ def train(
     corpora_dir: str | Path = CORPORA_DIR,
     device: str = "auto",
     threads: int | None = None,
+    progress: bool = False,
     observers: Sequence[Observer] = (),
     stop: Callable[[], bool] = lambda: False,
 ) -> TrainingResult:
     """Train a new run.
 
-    corpus: paths, patterns or names of corpora, "-" for stdin; none for the built-in one.
-    text: settings; the defaults where left out.
-    model, training: settings, or names and values of some; size, dropout and length of the run
-    are then chosen where they are not among them, see charrnn.runs.choice.
-    preset: fast, balanced or best: how much work to choose for; where left out, as much as there
-    are minutes for, or else balanced.
-    run: the run's name; after the corpus where left out. checkpoint_dir: where runs are kept.
-    init_from: a MODEL (see `load`) whose weights and vocabulary to start from; `model` may then
-    differ from its configuration in its dropouts alone, and `text` must be of its unit.
-    cache_dir: where encoded corpora are kept; the user's cache folder where left out.
-    corpora_dir: where fetched corpora are.
-    device: auto, cpu, cuda or mps. threads: of the CPU; torch's own choice where left out.
-    observers: called with each event (charrnn.training.events).
+    corpus: paths, patterns or names of corpora, "-" for stdin; the built-in one by default.
+    corpus_config: how the corpus is read: settings, or names and values of some.
+    model, training: settings, or names and values of some. Size, dropout and length of the run are
+    then chosen unless they are among them, see charrnn.runs.choice.
+    preset: fast, balanced or best: how much work to choose for; by default as much as there is time
+    for in the minutes given, or else balanced.
+    run: the run's name; by default that of the corpus. checkpoint_dir: the folder of all runs.
+    init_from: fine-tune the weights and vocabulary of this MODEL (see `load`); `model` may then
+    change only its dropout settings, and `corpus_config` must be of its unit.
+    cache_dir: the folder of encoded corpora; by default the user's cache folder.
+    corpora_dir: the folder of fetched corpora.
+    device: auto, cpu, cuda or mps. threads: of the CPU; by default torch's own choice.
+    progress: show a live bar, in a terminal or a notebook.
+    observers: called with each event (charrnn.events).
     stop: asked after each step; once it returns True the run is saved and ends.
     Raises CharrnnError.
     """
-    check_choice({} if init_from else model or {}, training or {}, preset)
+    runs = Path(checkpoint_dir)
+    parent = None if init_from is None else _read_parent(init_from, runs)
+    if parent is not None and (model is None or isinstance(model, Mapping)):
+        model = make(ModelConfig, asdict(parent.config) | dict(model or {}))
+    request = requested(model or {}, training or {}, preset)
+    config = with_absolute_val_text(_corpus_config(corpus_config, parent))
+    if parent is not None:
+        _check_same_architecture(request.model, config, parent)
+    from charrnn.checkpoint.lifecycle import claimed_new, new_run
+
+    if run is not None:
+        new_run(runs, run, run)  # reports a name that is taken before the corpus is read
     import torch
 
+    from charrnn.catalog.corpora import Catalog
+    from charrnn.catalog.survey import path_or_none, sources
     from charrnn.model.device import resolve_device
-    from charrnn.runs.execute import Plan, execute, products_per_second
+    from charrnn.runs.execute import execute
+    from charrnn.runs.memory import products_per_second
+    from charrnn.runs.plan import RunPlan
+    from charrnn.text.encoded import check_length, encode_corpus
+    from charrnn.training.context import ExecutionContext
 
-    runs = Path(checkpoint_dir)
-    base, weights, notices = None, None, []
-    if init_from is not None:
-        parent = read_model(find_checkpoint(init_from, runs, None, "best"))
-        if model is None or isinstance(model, Mapping):
-            model = make(ModelConfig, asdict(parent.config) | dict(model or {}))
-        text = text or parent.text.inherited()
-        _check_same_architecture(model, text, parent)
-        base, weights = parent.vocabulary, parent.weights
-    if run is not None:
-        new_run(runs, run, run)  # a name that is taken is told before the corpus is read
-    text = _absolute(text or CorpusConfig())
-    model, training = model or {}, training or {}
-    plan_device = resolve_device(device)
-    encoded = encode_corpus(
-        sources(corpus),
-        text,
-        Catalog(corpora_dir),
-        base,
-        cache_dir=path_or_none(cache_dir),
-        on_progress=_told_to(observers),
-    )
-    check_length(encoded, text)
-    if base is not None:
-        notices.append(_added_notice(base, encoded.vocabulary, str(init_from)))
-    threads = threads or torch.get_num_threads()
-    symbols = len(encoded.vocabulary)
-    rate = partial(products_per_second, symbols, plan_device, threads)
-    choice = choose(model, training, Circumstances(len(encoded.train), symbols, preset, rate))
-    with claimed_new(runs, run, encoded.name) as (own, check_folder):
-        plan = Plan(
-            run=own,
+    with with_progress(observers, progress=progress) as everyone:
+        where = resolve_device(device)
+        context = ExecutionContext(where, threads or torch.get_num_threads(), stop=stop)
+        encoded = encode_corpus(
+            sources(corpus),
+            config,
+            Catalog(corpora_dir),
+            None if parent is None else parent.vocabulary,
+            cache_dir=path_or_none(cache_dir),
+            on_progress=reading_events(everyone),
+        )
+        check_length(encoded, config)
+        notices = []
+        if parent is not None:
+            notices.append(_parent_notice(parent.vocabulary, encoded.vocabulary, str(init_from)))
+        lanes, steps = fit(
+            len(encoded.train), request.training.batch_size, request.training.seq_length
+        )
+        symbols = len(encoded.vocabulary)
+        rate = partial(products_per_second, symbols, where, context.threads)
+        choice = choose(request, Circumstances(len(encoded.train), symbols, lanes, steps, rate))
+        plan = RunPlan(
             corpus=encoded,
-            text=text,
+            corpus_config=config,
             model=choice.model,
             training=choice.training.resolved(),
+            lanes=lanes,
+            steps=steps,
             chosen=choice.chosen,
-            device=plan_device,
-            threads=threads,
-            check_folder=check_folder,
         )
-        end = execute(plan, weights=weights, notices=notices, observers=observers, stop=stop)
-    return TrainingResult(own.name, own.path, end)
+        with claimed_new(runs, run, encoded.name) as claim:
+            end = execute(
+                plan,
+                context,
+                claim,
+                weights=None if parent is None else parent.weights,
+                notices=notices,
+                observers=everyone,
+            )
+    return TrainingResult(claim.run.name, claim.run.path, end)
 
 
-def resume(
-    model: str | Path | None = None,
-    *,
-    checkpoint: str | None = None,
-    checkpoint_dir: str | Path = CHECKPOINT_DIR,
-    steps: int | None = None,
-    epochs: float | None = None,
-    minutes: float | None = None,
-    patience: int | None = None,
-    corpus: str | Path | Sequence[str | Path] = (),
-    val_text: str | Path | None = None,
-    cache_dir: str | Path | None = None,
-    corpora_dir: str | Path = CORPORA_DIR,
-    device: str = "auto",
-    threads: int | None = None,
-    force: bool = False,
-    observers: Sequence[Observer] = (),
-    stop: Callable[[], bool] = lambda: False,
-) -> TrainingResult:
-    """Go on exactly where a run stopped.
+@contextmanager
+def with_progress(
+    observers: Sequence[Observer], *, progress: bool
+) -> Iterator[tuple[Observer, ...]]:
+    """Yield the observers, and with progress a live bar that is closed at the end."""
+    if not progress:
+        yield tuple(observers)
+        return
+    from charrnn.render.progress import ProgressBar
 
-    model, checkpoint: which run, and which of its checkpoints (see `load`); left out, the latest
-    one that is sound.
-    steps, epochs, minutes: limits in place of the run's own; counted from its beginning.
-    corpus, val_text: where these are now, if they were moved.
-    cache_dir, corpora_dir: see `train`. What can no longer be read is looked for in the cache.
-    threads: as many as the run had where left out.
-    force: go on with a corpus that has changed, from its beginning.
-    Raises CharrnnError, so where the run is finished or its corpus has changed.
-    """
-    run = find_run(model, Path(checkpoint_dir))
-    chosen = None
-    if run is None or checkpoint not in (None, "latest"):
-        chosen = find_checkpoint(model, Path(checkpoint_dir), checkpoint, "latest")
-        run = _run_of(chosen)
-    with claimed(run) as check_folder:
-        if chosen is None:
-            saved, findings = run.read_latest(_check_training)
-        else:
-            saved, findings = read_checkpoint(chosen.parent), []
-            _check_training(saved)
-        manifest = saved.manifest
-        training = _raised(manifest, steps=steps, epochs=epochs, minutes=minutes, patience=patience)
-        from charrnn.model.device import resolve_device
-        from charrnn.runs.execute import Plan, execute
-
-        text = manifest.text
-        if val_text is not None:
-            text = _absolute(replace(text, val_text=str(val_text)))
-        encoded = same_corpus(
-            replace(manifest, text=text),
-            saved.model.vocabulary,
-            sources(corpus),
-            cache_dir=path_or_none(cache_dir),
-            corpora_dir=Path(corpora_dir),
-            force=force,
-            on_progress=_told_to(observers),
-        )
-        plan = Plan(
-            run=run,
-            corpus=encoded,
-            text=text,
-            model=manifest.model,
-            training=training,
-            device=resolve_device(device),
-            threads=threads or int(manifest.environment["threads"]),
-            check_folder=check_folder,
-        )
-        end = execute(
-            plan,
-            saved=saved,
-            notices=[f"{error}; going back to step {manifest.step:,}" for error in findings],
-            observers=observers,
-            stop=stop,
-        )
-    return TrainingResult(run.name, run.path, end)
+    with closing(ProgressBar()) as bar:
+        yield (*observers, bar)
 
 
-def _told_to(observers: Sequence[Observer]) -> Progress:
-    def tell(what: str, done: int, total: int) -> None:
+def reading_events(observers: Sequence[Observer]) -> "Progress":
+    """Return a function that reports the reading of a corpus to observers."""
+
+    def report(what: str, done: int, total: int) -> None:
         for observer in observers:
             observer(ReadingEvent(what, done, total))
 
-    return tell
+    return report
 
 
-def _absolute(text: CorpusConfig) -> CorpusConfig:
-    """Store the path of a validation text so that it is found from another folder."""
-    if text.val_text is None or not os.path.lexists(text.val_text):  # it may be a corpus's name
-        return text
-    return replace(text, val_text=str(Path(text.val_text).absolute()))
+def _read_parent(model: str | Path, checkpoint_dir: Path) -> "SavedModel":
+    from charrnn.checkpoint.model_file import read_model
+    from charrnn.checkpoint.store import find_checkpoint
+
+    return read_model(find_checkpoint(model, checkpoint_dir, None, "best"))
 
 
-def _check_same_architecture(model: ModelConfig, text: CorpusConfig, parent: SavedModel) -> None:
-    if text.unit != parent.vocabulary.unit:
+def _corpus_config(
+    given: CorpusConfig | Mapping[str, Any] | None, parent: "SavedModel | None"
+) -> CorpusConfig:
+    """Return how the corpus is read; by default as that of the model to start from was."""
+    if isinstance(given, CorpusConfig):
+        return given
+    inherited = {} if parent is None else asdict(parent.corpus_config.inherited())
+    return make(CorpusConfig, inherited | dict(given or {}))
+
+
+def with_absolute_val_text(config: CorpusConfig) -> CorpusConfig:
+    """Make the path of a validation text absolute, so that another folder finds it."""
+    if config.val_text is None or not os.path.lexists(config.val_text):  # or a corpus's name
+        return config
+    return replace(config, val_text=str(Path(config.val_text).absolute()))
+
+
+def _check_same_architecture(
+    model: ModelConfig, config: CorpusConfig, parent: "SavedModel"
+) -> None:
+    if config.unit != parent.vocabulary.unit:
         raise SettingsError(
-            f"`unit={text.unit}`: the model to start from is one of {parent.vocabulary.unit}s"
+            f"`unit={config.unit}`: the model to start from reads {parent.vocabulary.unit}s"
         )
     wanted, has = (asdict(c) | dict.fromkeys(REGULARISERS) for c in (model, parent.config))
     if wanted != has:
         key = next(k for k in has if wanted[k] != has[k])
         raise SettingsError(
-            f"`{key}={wanted[key]}`: the model to start from has {has[key]}, and "
-            "its architecture stays; leave the flag out"
+            f"`{key}={wanted[key]}`: the model to start from has {has[key]}, and its architecture "
+            f"cannot change; leave `{key}` out"
         )
 
 
-def _added_notice(base: Vocabulary, vocabulary: Vocabulary, parent: str) -> str:
+def _parent_notice(base: "Vocabulary", vocabulary: "Vocabulary", parent: str) -> str:
     added = [s or "unknown" for s in vocabulary.symbols[len(base) :]]
     if not added:
         return f"starting from {parent}, whose vocabulary covers the corpus"
@@ -245,34 +214,3 @@ def _added_notice(base: Vocabulary, vocabulary: Vocabulary, parent: str) -> str:
         f"starting from {parent}; {len(added):,} characters are new to it and start untrained: "
         f"{shown}{more}"
     )
-
-
-def _run_of(model: Path) -> Run:
-    """Return the run that a model.safetensors is in."""
-    folder = model.parent if model.parent.parent.name else model.parent.resolve()
-    if not STEP_FOLDER.fullmatch(folder.name) or not (folder / MANIFEST_FILE).is_file():
-        raise RunError(
-            f"{model} is a model outside of its run; start a new run from it: "
-            f"charrnn train `init_from={model}`"
-        )
-    return Run(folder.parent)
-
-
-def _check_training(saved: Saved) -> None:
-    """Raise CheckpointError where a trainer could not go on with what a manifest says."""
-    try:
-        make(TrainingConfig, saved.manifest.training)
-        check_values(saved.manifest.trainer)
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"{saved.folder / MANIFEST_FILE}: not a manifest of charrnn ({str(error)[:120]})"
-        ) from error
-
-
-def _raised(manifest: Manifest, **limits: float | None) -> TrainingConfig:
-    """Return the run's training settings, with the limits that are given in place of its own."""
-    given = {name: value for name, value in limits.items() if value is not None}
-    settings = dict(manifest.training)
-    if given.keys() & {"steps", "epochs", "minutes"}:
-        settings |= {"steps": None, "epochs": None, "minutes": None}
-    return make(TrainingConfig, settings | given)

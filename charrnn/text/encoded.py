@@ -3,7 +3,7 @@
 import functools
 import shutil
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -109,18 +109,24 @@ def find_encoded(
 
 
 def encode_text(
-    text: str, vocabulary: Vocabulary, config: CorpusConfig, unknown: Unknown = "error"
+    text: str,
+    vocabulary: Vocabulary,
+    config: CorpusConfig,
+    unknown: Unknown = "error",
+    *,
+    lead: Sequence[int] = (),
 ) -> Symbols:
     """Encode a text for a model, and find the ends of its documents as in the model's corpus.
 
-    Raises UnknownCharacterError.
+    lead: ids that are put before the text. Raises UnknownCharacterError.
     """
     text, end = transformed(text, config), config.document_end
     # The whole text first: an error then gives the position in it, not in a document.
     ids = vocabulary.encode(text, unknown)
     documents = text.split(end)[:-1] if end else []
     lengths = [len(vocabulary.encode(document + end, unknown)) for document in documents]
-    return Symbols(ids, ends=np.cumsum(lengths, dtype=np.int64))
+    ends = len(lead) + np.cumsum(lengths, dtype=np.int64)
+    return Symbols(np.concatenate([np.array(lead, ids.dtype), ids]), ends=ends)
 
 
 def check_length(corpus: EncodedCorpus, config: CorpusConfig) -> None:

@@ -62,6 +62,11 @@ class Symbols:
         """Return the ids of `steps` symbols from each start, (steps, number of starts)."""
         return np.stack([self[start : start + steps] for start in starts], axis=1)
 
+    def reset_positions(self) -> npt.NDArray[np.int64]:
+        """Return the positions at which a model's state is reset, ascending, see `resets`."""
+        first, last = np.searchsorted(self._ends, [self._start + 1, self._start + len(self) + 1])
+        return self._ends[first:last] - self._start - 1
+
     def resets(self, starts: npt.ArrayLike, steps: int) -> npt.NDArray[np.bool_] | None:
         """Return where in the result of `columns` to reset a model's state, or None for nowhere.
 

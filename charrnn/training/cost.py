@@ -1,4 +1,4 @@
-"""What a run will cost: its speed, measured on the machine, and its memory, estimated."""
+"""What a run will cost: its speed, measured on this machine, and its memory, estimated."""
 
 import time
 from collections.abc import Callable
@@ -23,9 +23,9 @@ def symbols_per_second(
     precision: torch.dtype,
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
-    """Take steps on random ids for a moment; returns the symbols that they read in a second.
+    """Take steps on random ids for a moment; returns how many symbols a second they read.
 
-    The best step counts, since other programs slow down the others.
+    The fastest step counts, since other programs may slow down the rest.
     """
     model = LanguageModel(config, vocabulary_size).to(device)
     optimizer = Optimizer(model, training)
@@ -37,7 +37,9 @@ def symbols_per_second(
     while step <= WARM_UP or clock() < end:
         began = clock()
         loss, _ = chunk_loss(model, ids[:-1], ids[1:], state, rng, None, precision)
-        optimizer.step(loss, training.peak_rate)  # waits for the device
+        optimizer.backward(loss)
+        optimizer.clip()  # waits for the device
+        optimizer.update(training.peak_rate)
         if step >= WARM_UP:
             best = min(best, clock() - began)
         step += 1
@@ -45,10 +47,10 @@ def symbols_per_second(
 
 
 def memory_estimate(model: LanguageModel, batch_size: int, seq_length: int) -> int:
-    """Estimate the bytes that training takes at its peak, besides torch itself and the corpus.
+    """Estimate the peak memory of training in bytes, without torch itself and the corpus.
 
     Weights, their gradients and two moments, and what backpropagation keeps of every time step:
-    the embedding, about eight vectors of H a layer, and logits with their gradient.
+    the embedding, about eight vectors of H a layer, and the logits with their gradient.
     """
     config = model.config
     weights = sum(p.numel() for p in model.parameters())

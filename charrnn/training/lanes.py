@@ -1,14 +1,13 @@
 """Truncated BPTT: the corpus as B contiguous lanes, cut into chunks of T steps."""
 
-import operator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from charrnn.text.store import Symbols
+from charrnn.training.progress import LanePosition
 
 
 @dataclass(frozen=True)
@@ -16,8 +15,8 @@ class Chunk:
     """One truncated-BPTT step's data.
 
     inputs, targets: ids, (T, B); a target is the input one symbol later. resets: (T, B), bool:
-    where the state begins anew before the step, because an epoch or a document begins; None for
-    nowhere. Elsewhere it is carried on, from chunk to chunk.
+    whether a lane's state is reset before the step; None if no lane is. Otherwise the state is
+    carried on, from chunk to chunk.
     """
 
     inputs: Tensor
@@ -28,14 +27,14 @@ class Chunk:
 class Lanes:
     """An endless sequence of chunks, epoch after epoch, whose position can be saved.
 
-    An epoch has the same number of chunks each time, and starts at a random offset among those
-    that leave room for them, so that the borders of chunks and lanes move between epochs.
+    Every epoch has the same number of chunks. It starts at a random offset that leaves room for
+    them, so that the borders of chunks and lanes move from epoch to epoch.
     """
 
     def __init__(
         self, text: Symbols, batch_size: int, seq_length: int, generator: np.random.Generator
     ) -> None:
-        """Lay B lanes of whole T-step chunks over N symbols; N - 1 >= B * T, see `fit`."""
+        """Lay B lanes of whole T-step chunks over N symbols, with N - 1 >= B * T; see `fit`."""
         targets = len(text) - 1
         assert targets >= batch_size * seq_length, "fit() the lanes to the text first"
         self.text = text
@@ -51,11 +50,11 @@ class Lanes:
 
     @property
     def epochs_done(self) -> float:
-        """Passes over the corpus so far, the running one by its share."""
+        """Passes over the corpus so far, the unfinished one included as a fraction."""
         return self.epoch + self.chunk / self.chunks_per_epoch
 
     def next(self) -> Chunk:
-        """Cut the next chunk; past the last one of an epoch, the next epoch begins."""
+        """Cut the next chunk; after the last one of an epoch, the next epoch begins."""
         if self.chunk == self.chunks_per_epoch:
             self.epoch += 1
             self.chunk = 0
@@ -72,25 +71,21 @@ class Lanes:
         self.chunk += 1
         return Chunk(ids[:-1], ids[1:], None if resets is None else torch.from_numpy(resets))
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the position, and the generator's state, as JSON data."""
-        return {
-            "epoch": self.epoch,
-            "chunk": self.chunk,
-            "offset": self.offset,
-            "generator": self.generator.bit_generator.state,
-        }
+    def position(self) -> LanePosition:
+        """Return the position, to be saved."""
+        state = dict(self.generator.bit_generator.state)
+        return LanePosition(self.epoch, self.chunk, self.offset, state)
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to a position that `state_dict` returned for the same text, B and T.
+    def move_to(self, position: LanePosition) -> None:
+        """Go to a position that `position` returned for the same text, B and T.
 
-        Raises KeyError, TypeError or ValueError for what is no such position.
+        Raises KeyError, TypeError or ValueError for a position that is not in the text.
         """
-        epoch, chunk, offset = (operator.index(state[key]) for key in ("epoch", "chunk", "offset"))
+        epoch, chunk, offset = position.epoch, position.chunk, position.offset
         if epoch < 0 or not 0 <= chunk <= self.chunks_per_epoch or not 0 <= offset < self._offsets:
             raise ValueError(f"chunk {chunk} at offset {offset} is not in the corpus")
         self.epoch, self.chunk, self.offset = epoch, chunk, offset
-        self.generator.bit_generator.state = state["generator"]
+        self.generator.bit_generator.state = position.generator
 
     def _draw_offset(self) -> int:
         return int(self.generator.integers(self._offsets))

@@ -1,8 +1,7 @@
-"""The loss of a chunk, the step down its gradient, and the learning rate's schedule."""
+"""The loss of a chunk, the optimizer, and the learning-rate schedule."""
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,12 +13,9 @@ from charrnn.model.cells import State
 from charrnn.model.language_model import LanguageModel
 from charrnn.training.config import TrainingConfig
 
-PLATEAU_FACTOR = 0.5
-PLATEAU_PATIENCE = 2
-
 
 class Optimizer:
-    """One step down the gradient: L1, clipping, decoupled weight decay, and torch's optimizer."""
+    """The phases of a step after the forward pass: backward, clip, update."""
 
     def __init__(self, model: nn.Module, config: TrainingConfig) -> None:
         self.config = config
@@ -28,31 +24,38 @@ class Optimizer:
         self.matrices = [p for p in self.parameters if p.ndim >= 2]
         self.torch = _torch_optimizer(self.parameters, config)
 
-    def step(self, loss: Tensor, learning_rate: float) -> float:
-        """Backpropagate and update the weights; returns the gradient's L2 norm before clipping.
-
-        Where the loss or that norm is not a finite number, the weights stay as they are.
-        """
-        config = self.config
+    def backward(self, loss: Tensor) -> None:
+        """Compute the gradient of a chunk's loss."""
         self.torch.zero_grad(set_to_none=True)
         loss.backward()
+
+    def clip(self) -> float:
+        """Add the L1 penalty and clip the gradient; returns its L2 norm before clipping."""
+        config = self.config
         if config.l1:
             for matrix in self.matrices:
                 assert matrix.grad is not None
                 matrix.grad.add_(matrix.detach().sign(), alpha=config.l1)
-        norm = self._clip()
-        if not math.isfinite(norm) or not math.isfinite(loss.item()):
-            return norm
-        if config.decay:
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        if config.grad_clip_value:
+            nn.utils.clip_grad_value_(self.parameters, config.grad_clip_value)
+        if config.grad_clip:
+            clipped = nn.utils.get_total_norm(gradients) if config.grad_clip_value else norm
+            nn.utils.clip_grads_with_norm_(self.parameters, config.grad_clip, clipped)
+        return float(norm)
+
+    def update(self, learning_rate: float) -> None:
+        """Move the weights: decoupled weight decay, then torch's optimizer."""
+        if self.config.decay:
             with torch.no_grad():
-                torch._foreach_mul_(self.matrices, 1 - learning_rate * config.decay)
+                torch._foreach_mul_(self.matrices, 1 - learning_rate * self.config.decay)
         for group in self.torch.param_groups:
             group["lr"] = learning_rate
         self.torch.step()
-        return norm
 
     def state_arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the optimizer's state as arrays called PARAMETER/KEY."""
+        """Return the optimizer's state as arrays named PARAMETER/KEY."""
         return {
             f"{name}/{key}": value.detach().cpu().numpy()
             for name, parameter in self.named.items()
@@ -70,17 +73,6 @@ class Optimizer:
         groups = self.torch.state_dict()["param_groups"]
         self.torch.load_state_dict({"state": state, "param_groups": groups})
 
-    def _clip(self) -> float:
-        config = self.config
-        gradients = [p.grad for p in self.parameters if p.grad is not None]
-        norm = nn.utils.get_total_norm(gradients)
-        if config.grad_clip_value:
-            nn.utils.clip_grad_value_(self.parameters, config.grad_clip_value)
-        if config.grad_clip:
-            clipped = nn.utils.get_total_norm(gradients) if config.grad_clip_value else norm
-            nn.utils.clip_grads_with_norm_(self.parameters, config.grad_clip, clipped)
-        return float(norm)
-
 
 def chunk_loss(
     model: LanguageModel,
@@ -91,7 +83,7 @@ def chunk_loss(
     resets: Tensor | None,
     precision: torch.dtype,
 ) -> tuple[Tensor, State]:
-    """Return the mean loss of a chunk, in nats per symbol, and the state after it, to be carried.
+    """Return the mean loss of a chunk, in nats per symbol, and the state to carry on.
 
     inputs, targets: (T, B), on the model's device; for the rest see LanguageModel.forward.
     precision: of the products (Micikevicius et al. 2018); weights, loss and state are float32.
@@ -104,7 +96,7 @@ def chunk_loss(
 
 
 def _torch_optimizer(parameters: Iterable[Tensor], config: TrainingConfig) -> torch.optim.Optimizer:
-    """Make torch's optimizer, without its weight decay: that is applied once, in Optimizer.step."""
+    """Make torch's optimizer without its own weight decay, which Optimizer.update applies."""
     rate, betas = config.peak_rate, (config.beta1, config.beta2)
     match config.optimizer:
         case "adamw" | "adam":
@@ -119,8 +111,8 @@ def _torch_optimizer(parameters: Iterable[Tensor], config: TrainingConfig) -> to
 def learning_rate(config: TrainingConfig, step: int, progress: float, plateau: float) -> float:
     """Return the learning rate of a step.
 
-    step: steps before this one. progress: the share of the run that is over, 0 to 1.
-    plateau: the factor that the ValidationRecord has come to; only the plateau schedule uses it.
+    step: steps before this one. progress: the fraction of the run that is done, 0 to 1.
+    plateau: the factor of the ValidationRecord, which only the plateau schedule uses.
     """
     rate = config.peak_rate
     if config.warmup:
@@ -134,23 +126,3 @@ def learning_rate(config: TrainingConfig, step: int, progress: float, plateau: f
             return rate
         case "plateau":
             return rate * plateau
-
-
-@dataclass
-class ValidationRecord:
-    """The best validation loss, the evaluations since, and the plateau schedule's factor."""
-
-    best_loss: float | None = None
-    best_step: int | None = None
-    stale: int = 0
-    factor: float = 1.0
-
-    def update(self, loss: float, step: int) -> bool:
-        """Take in an evaluation; returns whether it is the best so far."""
-        if math.isfinite(loss) and (self.best_loss is None or loss < self.best_loss):
-            self.best_loss, self.best_step, self.stale = loss, step, 0
-            return True
-        self.stale += 1
-        if self.stale % PLATEAU_PATIENCE == 0:
-            self.factor *= PLATEAU_FACTOR
-        return False

@@ -1,55 +1,110 @@
-"""What a trainer saves of its progress besides arrays. Holds no torch."""
+"""How far a run has come, as the manifest of a checkpoint stores it. Holds no torch."""
 
 import math
-from collections.abc import Mapping, Set
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-# Attributes of the trainer, by name, each with its type; where None is one of the values, that too.
-VALUES: dict[str, tuple[type, ...]] = {
-    "step": (int,),
-    "seconds": (float,),
-    "train_loss": (float, type(None)),
-    "loss_sum": (float,),
-    "loss_count": (int,),
-    "bad_steps": (int,),
-    "last_good": (int,),
-    "returns": (int,),
-    "rate_scale": (float,),
-    "evaluated_at": (int,),
-    "sampled_at": (int,),
-    "planned": (bool,),
-}
-RECORD: dict[str, tuple[type, ...]] = {
-    "best_loss": (float, type(None)),
-    "best_step": (int, type(None)),
-    "stale": (int,),
-    "factor": (float,),
-}
-LANES: dict[str, tuple[type, ...]] = {
-    "epoch": (int,), "chunk": (int,), "offset": (int,), "generator": (dict,),
-}  # fmt: skip
-_LARGEST = 2**62
+from charrnn.checkpoint.records import read_record
+
+PLATEAU_FACTOR = 0.5
+PLATEAU_PATIENCE = 2
 
 
-def check_values(values: Mapping[str, Any]) -> None:
-    """Raise ValueError, TypeError or KeyError where values are not those of a trainer."""
-    _check(values, VALUES, {"record", "lanes"})
-    _check(values["record"], RECORD)
-    _check(values["lanes"], LANES)
+@dataclass
+class ValidationRecord:
+    """The best validation loss, the evaluations since then, and the plateau schedule's factor."""
+
+    best_loss: float | None = None
+    best_step: int | None = None
+    stale: int = 0
+    factor: float = 1.0
+
+    def update(self, loss: float, step: int) -> bool:
+        """Record an evaluation; returns whether it is the best so far."""
+        if math.isfinite(loss) and (self.best_loss is None or loss < self.best_loss):
+            self.best_loss, self.best_step, self.stale = loss, step, 0
+            return True
+        self.stale += 1
+        if self.stale % PLATEAU_PATIENCE == 0:
+            self.factor *= PLATEAU_FACTOR
+        return False
 
 
-def _check(
-    values: Mapping[str, Any],
-    kinds: Mapping[str, tuple[type, ...]],
-    others: Set[str] = frozenset(),
-) -> None:
-    if not isinstance(values, dict) or values.keys() != kinds.keys() | others:
-        raise ValueError("its trainer has other values")
-    for name, accepted in kinds.items():
-        value = values[name]
-        if type(value) not in accepted and not (float in accepted and type(value) is int):
-            raise TypeError(f"its trainer's {name} is of another type")
-        if isinstance(value, int | float) and not (
-            -_LARGEST <= value <= _LARGEST and math.isfinite(value)
-        ):
-            raise ValueError(f"its trainer's {name} is out of bounds")
+@dataclass(frozen=True)
+class LanePosition:
+    """Where the lanes are in their text: epochs done, chunks of this one, its offset.
+
+    generator: the state of the generator that draws the offsets, as numpy gives it.
+    """
+
+    epoch: int
+    chunk: int
+    offset: int
+    generator: dict[str, Any]
+
+
+@dataclass
+class TrainerProgress:
+    """What a trainer counts, besides arrays. A resumed run continues with these values.
+
+    seconds: of training, evaluations and saving excluded. train_loss: of the last step. loss_sum,
+    loss_count: of the steps since the last evaluation. bad_steps: without a finite gradient, in a
+    row. last_good: the last step whose loss was that of a sound model. returns, rate_scale: how
+    often the run went back to an earlier checkpoint, and what that left of the learning rate.
+    evaluated_at, sampled_at: the steps of the last evaluation and sample, -1 before the first.
+    scheduled: whether the run would have saved here even without an interruption.
+    lanes: None until the first save.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    train_loss: float | None = None
+    loss_sum: float = 0.0
+    loss_count: int = 0
+    bad_steps: int = 0
+    last_good: int = 0
+    returns: int = 0
+    rate_scale: float = 1.0
+    evaluated_at: int = -1
+    sampled_at: int = -1
+    scheduled: bool = True
+    record: ValidationRecord = field(default_factory=ValidationRecord)
+    lanes: LanePosition | None = None
+
+    @staticmethod
+    def from_json(values: dict[str, Any]) -> "TrainerProgress":
+        """Read what a manifest stores. Raises TypeError or ValueError if it is malformed."""
+        progress = read_record(TrainerProgress, values)
+        if progress.lanes is None:
+            raise ValueError("the position in the corpus is missing")
+        return progress
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what a manifest stores."""
+        return asdict(self)
+
+    def count(self, loss: float) -> None:
+        """Count the loss of a step that was applied."""
+        self.bad_steps = 0
+        self.train_loss = loss
+        self.loss_sum += loss
+        self.loss_count += 1
+
+    def take_mean_loss(self) -> float:
+        """Return the mean loss since the last call, NaN if there was no step."""
+        mean = self.loss_sum / self.loss_count if self.loss_count else math.nan
+        self.loss_sum, self.loss_count = 0.0, 0
+        return mean
+
+    def back_at(self, earlier: "TrainerProgress", rate_factor: float) -> "TrainerProgress":
+        """Return the progress of a run that goes back to an earlier checkpoint.
+
+        Its time is not lost, and the return counts, with a factor of the learning rate.
+        """
+        return replace(
+            earlier,
+            seconds=self.seconds,
+            returns=self.returns + 1,
+            rate_scale=self.rate_scale * rate_factor,
+            scheduled=True,
+        )

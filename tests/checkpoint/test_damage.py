@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import charrnn
-from charrnn.checkpoint.format import MAX_JSON, read_checkpoint, read_manifest, read_model
+from charrnn.checkpoint.format import read_checkpoint
+from charrnn.checkpoint.manifest import read_manifest
+from charrnn.checkpoint.model_file import MAX_JSON, read_model
 from charrnn.errors import CheckpointError
 from tests.conftest import sealed
 

@@ -10,16 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from charrnn.checkpoint.format import (
-    FORMAT,
-    CorpusRecord,
-    Manifest,
-    SavedModel,
-    read_checkpoint,
-    read_manifest,
-    read_model,
-    write_checkpoint,
-)
+from charrnn.checkpoint.format import read_checkpoint, write_checkpoint
+from charrnn.checkpoint.manifest import CorpusRecord, Manifest, read_manifest
+from charrnn.checkpoint.model_file import SavedModel, read_model
 from charrnn.errors import CheckpointError
 from charrnn.model.config import ModelConfig, parameter_shapes
 from charrnn.text.config import CorpusConfig
@@ -29,19 +22,19 @@ from tests.conftest import sealed
 VOCABULARY = Vocabulary("char", ("", "\n", "a", "\x1b", "字", "😀"))
 CONFIG = ModelConfig(hidden_size=3, embedding_size=2)
 TRAINER = {
-    "state/0": np.arange(6.0).reshape(1, 2, 3),
+    "state/h": np.arange(6.0).reshape(1, 2, 3),
+    "state/c": np.arange(6.0).reshape(1, 2, 3),
     "optimizer/output.bias/exp_avg": np.arange(6.0),
     "optimizer/output.bias/step": np.array(7.0),
     "dropout_rng": np.arange(5, dtype=np.uint8),
 }
 MANIFEST = Manifest(
-    format=FORMAT,
     step=7,
     saved_at="2026-01-01T00:00:00+00:00",
     train_loss=0.1 + 0.2,
     val_loss=None,
     corpus=CorpusRecord("c", ("/somewhere/c.txt",), "0" * 64, 99),
-    text=CorpusConfig(),
+    corpus_config=CorpusConfig(),
     model=CONFIG,
     training={"steps": 9},
     trainer={"step": 7},
@@ -181,9 +174,10 @@ def test_weights_that_disagree_with_the_configuration_are_refused(tmp_path: Path
 @pytest.mark.parametrize(
     ("name", "array"),
     [
-        ("state/0", np.zeros((1, 2, 4))),
-        ("state/0", np.zeros((2, 2, 3))),
-        ("state/0", np.zeros(3)),
+        ("state/h", np.zeros((1, 2, 4))),
+        ("state/h", np.zeros((2, 2, 3))),
+        ("state/c", np.zeros(3)),
+        ("state/0", np.zeros((1, 2, 3))),
         ("optimizer/output.bias/exp_avg", np.zeros(5)),
         ("optimizer/nothing/exp_avg", np.zeros(5)),
     ],
@@ -203,7 +197,7 @@ def test_weights_that_are_no_numbers_are_neither_saved_nor_loaded(
     wrong = model()
     weights = {n: w.copy() for n, w in wrong.weights.items()}
     weights["output.bias"][3] = value
-    with pytest.raises(CheckpointError, match=r"not saved, weight output.bias holds"):
+    with pytest.raises(CheckpointError, match=r"not saved, weight output.bias contains"):
         write_checkpoint(folder, replace(wrong, weights=weights), TRAINER, MANIFEST)
     read_checkpoint(folder)
     path = folder / "model.safetensors"
@@ -211,7 +205,7 @@ def test_weights_that_are_no_numbers_are_neither_saved_nor_loaded(
     bias = model().weights["output.bias"].tobytes()
     path.write_bytes(data.replace(bias, weights["output.bias"].tobytes()))
     (folder / "manifest.json").unlink()
-    with pytest.raises(CheckpointError, match=r"weight output.bias holds what is no finite"):
+    with pytest.raises(CheckpointError, match=r"weight output.bias contains NaN or infinity"):
         read_model(path)
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 import charrnn
+from charrnn.checkpoint.lifecycle import new_run, retire
 from charrnn.checkpoint.store import find_checkpoint
-from charrnn.checkpoint.upkeep import new_run, retire
 from charrnn.errors import RunError
 from charrnn.model.config import ModelConfig
 from charrnn.training.config import TrainingConfig
@@ -35,7 +35,7 @@ def test_a_model_is_found_by_name_folder_checkpoint_and_file(
     ("model", "which", "message"),
     [
         ("lake", None, r"no run, checkpoint or model file 'lake'; runs in .*: river"),
-        ("river", "21", r"no checkpoint '21'; there are latest, best, 20, 40, 60"),
+        ("river", "21", r"no checkpoint '21'; choose latest, best, 20, 40, 60"),
         ("x" * 5000, None, "no run, checkpoint or model file"),
         ("a\0b", None, "no run, checkpoint or model file"),
         ("", None, "no run, checkpoint or model file"),
@@ -64,13 +64,13 @@ def test_runs_are_named_after_their_corpus_and_numbered(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "/etc", "new\nline", "\x1b[31m"])
 def test_a_name_that_is_no_folder_name_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(RunError, match="`run`"):
+    with pytest.raises(RunError, match="`run="):
         new_run(tmp_path, name, "novel")
 
 
 def test_a_run_is_not_written_over(trained: charrnn.TrainingResult) -> None:
     with pytest.raises(
-        RunError, match=r"'river' is in .* already; go on with: charrnn resume /.*river,"
+        RunError, match=r"'river' is in .* already; continue it with: charrnn resume /.*river,"
     ):
         new_run(trained.folder.parent, "river", "river")
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from charrnn.checkpoint.lifecycle import claimed, retire
 from charrnn.checkpoint.store import Run, find_run, saved_runs
-from charrnn.checkpoint.upkeep import claimed, retire
 from charrnn.checkpoint.writer import clear_left_overs, commit, delete
 from charrnn.errors import CheckpointError
 from tests.checkpoint.test_format import MANIFEST, TRAINER, model

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import charrnn
-from charrnn.checkpoint.format import FORMAT
+from charrnn.checkpoint.migrations import MODEL_FORMAT
 from tests.conftest import ROOT, TEXT, Command, in_terminal, start
 from tests.processes import wait_until
 
@@ -335,7 +335,7 @@ def test_an_error_cannot_steer_the_terminal(command: Command, tmp_path: Path) ->
     import numpy as np
     from safetensors.numpy import save_file
 
-    header = json.dumps({"format": FORMAT, "model": {"\x1b[31mEVIL\x07": 1}})
+    header = json.dumps({"format": MODEL_FORMAT, "model": {"\x1b[31mEVIL\x07": 1}})
     save_file({"x": np.zeros(1)}, tmp_path / "evil.safetensors", {"charrnn": header})
     done = command("info", "evil.safetensors")
     assert done.returncode == 1

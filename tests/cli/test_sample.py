@@ -33,7 +33,7 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> tuple[object, ...]:
     (folder / "names.txt").write_text("anna\nbert\n" * 200, encoding="utf-8")
     charrnn.train(
         folder / "names.txt",
-        text=charrnn.CorpusConfig(lines=True),
+        corpus_config=charrnn.CorpusConfig(lines=True),
         model=charrnn.ModelConfig(hidden_size=16, embedding_size=4, dropout=0.0, input_dropout=0.0),
         training=charrnn.TrainingConfig(
             steps=80, batch_size=4, seq_length=16, learning_rate=0.05, sample_every=0

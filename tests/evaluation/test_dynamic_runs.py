@@ -16,7 +16,7 @@ STILL = charrnn.DynamicConfig(dynamic_lr=0, dynamic_decay=0)
 def small_run(text: Path, corpus: charrnn.CorpusConfig | None = None, **model: Any) -> Path:
     return charrnn.train(
         text,
-        text=corpus,
+        corpus_config=corpus,
         model=charrnn.ModelConfig(**{"hidden_size": 8, "embedding_size": 4} | model),
         training=charrnn.TrainingConfig(steps=5, eval_every=0, batch_size=2, seq_length=16),
         checkpoint_dir=text.parent / "checkpoints",

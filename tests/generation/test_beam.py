@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from charrnn.errors import GenerationError
 from charrnn.generation.filters import log_softmax
 from charrnn.generation.stepper import Stepper
-from charrnn.model.config import CellName, ModelConfig, parameter_shapes
+from charrnn.model.config import ModelConfig, parameter_shapes
+from charrnn.model.specs import CellName
 from tests.generation.table_model import (
     TableModel,
     Text,

@@ -140,7 +140,7 @@ def test_the_unknown_symbol_is_never_written(tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_text(text, encoding="utf-8")
     result = charrnn.train(
         tmp_path / "t.txt",
-        text=charrnn.CorpusConfig(min_count=2),
+        corpus_config=charrnn.CorpusConfig(min_count=2),
         model=ModelConfig(hidden_size=8),
         training=TrainingConfig(steps=5),
         checkpoint_dir=tmp_path,
@@ -157,7 +157,7 @@ def test_a_model_of_bytes_takes_any_prompt_and_writes_whole_characters(tmp_path:
     (tmp_path / "t.txt").write_text("Ä字😀 " * 100, encoding="utf-8")
     result = charrnn.train(
         tmp_path / "t.txt",
-        text=charrnn.CorpusConfig(unit="byte"),
+        corpus_config=charrnn.CorpusConfig(unit="byte"),
         model=ModelConfig(hidden_size=24, dropout=0.0, input_dropout=0.0),
         training=TrainingConfig(steps=200, batch_size=4, seq_length=20, learning_rate=0.01),
         checkpoint_dir=tmp_path,
@@ -345,7 +345,7 @@ def test_a_model_of_lines_writes_one_line(tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("a\nbb\n" * 400, encoding="utf-8")
     result = charrnn.train(
         tmp_path / "names.txt",
-        text=charrnn.CorpusConfig(lines=True),
+        corpus_config=charrnn.CorpusConfig(lines=True),
         model=ModelConfig(hidden_size=8, embedding_size=4, dropout=0.0, input_dropout=0.0),
         training=TrainingConfig(steps=100, batch_size=4, seq_length=16, learning_rate=0.05),
         checkpoint_dir=tmp_path,

@@ -124,7 +124,7 @@ def make(name: str, steps: int = T) -> tuple[Any, Tensor, tuple[Tensor, ...]]:
         torch.nn.init.normal_(parameter, std=0.5, generator=generator)
     x = torch.randn(steps, B, I, dtype=torch.float64, generator=generator)
     state = tuple(
-        torch.randn(B, H, dtype=torch.float64, generator=generator) for _ in config.state_names
+        torch.randn(B, H, dtype=torch.float64, generator=generator) for _ in config.state.parts
     )
     return cell, x, state
 

@@ -39,7 +39,7 @@ def test_shapes_are_those_of_the_house(settings: dict[str, Any]) -> None:
     ids = torch.randint(V, (T, B))
     logits, state = model(ids, model.start(B))
     assert logits.shape == (T, B, V)
-    assert [part.shape for part in state] == [(L, B, H)] * len(model.config.state_names)
+    assert [part.shape for part in state] == [(L, B, H)] * len(model.config.state.parts)
 
 
 @pytest.mark.parametrize("settings", CONFIGS)
@@ -193,15 +193,15 @@ def test_weights_come_from_the_generator_alone() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"hidden_size": 0}, "--hidden-size 0: must be at least 1"),
-        ({"hidden_size": 10**9}, "--hidden-size 1000000000: must be at most 65,536"),
-        ({"dropout": 1.0}, "--dropout 1.0: must be below 1"),
-        ({"dropout": float("nan")}, "--dropout nan: must be a finite number"),
-        ({"hidden_size": 1.5}, "--hidden-size 1.5: must be a whole number"),
-        ({"hidden_size": True}, "--hidden-size True: must be a whole number"),
-        ({"cell": "transformer"}, "--cell transformer: must be one of lstm, gru"),
-        ({"tie_embeddings": True, "hidden_size": 8, "embedding_size": 4}, "--tie-embeddings needs"),
-        ({"nonlinearity": "relu"}, "--nonlinearity is for --cell rnn, not lstm"),
+        ({"hidden_size": 0}, "`hidden_size=0`: must be at least 1"),
+        ({"hidden_size": 10**9}, "`hidden_size=1000000000`: must be at most 65,536"),
+        ({"dropout": 1.0}, "`dropout=1.0`: must be below 1"),
+        ({"dropout": float("nan")}, "`dropout=nan`: must be a finite number"),
+        ({"hidden_size": 1.5}, "`hidden_size=1.5`: must be a whole number"),
+        ({"hidden_size": True}, "`hidden_size=True`: must be a whole number"),
+        ({"cell": "transformer"}, "`cell=transformer`: must be one of lstm, gru"),
+        ({"tie_embeddings": True, "hidden_size": 8, "embedding_size": 4}, "`tie_embeddings` needs"),
+        ({"nonlinearity": "relu"}, "`nonlinearity` is for `cell=rnn`, not lstm"),
     ],
 )
 def test_settings_that_cannot_be_are_refused_by_name(

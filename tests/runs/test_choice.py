@@ -18,10 +18,10 @@ from charrnn.runs.choice import (
     PROBE_SIZE,
     Choice,
     Circumstances,
-    check_choice,
     choose,
+    requested,
 )
-from charrnn.training.config import TrainingConfig
+from charrnn.training.config import TrainingConfig, fit
 from charrnn.training.cost import symbols_per_second
 
 VOCABULARY = 65
@@ -32,7 +32,9 @@ def choice(
     model: Any = None, training: Any = None, symbols: int = 1_000_000, **circumstances: Any
 ) -> Choice:
     values: dict[str, Any] = {"preset": None, "rate": lambda _m, _t: FAST} | circumstances
-    return choose(model or {}, training or {}, Circumstances(symbols, VOCABULARY, **values))
+    request = requested(model or {}, training or {}, values["preset"])
+    lanes, steps = fit(symbols, request.training.batch_size, request.training.seq_length)
+    return choose(request, Circumstances(symbols, VOCABULARY, lanes, steps, values["rate"]))
 
 
 def test_settings_that_are_made_are_left_alone() -> None:
@@ -91,7 +93,7 @@ def test_what_is_given_stays_and_the_rest_is_sound(
     symbols: int, preset: str | None, model: dict[str, Any], training: dict[str, Any]
 ) -> None:
     try:
-        check_choice(model, training, preset)
+        requested(model, training, preset)
     except SettingsError:  # a tied embedding of another size, or two amounts of work
         return
     made = choice(model, training, symbols, preset=preset)
@@ -160,18 +162,18 @@ def test_a_tied_embedding_keeps_its_size() -> None:
 @pytest.mark.parametrize(
     ("model", "training", "preset", "message"),
     [
-        ({}, {}, "huge", "--preset huge: choose one of fast, balanced, best"),
-        ({"hidden_size": 0}, {}, None, "--hidden-size 0: must be at least 1"),
-        ({"size": 3}, {}, None, "size is no setting"),
-        ({}, {"seed": -1}, None, "--seed -1: must be at least 0"),
-        ({}, {"minutes": 1.0}, "fast", "--preset and --minutes both say how much work"),
+        ({}, {}, "huge", "`preset=huge`: choose one of fast, balanced, best"),
+        ({"hidden_size": 0}, {}, None, "`hidden_size=0`: must be at least 1"),
+        ({"size": 3}, {}, None, "`size` is not a setting"),
+        ({}, {"seed": -1}, None, "`seed=-1`: must be at least 0"),
+        ({}, {"minutes": 1.0}, "fast", "`preset` and `minutes` both say how much work"),
     ],
 )
 def test_what_cannot_be_chosen_from_is_told(
     model: Any, training: Any, preset: str | None, message: str
 ) -> None:
     with pytest.raises(SettingsError, match=message):
-        check_choice(model, training, preset)
+        requested(model, training, preset)
 
 
 def test_a_run_is_trained_with_what_was_chosen(corpus: Path, tmp_path: Path) -> None:

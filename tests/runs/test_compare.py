@@ -14,7 +14,7 @@ def train(text: Path, folder: Path, run: str, reading: charrnn.CorpusConfig | No
     charrnn.train(
         text,
         run=run,
-        text=reading,
+        corpus_config=reading,
         model=charrnn.ModelConfig(cell="gru", hidden_size=8, embedding_size=4, dropout=0.0),
         training=charrnn.TrainingConfig(steps=4, eval_every=2, batch_size=4, seq_length=16),
         checkpoint_dir=folder,
@@ -64,7 +64,7 @@ def test_runs_come_in_the_order_asked_for_and_once(folder: Path) -> None:
 def test_what_is_no_run_raises(folder: Path) -> None:
     with pytest.raises(charrnn.CharrnnError, match="no run, checkpoint or model file 'nobody'"):
         charrnn.compare(["river", "nobody"], checkpoint_dir=folder)
-    with pytest.raises(charrnn.CharrnnError, match=r"is one checkpoint .* name the run"):
+    with pytest.raises(charrnn.CharrnnError, match=r"is a single checkpoint .*; name its run"):
         charrnn.compare([folder / "river" / "step-00000060"], checkpoint_dir=folder)
     with pytest.raises(charrnn.CharrnnError, match="`device=cuda:9`: not available"):
         charrnn.compare(["river"], checkpoint_dir=folder, device="cuda:9")
@@ -88,12 +88,12 @@ def test_a_run_that_cannot_be_scored_keeps_its_row(folder: Path, tmp_path: Path)
     names = ("whole", "weights", "manifests", "log")
     rows = charrnn.compare(names, checkpoint_dir=folder, notice=notices.append)
     whole, weights, manifests, log = rows
-    assert whole.problem == "it has no validation part to be scored on"
+    assert whole.problem == "it has no validation part to score it on"
     assert (whole.parameters, whole.carried) == (log.parameters, None)
     assert weights.problem is not None
     assert "damaged (7 bytes" in weights.problem
     assert (weights.parameters, weights.symbols) == (log.parameters, 4 * 4 * 16)
-    assert manifests.problem == "no checkpoint of it can be read; charrnn info --verify says why"
+    assert manifests.problem == "no checkpoint of it can be read; charrnn info `verify` says why"
     assert manifests.model is None
     assert manifests.curve == weights.curve
     assert log.problem == "its log cannot be read (No such file or directory)"
@@ -141,5 +141,5 @@ def test_a_model_of_bytes_is_scored_per_character(tmp_path: Path) -> None:
     assert row.carried is not None
     assert row.val_loss is not None
     assert row.carried.nats_per_char > 1.1 * row.val_loss
-    assert row.text is not None
-    assert row.text.unit == "byte"
+    assert row.corpus_config is not None
+    assert row.corpus_config.unit == "byte"

@@ -82,9 +82,9 @@ def test_a_saved_position_goes_on_the_same(
     lanes = lanes_over(length, batch_size, seq_length)
     for _ in range(taken):
         lanes.next()
-    state = lanes.state_dict()
+    state = lanes.position()
     other = lanes_over(length, batch_size, seq_length, seed=9)
-    other.load_state_dict(state)
+    other.move_to(state)
     for _ in range(30):
         a, b = lanes.next(), other.next()
         assert (a.inputs == b.inputs).all()

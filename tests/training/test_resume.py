@@ -15,6 +15,7 @@ from charrnn.errors import RunError
 from charrnn.model.cells import CELLS
 from charrnn.model.config import ModelConfig
 from charrnn.training.config import TrainingConfig
+from charrnn.training.progress import TrainerProgress
 from charrnn.training.trainer import TrainerState
 from tests.conftest import sealed
 
@@ -154,20 +155,22 @@ def test_every_part_of_the_saved_state_matters(corpus: Path, tmp_path: Path) -> 
     expected = losses_of(straight.folder)
     run = charrnn.train(corpus, checkpoint_dir=tmp_path / "x", **stopping(8), **options)
     saved = TrainerState.__init__
-    lost = ("state/0", "state/1", "dropout_rng", "optimizer/output.bias/exp_avg", "lanes")
+    lost = ("state/h", "state/c", "dropout_rng", "optimizer/output.bias/exp_avg", "lanes")
 
     for part in lost:
         folder = tmp_path / part.replace("/", "-")
         shutil.copytree(run.folder, folder)
 
-        def forget(self: Any, arrays: dict[str, Any], values: Any, part: str = part) -> None:
+        def forget(self: Any, arrays: Any, progress: TrainerProgress, part: str = part) -> None:
             if part == "lanes":
-                values["lanes"]["chunk"] -= 1
+                assert progress.lanes is not None
+                lanes = replace(progress.lanes, chunk=progress.lanes.chunk - 1)
+                progress = replace(progress, lanes=lanes)
             elif part == "dropout_rng":
                 arrays = arrays | {part: np.asarray(torch.Generator().get_state())}
             else:
                 arrays = arrays | {part: np.zeros_like(arrays[part])}
-            saved(self, arrays, values)
+            saved(self, arrays, progress)
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(TrainerState, "__init__", forget)
@@ -192,7 +195,7 @@ def test_a_run_that_ran_out_of_patience_says_which_flag_helps(tmp_path: Path, co
     training = replace(TRAINING, eval_every=1, patience=1, schedule="constant", learning_rate=1.0)
     run = charrnn.train(corpus, model=MODEL, training=training, checkpoint_dir=tmp_path)
     assert run.end.reason == "patience"
-    with pytest.raises(RunError, match=r"is finished \(patience\) .*raise `patience` to go on"):
+    with pytest.raises(RunError, match=r"is finished \(patience\) .*raise `patience` to continue"):
         charrnn.resume(run.folder)
     assert charrnn.resume(run.folder, patience=100).end.step > run.end.step
 
@@ -202,11 +205,11 @@ def test_a_checkpoint_outside_of_its_run_is_not_resumed(
 ) -> None:
     copy = tmp_path / "mine"
     shutil.copytree(trained.folder / "step-00000020", copy)
-    with pytest.raises(RunError, match=r"outside of its run; .*`init_from`"):
+    with pytest.raises(RunError, match=r"outside of its run; .*`init_from="):
         charrnn.resume(copy, steps=100)
     alone = tmp_path / "alone.safetensors"
     shutil.copy(copy / "model.safetensors", alone)
-    with pytest.raises(RunError, match=r"a model outside of its run; .*`init_from`"):
+    with pytest.raises(RunError, match=r"a model outside of its run; .*`init_from="):
         charrnn.resume(alone, steps=100)
     assert {p.name for p in tmp_path.iterdir()} == {"mine", "alone.safetensors"}
 
@@ -267,7 +270,7 @@ def test_an_earlier_checkpoint_can_be_gone_on_from(corpus: Path, tmp_path: Path)
         checkpoint="10",
         observers=[lambda e: notices.append(e.message) if e.kind == "warning" else None],
     )
-    assert "dropped the checkpoints after this one, of steps 12, 15, 18, 20, 23" in notices
+    assert "deleted the checkpoints after this one, of steps 12, 15, 18, 20, 23" in notices
     after = weights_of(run.folder)
     assert all(np.array_equal(before[name], after[name]) for name in before)
 
@@ -278,11 +281,11 @@ def test_a_changed_corpus_is_not_gone_on_with(corpus: Path, tmp_path: Path) -> N
     )
     text = corpus.read_text()
     corpus.write_text(text.replace("river", "RIVER"))
-    with pytest.raises(RunError, match=r"is not the one the run learned .*`init_from`"):
+    with pytest.raises(RunError, match=r"is not the one the run learned .*`init_from=RUN`"):
         charrnn.resume(run.folder)
     corpus.unlink()
     charrnn.clear_cache()
-    with pytest.raises(RunError, match=r"(?s)corpus river cannot be read: .* is gone.*`corpus`"):
+    with pytest.raises(RunError, match=r"(?s)river cannot be read: .* is gone.*`corpus=PATH`"):
         charrnn.resume(run.folder)
     moved = tmp_path / "moved.txt"
     moved.write_text(text)

@@ -19,6 +19,7 @@ from charrnn.model.config import ModelConfig
 from charrnn.model.language_model import LanguageModel
 from charrnn.text.store import Symbols
 from charrnn.training.config import TrainingConfig
+from charrnn.training.context import ExecutionContext
 from charrnn.training.events import Event
 from charrnn.training.lanes import Lanes
 from charrnn.training.trainer import Hooks, Trainer
@@ -52,12 +53,11 @@ def trainer_over(
         validate=validate,
         write_sample=lambda _: "",
         save=save,
-        go_back=lambda _: False,
-        stop=lambda: False,
-        clock=lambda: 0.0,
+        go_back=lambda _: None,
     )
+    context = ExecutionContext(torch.device("cpu"), threads=1, clock=lambda: 0.0)
     training = TrainingConfig(**({"warmup": 0, "grad_clip": 0.0, "state_reset": 0.0} | settings))
-    return Trainer(model, lanes, training, hooks, torch.Generator())
+    return Trainer(model, lanes, training, context, hooks, torch.Generator())
 
 
 def ids_of(length: int) -> Any:
@@ -278,7 +278,7 @@ def test_patience_ends_a_run_that_gets_no_better() -> None:
 def test_without_validation_a_run_ends_all_the_same(corpus: Path, tmp_path: Path) -> None:
     result = charrnn.train(
         corpus,
-        text=charrnn.CorpusConfig(val_fraction=0),
+        corpus_config=charrnn.CorpusConfig(val_fraction=0),
         model=ModelConfig(hidden_size=8),
         training=TrainingConfig(steps=3, eval_every=1),
         checkpoint_dir=tmp_path,
@@ -316,7 +316,7 @@ def test_a_loss_that_is_no_number_ends_the_run_with_advice(corpus: Path, tmp_pat
             checkpoint_dir=tmp_path,
             observers=[events.append],
         )  # fmt: skip
-    assert any("not a finite number" in e.message for e in events if e.kind == "warning")
+    assert any("is not finite" in e.message for e in events if e.kind == "warning")
     for run in charrnn.list_runs(tmp_path):
         weights = charrnn.load(run.path, checkpoint="latest")._weights
         assert all(np.isfinite(array).all() for array in weights.values())
@@ -340,19 +340,33 @@ def test_the_log_alone_redraws_the_curves(corpus: Path, tmp_path: Path) -> None:
     ]
 
 
-def test_a_lanes_state_begins_anew_at_its_share_of_chunks() -> None:
-    """Whole lanes, each by itself; never where the share is 0, always where it is 1."""
+def test_lanes_are_reset_at_the_rate_that_is_asked_for() -> None:
+    """Each lane by itself, before a chunk: never at 0, always at 1."""
     found = {}
-    for share in (0.0, 0.3, 1.0):
-        trainer = trainer_over(ids_of(2000), 50, 2, state_reset=share)
-        trainer.state = tuple(torch.ones_like(part) for part in trainer.state)
-        starts = [trainer._start() for _ in range(40)]
-        fresh = torch.stack([h[0, :, 0] == 0 for h, _ in starts])
-        for h, c in starts:
-            assert torch.equal(h, h[:1, :, :1].expand_as(h))
-            assert torch.equal(h, c)
-        found[share] = float(fresh.float().mean())
-    assert found == {0.0: 0.0, 0.3: pytest.approx(0.3, abs=0.05), 1.0: 1.0}
+    for rate in (0.0, 0.3, 1.0):
+        trainer = trainer_over(ids_of(2000), 50, 2, state_reset=rate)
+        trainer.lanes.next()  # an epoch resets all lanes at its beginning
+        fresh = []
+        for _ in range(15):
+            resets = trainer._read().resets
+            assert resets is None or not resets[1:].any()
+            fresh.append(torch.zeros(50) if resets is None else resets[0].float())
+        found[rate] = float(torch.stack(fresh).mean())
+    assert found == {0.0: 0.0, 0.3: pytest.approx(0.3, abs=0.06), 1.0: 1.0}
+
+
+@pytest.mark.parametrize(("loss", "norm"), [(math.nan, 1.0), (math.inf, 1.0), (1.0, math.nan)])
+def test_a_step_that_is_not_finite_is_skipped(loss: float, norm: float) -> None:
+    """The weights stay, and the state, which may have overflowed, starts afresh."""
+    trainer = trainer_over(ids_of(200), 4, 10)
+    found, state = trainer._forward(trainer._read())
+    trainer.optimizer.backward(found)
+    before = [p.detach().clone() for p in trainer.model.parameters()]
+    assert not trainer._update(torch.tensor(loss), norm, 0.1, state)
+    assert all(map(torch.equal, trainer.model.parameters(), before))
+    assert all(not part.any() for part in trainer.state)
+    assert trainer._update(torch.tensor(1.0), 1.0, 0.1, state)
+    assert not all(map(torch.equal, trainer.model.parameters(), before))
 
 
 def test_where_every_state_begins_anew_no_chunk_knows_the_one_before() -> None:
@@ -382,7 +396,7 @@ def test_products_in_bfloat16_leave_weights_and_states_in_float32() -> None:
         trainer.state = trainer.model.start(4)
         trainer.precision = precision
         trainer.run()
-        losses[precision] = trainer.train_loss
+        losses[precision] = trainer.progress.train_loss
         tensors = [*trainer.model.parameters(), *trainer.state]
         assert {t.dtype for t in tensors} == {torch.float32}
     assert losses[torch.float32] != losses[torch.bfloat16]

@@ -1,10 +1,11 @@
-"""A run's folder in the hands of its trainer: named, claimed, put in order, retired from."""
+"""Run-folder lifecycle: naming, locking, cleanup, retention."""
 
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -22,16 +23,36 @@ from charrnn.checkpoint.writer import (
 from charrnn.errors import CheckpointError, MemoryShortageError, RunError
 
 _LOCK = ".lock"
-_LOCK_SECONDS = 1.0  # whoever only looks whether a run is in use holds its lock for a moment
+_LOCK_SECONDS = 1.0  # a process that only checks a run's lock holds it briefly
+
+
+@dataclass(frozen=True)
+class ClaimedRun:
+    """A run that no other process trains as long as it is claimed.
+
+    identity: of the folder, so that another one in its place is noticed.
+    """
+
+    run: Run
+    identity: os.stat_result
+
+    def check_folder(self) -> None:
+        """Raise CheckpointError if the run's folder is gone or another one is in its place."""
+        path = self.run.path
+        try:
+            same = os.path.samestat(self.identity, path.stat())
+        except OSError as error:
+            raise CheckpointError(f"{path}: is gone ({error.strerror or error})") from error
+        if not same:
+            raise CheckpointError(f"{path}: is not the folder that the run began in")
 
 
 @contextmanager
-def claimed(run: Run) -> Iterator[Callable[[], None]]:
-    """Keep other trainers out of a run, and put in order what one that died has left.
+def claimed(run: Run) -> Iterator[ClaimedRun]:
+    """Keep other trainers out of a run, and clean up what a dead one left.
 
-    Makes the run's folder, and removes it again where nothing was saved. Yields a function that
-    raises CheckpointError where another folder has taken the place of the claimed one.
-    Raises RunError where another process trains the run, CheckpointError where the folder cannot be
+    Makes the run's folder, and removes it again if nothing was saved.
+    Raises RunError if another process trains the run, CheckpointError if the folder cannot be
     written.
     """
     lock = FileLock(run.path / _LOCK, timeout=_LOCK_SECONDS)
@@ -40,28 +61,19 @@ def claimed(run: Run) -> Iterator[Callable[[], None]]:
         sync_folder(run.path.parent)
         lock.acquire()
         clear_left_overs(run.path)
-        own = run.path.stat()
+        identity = run.path.stat()
     except Timeout as error:
         raise RunError(
-            f"run {run.name} is being trained by another process; stop that first"
+            f"run {run.name} is being trained by another process; stop that one first"
         ) from error
     except OSError as error:
         raise CheckpointError(
             f"{run.path}: cannot be used as the run's folder ({error.strerror or error}); choose "
-            "another `checkpoint_dir`, or `run`"
+            "another `checkpoint_dir` or `run`"
         ) from error
-
-    def check() -> None:
-        try:
-            same = os.path.samestat(own, run.path.stat())
-        except OSError as error:
-            raise CheckpointError(f"{run.path}: is gone ({error.strerror or error})") from error
-        if not same:
-            raise CheckpointError(f"{run.path}: is another folder than the one the run began in")
-
     new = not run.folders
     try:
-        yield check
+        yield ClaimedRun(run, identity)
     except MemoryShortageError:
         if new and [step_in(folder.name) for folder in run.folders] == [0]:
             delete(run.folders[0])  # nothing was learned, and it can be large
@@ -77,29 +89,27 @@ def claimed(run: Run) -> Iterator[Callable[[], None]]:
 
 
 @contextmanager
-def claimed_new(
-    checkpoint_dir: Path, name: str | None, corpus_name: str
-) -> Iterator[tuple[Run, Callable[[], None]]]:
+def claimed_new(checkpoint_dir: Path, name: str | None, corpus_name: str) -> Iterator[ClaimedRun]:
     """Make a new run, see `new_run`, and keep others out of it, see `claimed`."""
     with ExitStack() as stack:
         while True:
             run = new_run(checkpoint_dir, name, corpus_name)
             try:
-                check = stack.enter_context(claimed(run))
+                claim = stack.enter_context(claimed(run))
             except RunError:  # another process was faster
                 if name is not None:
                     raise
                 continue
             if not run.folders:
                 break
-            stack.close()  # another was faster, and has ended already
-        yield run, check
+            stack.close()  # another process was faster, and has ended already
+        yield claim
 
 
 def new_run(checkpoint_dir: Path, name: str | None, corpus_name: str) -> Run:
-    """Return a run that does not exist yet, called name, else after its corpus: novel, novel-2.
+    """Return a run that does not exist yet: of this name, or named after its corpus, novel-2.
 
-    Raises RunError where a run of that name exists or the name is not a plain folder name.
+    Raises RunError if a run of that name exists or the name is not a plain folder name.
     """
     if name is None:
         stem = re.sub(r"[^\w.-]+", "-", corpus_name).strip("-.") or "run"
@@ -109,22 +119,22 @@ def new_run(checkpoint_dir: Path, name: str | None, corpus_name: str) -> Run:
         return Run(path)
     if not name or Path(name).name != name or name[0] in ".-" or not name.isprintable():
         raise RunError(
-            f"`run={name[:80]!r}`: a run's name is that of a folder: what can be printed, without "
-            "/ and not beginning with . or -"
+            f"`run={name[:80]}`: not a name for a folder; use printable characters without /, "
+            "and begin with neither . nor -"
         )
     if not _is_free(checkpoint_dir / name):
         raise RunError(
-            f"a run {name!r} is in {checkpoint_dir} already; go on with: charrnn resume "
+            f"run {name!r} is in {checkpoint_dir} already; continue it with: charrnn resume "
             f"{shlex.quote(str(checkpoint_dir / name))}, or choose another `run`"
         )
     return Run(checkpoint_dir / name)
 
 
 def drop_after(run: Run, step: int) -> list[str]:
-    """Make way for a run that goes on from a step: later checkpoints are deleted.
+    """Delete the checkpoints after the step that a run continues from.
 
     Those that do not verify are renamed. Returns what was done, in words.
-    Raises CheckpointError where that cannot be done: the run would later go on from one of them.
+    Raises CheckpointError if that fails: the run would later resume from one of them.
     """
     dropped, aside = [], []
     for folder in run.folders:
@@ -143,39 +153,36 @@ def drop_after(run: Run, step: int) -> list[str]:
             raise CheckpointError(
                 f"{folder}: cannot be moved out of the way ({error.strerror or error}); remove it"
             ) from error
-    told = []
+    notices = []
     if dropped:
-        told.append(f"dropped the checkpoints after this one, of steps {', '.join(dropped)}")
+        notices.append(f"deleted the checkpoints after this one, of steps {', '.join(dropped)}")
     if aside:
-        told.append(f"kept what is damaged as {', '.join(aside)}")
-    return told
+        notices.append(f"kept what is damaged as {', '.join(aside)}")
+    return notices
 
 
 def read_before(run: Run, step: int) -> Saved | None:
-    """Read the newest checkpoint from before a step, else the oldest; None where none is sound.
-
-    Ones that were made because a signal broke the run off do not count.
-    """
-    planned = [c for c in Run(run.path).checkpoints if c.planned]
-    earlier = [c for c in planned if c.step < step]
-    for checkpoint in (*reversed(earlier), *(c for c in planned if c not in earlier)):
+    """Read the newest scheduled checkpoint from before a step, else the oldest; None if unsound."""
+    scheduled = [c for c in Run(run.path).checkpoints if c.scheduled]
+    earlier = [c for c in scheduled if c.step < step]
+    for checkpoint in (*reversed(earlier), *(c for c in scheduled if c not in earlier)):
         with suppress(CheckpointError):
             return read_checkpoint(checkpoint.path)
     return None
 
 
 def retire(run: Run, keep: int) -> list[Path]:
-    """Take away all checkpoints but the latest, the `keep` latest planned ones, and the best.
+    """Rename all checkpoints but the latest, the `keep` latest scheduled ones, and the best.
 
     Returns what is left to be removed, which takes longer.
     """
     fresh = Run(run.path)
-    planned = [c for c in fresh.checkpoints if c.planned]
-    kept = {c.path for c in (fresh.latest, fresh.best, *planned[-keep:])}
+    scheduled = [c for c in fresh.checkpoints if c.scheduled]
+    kept = {c.path for c in (fresh.latest, fresh.best, *scheduled[-keep:])}
     taken = []
     for checkpoint in fresh.checkpoints:
         if checkpoint.path not in kept:
-            with suppress(OSError):  # the next time, perhaps
+            with suppress(OSError):  # try again the next time
                 taken.append(take_away(checkpoint.path))
     return taken
 
@@ -189,7 +196,7 @@ def _set_aside(folder: Path) -> str:
 
 
 def _is_free(path: Path) -> bool:
-    """Whether a new run may take this place: what a run left that never saved does not hold it."""
+    """Whether a new run may take this place; the remains of one that never saved do not count."""
     if not path.exists():
         return True
     if not path.is_dir() or any(not _is_left(entry.name) for entry in path.iterdir()):

@@ -1,0 +1,152 @@
+"""What a trainer calls for everything that is not training: validate, sample, save, go back."""
+
+import math
+from collections.abc import Callable
+from concurrent.futures import Executor
+from contextlib import suppress
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+from charrnn.checkpoint.format import Saved, write_checkpoint
+from charrnn.checkpoint.lifecycle import ClaimedRun, drop_after, read_before, retire
+from charrnn.checkpoint.manifest import CorpusRecord, Manifest
+from charrnn.checkpoint.model_file import SavedModel
+from charrnn.checkpoint.writer import remove
+from charrnn.errors import CharrnnError
+from charrnn.generation.config import SamplingConfig
+from charrnn.generation.stepper import Stepper
+from charrnn.generation.texts import begin, generations
+from charrnn.model.language_model import LanguageModel, export_weights, load_weights
+from charrnn.runs.plan import RunPlan
+from charrnn.training.context import ExecutionContext
+from charrnn.training.progress import TrainerProgress
+from charrnn.training.trainer import Hooks, Trainer, TrainerState
+from charrnn.training.validation import total_nats
+
+SAMPLE_LENGTH = 200
+SAMPLE_DOCUMENTS = 8
+VALIDATION_LANES = 32
+
+
+class _StoppedError(Exception):
+    """A wish to stop, on its way out of an evaluation."""
+
+
+def make_hooks(
+    plan: RunPlan,
+    context: ExecutionContext,
+    claim: ClaimedRun,
+    model: LanguageModel,
+    background: Executor,
+) -> Hooks:
+    """Make the hooks of a run. background: removes old checkpoints while training continues."""
+    return Hooks(
+        validate=_validate(plan, context, model),
+        write_sample=lambda step: _write_sample(plan, model, step),
+        save=lambda trainer: _save(plan, context, claim, trainer, background),
+        go_back=lambda step: _go_back(claim, model, step),
+    )
+
+
+def trainer_state(saved: Saved) -> TrainerState:
+    """Return the trainer's part of a checkpoint. Raises TypeError or ValueError."""
+    return TrainerState(dict(saved.arrays), TrainerProgress.from_json(saved.manifest.trainer))
+
+
+def _validate(
+    plan: RunPlan, context: ExecutionContext, model: LanguageModel
+) -> Callable[[], float | None] | None:
+    held_out = plan.corpus.val.cut(0, plan.training.eval_length + 1)
+    if not len(held_out):
+        return None
+
+    def stop_if_asked(_predicted: int) -> None:
+        if context.stop():
+            raise _StoppedError
+
+    def validate() -> float | None:
+        try:
+            nats = total_nats(model, held_out, lanes=VALIDATION_LANES, on_progress=stop_if_asked)
+        except _StoppedError:
+            return None
+        return nats / (len(held_out) - 1)
+
+    return validate
+
+
+def _write_sample(plan: RunPlan, model: LanguageModel, step: int) -> str:
+    end = plan.corpus_config.document_end
+    stepper = Stepper(export_weights(model), plan.model)
+    config = SamplingConfig(length=SAMPLE_LENGTH, seed=step)
+    start = begin(plan.corpus.vocabulary, config, end=end)
+    texts: list[str] = []
+    for generation in generations(stepper, start, config, SAMPLE_DOCUMENTS if end else 1):
+        texts.append("".join(generation))
+        if sum(map(len, texts)) >= SAMPLE_LENGTH:
+            break
+    return "\n".join(texts)
+
+
+def _save(
+    plan: RunPlan,
+    context: ExecutionContext,
+    claim: ClaimedRun,
+    trainer: Trainer,
+    background: Executor,
+) -> str:
+    folder = claim.run.checkpoint_folder(trainer.step)
+    if context.writes:
+        claim.check_folder()
+        state = trainer.state_dict()
+        model = SavedModel(
+            export_weights(trainer.model),
+            plan.model,
+            plan.corpus.vocabulary,
+            plan.corpus_config,
+            trainer.step,
+        )
+        write_checkpoint(folder, model, state.arrays, _manifest(plan, context, trainer, state))
+        with suppress(OSError, CharrnnError):  # what cannot be deleted now is deleted next time
+            for gone in retire(claim.run, plan.training.keep):
+                background.submit(remove, gone)  # training need not wait for it
+    return str(folder)
+
+
+def _go_back(claim: ClaimedRun, model: LanguageModel, step: int) -> TrainerState | None:
+    found = read_before(claim.run, step)
+    if found is None:
+        return None
+    load_weights(model, found.model.weights)
+    drop_after(claim.run, found.manifest.step)
+    return trainer_state(found)
+
+
+def _manifest(
+    plan: RunPlan, context: ExecutionContext, trainer: Trainer, state: TrainerState
+) -> Manifest:
+    corpus, progress = plan.corpus, state.progress
+    return Manifest(
+        step=progress.step,
+        saved_at=datetime.now(UTC).isoformat(),
+        train_loss=progress.train_loss,
+        val_loss=_val_loss(trainer),
+        corpus=CorpusRecord(
+            name=corpus.name,
+            sources=corpus.sources,
+            sha256=corpus.sha256,
+            characters=corpus.characters,
+        ),
+        corpus_config=plan.corpus_config,
+        model=plan.model,
+        training=asdict(plan.training),
+        trainer=progress.to_json(),
+        environment=plan.environment(context),
+    )
+
+
+def _val_loss(trainer: Trainer) -> float | None:
+    """Return the validation loss at this very step, None if there is none or it is not finite."""
+    loss = trainer.val_loss
+    if loss is None or trainer.progress.evaluated_at != trainer.step or not math.isfinite(loss):
+        return None
+    return loss

@@ -1,0 +1,80 @@
+"""Everything that decides a run, apart from where it executes."""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+import charrnn
+from charrnn.checkpoint.manifest import Manifest
+from charrnn.errors import counted
+from charrnn.model.config import ModelConfig
+from charrnn.model.device import precision_name, resolve_precision
+from charrnn.text.config import CorpusConfig
+from charrnn.text.encoded import EncodedCorpus
+from charrnn.training.config import TrainingConfig
+from charrnn.training.context import ExecutionContext
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """Corpus and settings of a run.
+
+    lanes, steps: of a chunk, as far as the corpus has room for the batch_size and seq_length of
+    the settings. chosen: the settings that were chosen for the user, name to value.
+    """
+
+    corpus: EncodedCorpus
+    corpus_config: CorpusConfig
+    model: ModelConfig
+    training: TrainingConfig
+    lanes: int
+    steps: int
+    chosen: Mapping[str, Any] = field(default_factory=dict)
+
+    def precision(self, device: torch.device) -> torch.dtype:
+        """Return the number format of the products in training."""
+        return resolve_precision(self.training.precision, device, self.model.hidden_size)
+
+    def environment(self, context: ExecutionContext) -> dict[str, str | int]:
+        """Return what else the bits of the result depend on, for the manifest."""
+        return {
+            "charrnn": charrnn.__version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            "device": str(context.device),
+            "threads": context.threads,
+            "precision": precision_name(self.precision(context.device)),
+        }
+
+    def notices(self) -> list[str]:
+        """Return what the user should know before training starts."""
+        wanted = self.training.batch_size, self.training.seq_length
+        if (self.lanes, self.steps) == wanted:
+            return list(self.corpus.notices)
+        short = (
+            f"the corpus is short: {counted(self.lanes, 'lane')} x {counted(self.steps, 'step')} "
+            f"instead of {wanted[0]} x {wanted[1]}"
+        )
+        return [*self.corpus.notices, short]
+
+    def differences(self, before: Manifest, context: ExecutionContext) -> list[str]:
+        """Return what keeps a resumed run from continuing bit for bit."""
+        notices = []
+        if before.corpus.sha256 != self.corpus.sha256:
+            notices.append(
+                f"the corpus {self.corpus.name} has changed; training continues from its beginning"
+            )
+        now = self.environment(context)
+        differ = [
+            f"{key} {now[key]} instead of {str(before.environment.get(key))[:40]}"
+            for key in ("charrnn", "torch", "device", "threads", "precision")
+            if now[key] != before.environment.get(key)
+        ]
+        if differ:
+            notices.append(
+                f"{', '.join(differ)}: the result will not be bit for bit that of an unbroken run"
+            )
+        return notices

@@ -1,0 +1,151 @@
+"""Continue a run exactly where it stopped: `charrnn.resume`."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from charrnn.catalog.survey import path_or_none, sources
+from charrnn.checkpoint.corpus import corpus_of
+from charrnn.checkpoint.format import Saved, read_checkpoint
+from charrnn.checkpoint.layout import CHECKPOINT_DIR, MANIFEST_FILE, STEP_FOLDER
+from charrnn.checkpoint.lifecycle import claimed
+from charrnn.checkpoint.manifest import Manifest
+from charrnn.checkpoint.store import Run, find_checkpoint, find_run
+from charrnn.errors import CheckpointError, RunError
+from charrnn.runs.start import (
+    TrainingResult,
+    reading_events,
+    with_absolute_val_text,
+    with_progress,
+)
+from charrnn.settings import make
+from charrnn.text.config import CORPORA_DIR
+from charrnn.training.config import TrainingConfig, fit
+from charrnn.training.events import Observer
+from charrnn.training.progress import TrainerProgress
+
+
+def resume(
+    model: str | Path | None = None,
+    *,
+    checkpoint: str | None = None,
+    checkpoint_dir: str | Path = CHECKPOINT_DIR,
+    steps: int | None = None,
+    epochs: float | None = None,
+    minutes: float | None = None,
+    patience: int | None = None,
+    corpus: str | Path | Sequence[str | Path] = (),
+    val_text: str | Path | None = None,
+    cache_dir: str | Path | None = None,
+    corpora_dir: str | Path = CORPORA_DIR,
+    device: str = "auto",
+    threads: int | None = None,
+    force: bool = False,
+    progress: bool = False,
+    observers: Sequence[Observer] = (),
+    stop: Callable[[], bool] = lambda: False,
+) -> TrainingResult:
+    """Continue a run exactly where it stopped.
+
+    model, checkpoint: which run, and which of its checkpoints (see `load`); by default the latest
+    sound one.
+    steps, epochs, minutes: limits that replace the run's own; counted from its beginning.
+    corpus, val_text: where these are now, if they were moved.
+    cache_dir, corpora_dir: see `train`. A corpus that can no longer be read is looked up in the
+    cache.
+    threads: by default as many as the run had.
+    force: continue with a corpus that has changed, from its beginning.
+    progress, observers, stop: see `train`.
+    Raises CharrnnError, also if the run is finished or its corpus has changed.
+    """
+    run, chosen = _find(model, checkpoint, Path(checkpoint_dir))
+    with claimed(run) as claim, with_progress(observers, progress=progress) as everyone:
+        if chosen is None:
+            saved, findings = run.read_latest(_check_resumable)
+        else:
+            saved, findings = read_checkpoint(chosen.parent), []
+            _check_resumable(saved)
+        manifest = saved.manifest
+        training = _with_limits(
+            manifest, steps=steps, epochs=epochs, minutes=minutes, patience=patience
+        )
+        from charrnn.model.device import resolve_device
+        from charrnn.runs.execute import execute
+        from charrnn.runs.plan import RunPlan
+        from charrnn.training.context import ExecutionContext
+
+        if val_text is not None:
+            config = with_absolute_val_text(replace(manifest.corpus_config, val_text=str(val_text)))
+            manifest = replace(manifest, corpus_config=config)
+        encoded = corpus_of(
+            manifest,
+            saved.model.vocabulary,
+            sources(corpus),
+            cache_dir=path_or_none(cache_dir),
+            corpora_dir=Path(corpora_dir),
+            force=force,
+            on_progress=reading_events(everyone),
+        )
+        context = ExecutionContext(
+            resolve_device(device), threads or int(manifest.environment["threads"]), stop=stop
+        )
+        lanes, chunk_steps = fit(len(encoded.train), training.batch_size, training.seq_length)
+        plan = RunPlan(
+            corpus=encoded,
+            corpus_config=manifest.corpus_config,
+            model=manifest.model,
+            training=training,
+            lanes=lanes,
+            steps=chunk_steps,
+        )
+        end = execute(
+            plan,
+            context,
+            claim,
+            saved=saved,
+            notices=[f"{error}; resuming from step {manifest.step:,}" for error in findings],
+            observers=everyone,
+        )
+    return TrainingResult(run.name, run.path, end)
+
+
+def _find(
+    model: str | Path | None, checkpoint: str | None, checkpoint_dir: Path
+) -> tuple[Run, Path | None]:
+    """Return the run to resume, and the model file of a checkpoint that was named."""
+    run = find_run(model, checkpoint_dir)
+    if run is not None and checkpoint in (None, "latest"):
+        return run, None
+    chosen = find_checkpoint(model, checkpoint_dir, checkpoint, "latest")
+    return _run_of(chosen), chosen
+
+
+def _run_of(model: Path) -> Run:
+    """Return the run that a model.safetensors is in."""
+    folder = model.parent if model.parent.parent.name else model.parent.resolve()
+    if not STEP_FOLDER.fullmatch(folder.name) or not (folder / MANIFEST_FILE).is_file():
+        raise RunError(
+            f"{model} is a model outside of its run; start a new run from it: charrnn train "
+            f"`init_from={model}`"
+        )
+    return Run(folder.parent)
+
+
+def _check_resumable(saved: Saved) -> None:
+    """Raise CheckpointError if training cannot continue from what a manifest says."""
+    try:
+        make(TrainingConfig, saved.manifest.training)
+        TrainerProgress.from_json(saved.manifest.trainer)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{saved.folder / MANIFEST_FILE}: not a manifest of charrnn ({str(error)[:120]})"
+        ) from error
+
+
+def _with_limits(manifest: Manifest, **limits: float | None) -> TrainingConfig:
+    """Return the run's training settings, with the limits that are given in place of its own."""
+    given = {name: value for name, value in limits.items() if value is not None}
+    settings = dict(manifest.training)
+    if given.keys() & {"steps", "epochs", "minutes"}:
+        settings |= {"steps": None, "epochs": None, "minutes": None}
+    return make(TrainingConfig, settings | given)
