@@ -9,7 +9,7 @@ LOWEST := .venv-lowest
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow reliability lint format bench lowest docs clean
+.PHONY: help demo test slow reliability lint format bench lowest docs site clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -21,6 +21,10 @@ $(VENV)/run: pyproject.toml constraints.txt
 
 $(VENV)/dev: $(VENV)/run
 	$(INSTALL) --editable '.[dev]'
+	@touch $@
+
+$(VENV)/docs: $(VENV)/run
+	$(INSTALL) --editable '.[docs]'
 	@touch $@
 
 demo: $(VENV)/run ## Train for a minute on built-in text with a live bar, then print a sample.
@@ -58,7 +62,7 @@ format: $(VENV)/dev ## Put the code into the house format.
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(VENV)/dev ## Measure what docs/results.md states; takes about half an hour.
+bench: $(VENV)/dev ## Measure what docs/research/results.md states; takes about half an hour.
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/encoding.py
 	$(BIN)/python benchmarks/corpus_memory.py
@@ -69,9 +73,12 @@ bench: $(VENV)/dev ## Measure what docs/results.md states; takes about half an h
 	$(BIN)/python benchmarks/reference.py
 	$(BIN)/python benchmarks/quality.py --budgets 1 5
 
-docs: $(VENV)/dev ## Rebuild docs/cli.md from the help pages.
+docs: $(VENV)/dev ## Rebuild docs/reference/cli.md from the help pages.
 	$(BIN)/python -m pytest -q tests/cli/test_docs.py --rebuild-docs
 
+site: $(VENV)/docs ## Build the documentation as a website in site/.
+	$(BIN)/mkdocs build --strict
+
 clean: ## Remove what make and the tests made; runs and corpora stay.
-	rm -rf $(VENV) $(LOWEST) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(LOWEST) build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

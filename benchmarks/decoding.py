@@ -1,6 +1,7 @@
 """One model under each way to write: what the text is like, in figures and in its first lines.
 
-The table and the excerpts of docs/decoding.md, between its two marks, are this script's output.
+The table and the excerpts in docs/explanation/decoding.md, between its two marks, are this
+script's output.
 
     python benchmarks/decoding.py MODEL [--checkpoint-dir FOLDER]
 """

@@ -4,8 +4,8 @@ R is the time of 2,000 steps of a bare torch loop (bare_loop.py), measured in th
 stretches before, between and after the runs that it is the yardstick of. A run has `--minutes` and
 a seed; all else is chosen by charrnn. Its best checkpoint is then scored by `charrnn eval`, with
 carried state, with a fresh one every 256 characters, and with --dynamic where that is asked for.
---record keeps a record of each in docs/quality.jsonl; --table makes docs/results.md's table of
-those.
+--record keeps a record of each in docs/research/quality.jsonl; --table makes the table in
+docs/research/results.md from those.
 
     python benchmarks/quality.py --record --budgets 1 5 13 --seeds 0 1 2
     python benchmarks/quality.py --record --budgets 60 --dynamic
@@ -31,8 +31,8 @@ from bare_loop import Bare
 from common import SHAKESPEARE, machine
 
 ROOT = Path(__file__).parents[1]
-RECORDS = ROOT / "docs" / "quality.jsonl"
-RESULTS = ROOT / "docs" / "results.md"
+RECORDS = ROOT / "docs" / "research" / "quality.jsonl"
+RESULTS = ROOT / "docs" / "research" / "results.md"
 MARKS = ("<!-- quality: made by benchmarks/quality.py --table -->\n", "<!-- end of quality -->\n")
 STRETCH = 100
 R_STEPS = 2_000
@@ -156,7 +156,7 @@ def mean(values: list[float]) -> str:
 
 
 def rewrite() -> None:
-    """Put the table where docs/results.md has its place for it."""
+    """Put the table where docs/research/results.md has its place for it."""
     page = RESULTS.read_text(encoding="utf-8")
     before, _, rest = page.partition(MARKS[0])
     after = rest.partition(MARKS[1])[2]
@@ -174,7 +174,7 @@ def main() -> None:
     parser.add_argument("--corpora", action="store_true", help="the built-in corpora instead")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of charrnn")
     parser.add_argument("--r", type=float, help="seconds; left out, it is measured")
-    parser.add_argument("--record", action="store_true", help="write docs/quality.jsonl")
+    parser.add_argument("--record", action="store_true", help="write docs/research/quality.jsonl")
     parser.add_argument("--table", action="store_true")
     asked = parser.parse_args()
     if asked.table:

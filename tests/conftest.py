@@ -52,7 +52,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--rebuild-docs", action="store_true", help="write docs/cli.md anew")
+    parser.addoption("--rebuild-docs", action="store_true", help="write docs/reference/cli.md anew")
 
 
 def pytest_configure(config: pytest.Config) -> None:

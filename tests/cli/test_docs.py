@@ -1,4 +1,4 @@
-"""docs/cli.md is what the help pages say."""
+"""docs/reference/cli.md is what the help pages say."""
 
 import re
 import shutil
@@ -13,7 +13,7 @@ from charrnn.cli.app import app
 from charrnn.cli.help import sections, summary
 from tests.conftest import ROOT
 
-PATH = ROOT / "docs" / "cli.md"
+PATH = ROOT / "docs" / "reference" / "cli.md"
 
 
 def commands(command: Any, path: str, parent: Any = None) -> Iterator[tuple[str, Any, Any]]:
@@ -84,5 +84,5 @@ def test_every_make_target_is_in_the_help() -> None:
     shown = subprocess.run(
         ["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
-    for target in ("demo", "test", "slow", "lint", "format", "bench", "docs", "clean", "help"):
+    for target in ("demo", "test", "slow", "lint", "format", "bench", "docs", "site", "clean", "help"):
         assert f"make {target}" in shown

@@ -1,0 +1,63 @@
+"""The commands that README and docs show run, and print what the pages say."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Command
+from tests.docs import pages
+from tests.in_process import run_here
+
+PAGES = [pages.README, *sorted(pages.DOCS.glob("*.md"))]
+PAGES += [
+    page for room in ("tutorials", "how-to") for page in sorted((pages.DOCS / room).glob("*"))
+]
+# What a how-to guide takes for granted: a run on a novel, and one on names.
+NAMES = ("novel", "names")
+
+
+@pytest.fixture(scope="session")
+def two_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs `novel` and `names`, in a folder with the texts they learned."""
+    folder = tmp_path_factory.mktemp("two-runs")
+    for name in NAMES:
+        text = folder / f"{name}.txt"
+        text.write_text(pages.SOURCE, encoding="utf-8")
+        words = ["train", text.name, *(["--lines"] if name == "names" else []), *pages.SMALL]
+        done = run_here(*words, cwd=folder, environment={})
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_commands_of_a_page_run(
+    page: Path, command: Command, tmp_path: Path, two_runs: Path
+) -> None:
+    """From top to bottom, on texts of the same names, with smaller sizes and fewer steps."""
+    pages.write_sources(tmp_path, page)
+    examples = pages.examples(page)
+    if page.parent.name == "how-to":
+        shutil.copytree(two_runs, tmp_path, dirs_exist_ok=True)
+    for example, words in pages.quickened(examples):
+        stdin = (tmp_path / example.stdin).read_bytes() if example.stdin else ""
+        done = command(*words, stdin=stdin)
+        assert done.returncode == 0, (words, done.stderr)
+        shown = done.stdout + done.stderr
+        for label in example.labels():
+            assert re.search(rf"^{re.escape(label)}", shown, re.M), (words, label)
+
+
+def test_every_flag_that_a_page_names_exists() -> None:
+    """The research notes also name flags of the benchmarks."""
+    known = set(_flags(pages.DOCS / "reference" / "cli.md"))
+    for page in {pages.README, *pages.DOCS.rglob("*.md")} - {*pages.DOCS.rglob("research/*")}:
+        assert set(_flags(page)) <= known, page
+
+
+def _flags(page: Path) -> list[str]:
+    """The flags on a page, those of other programs aside."""
+    lines = page.read_text(encoding="utf-8").splitlines()
+    own = (line for line in lines if not re.search(r"\b(python|mkdocs|iconv|pip|git) ", line))
+    return re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", "\n".join(own))
