@@ -1,6 +1,6 @@
-"""Trained models: read, sampled from, scored, listed, verified. `import charrnn` offers these.
+"""Trained models: load, sample, score, list, verify. Part of the public Python API.
 
-torch is imported where a function needs it, so that what does without it answers at once.
+torch is imported by the functions that need it, so that everything else starts at once.
 """
 
 import math
@@ -63,13 +63,13 @@ class Model:
         self._gradient_rms: dict[tuple[int, str], list[Tensor]] = {}  # by chunk length and device
 
     def prepare(self, device: str = "auto", weights: str = "float32") -> None:
-        """Choose how texts are written.
+        """Choose what the model runs on.
 
         device: auto, cpu, cuda or mps; auto is the CPU, without torch. weights: float32, or int8,
-        which is faster on the CPU and a little less exact. Raises DeviceError for a device that is
-        not there, and SettingsError for int8 on another one or without numba.
+        which is faster on the CPU and slightly less exact. Raises DeviceError for a device that
+        does not exist here, and SettingsError for int8 on another device or without numba.
         """
-        self.__dict__.pop("stepper", None)  # one that was made before
+        self.__dict__.pop("stepper", None)  # one made for another device
         self._device = "cpu" if device == "auto" else device
         if weights == "int8" and self._device != "cpu":
             raise SettingsError(f"`weights=int8` and `device={device}`: int8 is for the CPU")
@@ -173,7 +173,7 @@ class Model:
 
     @cached_property
     def stepper(self) -> LaneModel[Any]:
-        """The model as sampling sees it, made when it is first needed."""
+        """The model as a function from a symbol and a state to logits, made when first needed."""
         if self._device == "cpu":
             return Stepper(self._weights, self.config, self._kind)
         from charrnn.generation.torch_stepper import TorchStepper
@@ -344,7 +344,7 @@ class Model:
 
     @cached_property
     def manifest(self) -> Manifest | None:
-        """What else its checkpoint says; None for a model.safetensors on its own."""
+        """The manifest of its checkpoint; None for a model.safetensors by itself."""
         try:
             return read_manifest(self.path.parent)
         except CheckpointError:
@@ -355,7 +355,7 @@ class Model:
     ) -> "EncodedCorpus":
         """Return the corpus of the model's run; it is read once.
 
-        Raises RunError where it is no longer there or no longer the same.
+        Raises RunError if it is gone or has changed.
         """
         if self._learned is None:
             if self.manifest is None:
@@ -381,7 +381,7 @@ class Model:
     def _validation_part(self, cache_dir: str | Path | None, corpora_dir: str | Path) -> "Symbols":
         if self.manifest is None:
             raise RunError(
-                f"{self.path} is a model without its run, so there is no validation text; name one"
+                f"{self.path} is a model without its run, so it has no validation text; name a text"
             )
         corpus = self.learned(cache_dir, corpora_dir)
         if len(corpus.val) == 0:
@@ -398,19 +398,19 @@ def load(
 ) -> Model:
     """Read a model.
 
-    model: a run's name, a run's folder, a checkpoint's folder or a model.safetensors; left out,
-    the run saved last. checkpoint: latest, best or a step, of a run; left out, the best.
-    notice: called with what the user should know: checkpoints that could not be looked at.
-    Raises RunError where there is no such model, CheckpointError where it is damaged.
+    model: a run's name, a run's folder, a checkpoint's folder or a model.safetensors; by default
+    the newest run. checkpoint: latest, best or a step, of a run; by default the best.
+    notice: called with what the user should know: checkpoints that cannot be read.
+    Raises RunError if there is no such model, CheckpointError if it is damaged.
     """
     while True:
         path = find_checkpoint(model, Path(checkpoint_dir), checkpoint, "best")
         for folder in find_run_of(path).unreadable:
-            notice(f"{folder}: cannot be read and is passed over; charrnn info `verify` says why")
+            notice(f"{folder}: cannot be read and is skipped; charrnn info `verify` says why")
         try:
             return Model(path, read_model(path))
         except CheckpointError as error:
-            if not path.parent.exists():  # retired in this moment by the run that goes on
+            if not path.parent.exists():  # deleted just now by the run, which is still training
                 continue
             raise CheckpointError(f"{error}{other_checkpoints(path)}") from error
 
@@ -456,9 +456,9 @@ def list_runs(checkpoint_dir: str | Path = CHECKPOINT_DIR) -> list[Run]:
 def verify(
     model: str | Path | None = None, *, checkpoint_dir: str | Path = CHECKPOINT_DIR
 ) -> dict[Path, str | None]:
-    """Check every checkpoint of the run that MODEL means, or the one model file that it is.
+    """Check every checkpoint of the run that MODEL means, or a single model file.
 
-    Returns each path with None where it is sound, else with what is wrong there.
+    Returns each path with None if it is sound, else with what is wrong.
     """
     findings: dict[Path, str | None] = {}
     for path in find_checkpoints(model, Path(checkpoint_dir)):
@@ -469,6 +469,6 @@ def verify(
                 read_checkpoint(path)
             findings[path] = None
         except CharrnnError as error:
-            if path.exists():  # not retired in this moment by the run that goes on
+            if path.exists():  # not deleted just now by the run, which may still be training
                 findings[path] = str(error)
     return findings

@@ -1,4 +1,4 @@
-"""Whether a text goes round in circles, or is copied from what the model learned."""
+"""Measure repetition in a generated text, and copying from the training corpus."""
 
 import bisect
 import codecs
@@ -16,12 +16,12 @@ import numpy.typing as npt
 from charrnn.text.store import Symbols
 from charrnn.text.vocabulary import Ids, Vocabulary, code_points
 
-_BLOCK = 1 << 19  # symbols of the corpus in which a copy begins that are searched at a time
-_MAX_SIZE = math.isqrt(2**63 - 1)  # as many names as have pairs that an int64 holds
+_BLOCK = 1 << 19  # symbols of the corpus at which a copy may begin, per pass
+_MAX_SIZE = math.isqrt(2**63 - 1)  # the number of names whose pairs fit an int64
 _SLOT_BITS = 20
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: Knuth, TAOCP 3, 6.4
 
-# Scripts that put no spaces between words: Thai and Lao, Tibetan, Burmese, Khmer, kana, Han.
+# Scripts without spaces between words: Thai and Lao, Tibetan, Burmese, Khmer, kana, Han.
 _UNSPACED = (
     "\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u3005-\u30ff\u31f0-\u31ff"
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
@@ -32,7 +32,7 @@ _Names = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Copy:
-    """A span of a text that stands in a corpus too: where it begins in each; its length, in ids."""
+    """A span of a text that also occurs in a corpus: its start in each, and its length, in ids."""
 
     start: int
     corpus_start: int
@@ -41,13 +41,14 @@ class Copy:
 
 @dataclass(frozen=True)
 class Report:
-    """What is told of a text; a figure is None where the text is too short to have it.
+    """Figures of a text; one is None if the text is too short for it, or there is no corpus.
 
     characters: of the text. bits_per_char: how well a model predicts it.
-    distinct_4, _8, _16: see `distinct_ngrams`, of characters; low where a text repeats itself.
-    copied: the longest span that stands in the corpus too, see `longest_copy`, "" for none.
-    copied_at: characters of the corpus before it. copied_share: of the characters of the text.
-    words: those looked up. known_words: the share of them that the corpus has, see `known_words`.
+    distinct_4, _8, _16: see `distinct_ngrams`, of characters; low if a text repeats itself.
+    copied: the longest span that also occurs in the corpus, see `longest_copy`; "" if none.
+    copied_at: the characters of the corpus before it. copied_share: of the text's characters.
+    words: how many were looked up. known_words: the share of them that the corpus has, see
+    `known_words`.
     """
 
     characters: int
@@ -71,12 +72,12 @@ def report(
     *,
     ended: bool = False,
 ) -> Report:
-    """Hold a text against the corpus that a model learned, given as ids of the vocabulary.
+    """Compare a text with the corpus that a model learned, given as ids of the vocabulary.
 
-    ended: whether the text came to its end, so that its last word is whole.
-    bits_per_char: of the text, see `charrnn.evaluation.Evaluation`. For a model of bytes the
-    longest copy is the longest in bytes, of which whole characters are told. A character that the
-    vocabulary lacks stands nowhere in the corpus, not even where its unknown symbol does.
+    ended: whether the text came to its end, so that its last word is complete.
+    bits_per_char: of the text, see `charrnn.Evaluation`. For a byte model, the longest copy is the
+    longest in bytes, of which the complete characters are reported. A character that the vocabulary
+    lacks never counts as copied, not even if it matches the unknown symbol.
     """
     codes = code_points(text)
     copied, copied_at = _copied_text(text, vocabulary, corpus)
@@ -97,10 +98,10 @@ def report(
 
 
 def distinct_ngrams(ids: Ids, n: int) -> float | None:
-    """Return how many different n-grams ids have, as a share of all their n-grams.
+    """Return the number of different n-grams of ids, as a share of all their n-grams.
 
-    ids: (N,), none negative. None where there are fewer than n of them.
-    It is the distinct-n of Li et al. 2016 (arXiv:1510.03055), there divided by N.
+    ids: (N,), none negative. None if there are fewer than n of them.
+    This is distinct-n of Li et al. 2016 (arXiv:1510.03055), who divide by N.
     """
     if len(ids) < n:
         return None
@@ -109,12 +110,11 @@ def distinct_ngrams(ids: Ids, n: int) -> float | None:
 
 
 def longest_copy(ids: Ids, corpus: Symbols) -> Copy | None:
-    """Return the longest span of ids that stands in a corpus too, None where they share no id.
+    """Return the longest span of ids that also occurs in a corpus, None if they share no id.
 
-    ids: (N,), none negative. Of several the first in ids is told, at its first place in the corpus.
+    ids: (N,), none negative. Of several, the first in ids counts, at its first place in the corpus.
     Documents of the corpus are taken as one text: a span may run from one into the next.
-    The corpus is read a block at a time, and ids are sorted anew for each: they should be the
-    shorter.
+    The corpus is read block by block, and ids are sorted for each, so ids should be the shorter.
     """
     text = ids.astype(np.int64)
     best: Copy | None = None
@@ -128,18 +128,18 @@ def longest_copy(ids: Ids, corpus: Symbols) -> Copy | None:
 
 
 def known_words(text: str, corpus: Iterable[str]) -> tuple[int, int]:
-    """Return how many words of a text are words of a corpus, and how many it has in all.
+    """Return how many words of a text occur in a corpus, and how many the text has.
 
-    corpus: its text, in blocks that may end anywhere. A word is a run of letters and the marks on
-    them; case makes no difference; each counts as often as it occurs in the text. One that ends
-    the text may be cut short, and is left out. Scripts without spaces between words, see _UNSPACED,
-    have none: their characters part words as digits do.
+    corpus: its text, in blocks that may end anywhere. A word is a run of letters and their marks;
+    case is ignored; each counts as often as it occurs in the text. A word at the very end may be
+    cut off, and is left out. Scripts without spaces between words, see _UNSPACED, have no words:
+    their characters separate words as digits do.
     """
     folded = text.casefold()
     counts = Counter(word[0] for word in _word().finditer(folded) if word.end() < len(folded))
     unseen = set(counts)
     longest = max(map(len, unseen), default=0)
-    held = ""  # what ends the blocks so far, and may go on as a word; once too long, it is no match
+    held = ""  # the start of a word at the end of the blocks so far, cut where it matches none
     for block in corpus:
         if not unseen:
             break
@@ -154,7 +154,7 @@ def known_words(text: str, corpus: Iterable[str]) -> tuple[int, int]:
 def _longest_from(text: _Names, corpus: Symbols, first: int, least: int) -> Copy | None:
     """Return the longest copy, of at least `least` ids, that begins in a block of the corpus.
 
-    Every part of a copy is one, too: so doubling steps, then bisection, find the greatest length.
+    Every part of a copy is a copy, too, so doubling and then bisection find the greatest length.
     """
 
     def shared(length: int) -> tuple[int, int] | None:
@@ -174,7 +174,7 @@ def _longest_from(text: _Names, corpus: Symbols, first: int, least: int) -> Copy
 
 
 def _shared(text: _Names, part: _Names, length: int) -> tuple[int, int] | None:
-    """Return where `length` ids begin that text and part share: first in text, then in part."""
+    """Return where `length` ids begin that text and part share: in text, and in part."""
     ours, theirs = _named(text, part, length)
     kinds, starts = np.unique(ours, return_index=True)
     places = _places(kinds, theirs)
@@ -186,12 +186,12 @@ def _shared(text: _Names, part: _Names, length: int) -> tuple[int, int] | None:
 
 
 def _named(text: _Names, part: _Names, width: int) -> tuple[_Names, _Names]:
-    """Name the windows of `width` ids, by where they begin: in text (N - width + 1,), and in part.
+    """Name the windows of `width` ids by their start: in text, (N - width + 1,), and in part.
 
-    Two have the same name just where they are the same; only those that text lacks may share one.
-    A window is named by the names of two narrower ones that cover it, as in Karp, Miller and
-    Rosenberg 1972; names are numbered anew, by those in text, before a pair outgrows an int64.
-    So there is no hash whose collisions would need to be ruled out.
+    Two windows have the same name if and only if they are equal, except that windows which text
+    lacks may share one. A window is named by the names of two narrower ones that cover it, as in
+    Karp, Miller and Rosenberg 1972. Names are renumbered, by those in text, before a pair outgrows
+    an int64. So there is no hash whose collisions would have to be ruled out.
     """
     size = 1 + max(text.max(initial=0), part.max(initial=0)).item()  # names are below it
     covered = 1
@@ -209,9 +209,9 @@ def _named(text: _Names, part: _Names, width: int) -> tuple[_Names, _Names]:
 
 
 def _places(kinds: _Names, names: _Names) -> _Names:
-    """Return the place of each name in kinds, which ascend; len(kinds) where it is none of them.
+    """Return the place of each name in kinds, which ascend; len(kinds) if it is not among them.
 
-    Most windows of a corpus are none. A table of the slots that kinds fall into rules most of those
+    Most windows of a corpus are not. A table of the slots that kinds fall into rules most of them
     out, so that few are left for the binary search.
     """
     taken = np.zeros(1 << _SLOT_BITS, dtype=bool)
@@ -229,14 +229,14 @@ def _slots(names: _Names) -> npt.NDArray[np.uint64]:
 
 
 def _copied_text(text: str, vocabulary: Vocabulary, corpus: Symbols) -> tuple[str, int | None]:
-    """Return the longest copy, in whole characters, and how many the corpus has before it."""
+    """Return the longest copy in complete characters, and the corpus characters before it."""
     if vocabulary.unit == "byte":
         # Half of a surrogate pair becomes bytes that no UTF-8 has.
         ids = np.frombuffer(text.encode(errors="surrogatepass"), np.uint8).astype(np.int64)
         borders = np.append(np.flatnonzero((ids & 0xC0) != 0x80), len(ids))
     else:
         ids = vocabulary.lookup(text).astype(np.int64)
-        ids[ids < 0] = len(vocabulary)  # an id that the corpus has nowhere
+        ids[ids < 0] = len(vocabulary)  # an id that does not occur in the corpus
         borders = np.arange(len(ids) + 1)
     copy = longest_copy(ids, corpus)
     if copy is None:
@@ -247,7 +247,7 @@ def _copied_text(text: str, vocabulary: Vocabulary, corpus: Symbols) -> tuple[st
         return "", None
     at = copy.corpus_start
     if vocabulary.unit == "byte":
-        # A copy that begins within a character has its first byte before it: that one is counted.
+        # If a copy begins within a character, that character's first byte counts as before it.
         at = sum(vocabulary.count_characters(block) for block in corpus.cut(0, at).blocks())
     return text[start:stop], at
 
@@ -266,9 +266,9 @@ def _texts(corpus: Symbols, vocabulary: Vocabulary) -> Iterator[str]:
 
 @functools.cache
 def _word() -> re.Pattern[str]:
-    """Return what a word is, see `known_words`.
+    """Return the pattern of a word, see `known_words`.
 
-    Marks beyond U+FFFF, of a few old scripts, are left out: with them it is ten times slower.
+    Marks above U+FFFF, of a few old scripts, are left out: they make it ten times slower.
     """
     marks = "".join(c for c in map(chr, range(0x10000)) if unicodedata.category(c)[0] == "M")
     letter = rf"[^\W\d_{_UNSPACED}]"

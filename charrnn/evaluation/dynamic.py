@@ -5,10 +5,10 @@ chunk moves the weights by
 
     theta <- theta - eta * g / (RMS + eps) + min(lambda * RMS / mean(RMS), 1) * (theta_0 - theta)
 
-RMS is the root mean square of the gradient, weight by weight, over chunks of what the model was
-trained on; mean(RMS) is its mean over all weights. That is the paper's RMS learning rule with RMS
-decay, RMS / mean(RMS) being at most 1 / lambda there. eps is a share of mean(RMS) here, so that the
-unit of the loss has no part in it.
+RMS is the root mean square of the gradient, weight by weight, over chunks of the text that the
+model was trained on; mean(RMS) is its mean over all weights. This is the paper's RMS learning rule
+with RMS decay, where RMS / mean(RMS) is at most 1 / lambda. Here eps is a fraction of mean(RMS), so
+that it does not depend on the unit of the loss.
 """
 
 import math
@@ -26,14 +26,14 @@ from charrnn.model.cells import State
 from charrnn.model.language_model import LanguageModel
 from charrnn.text.store import Symbols
 
-# Of mean(RMS). What the chunks below never met, such as the row of a rare symbol, has an RMS of 0.
+# Of mean(RMS). A weight that the chunks never used, such as a rare symbol's row, has an RMS of 0.
 EPSILON = 0.01
-# Chunks of the training part that RMS is taken over.
+# Chunks of the training part over which RMS is computed.
 CHUNKS = 500
-# Symbols that are read before each of these, to bring the state to what carrying would make it.
+# Symbols read before each of them, to bring the state close to the carried one.
 WARM_UP = 100
 WARM_UP_LANES = 50
-# Logits of one such pass, in elements: bounds its memory to some tens of megabytes.
+# Logits of one such pass, in numbers: bounds its memory to some tens of megabytes.
 PASS_ELEMENTS = 4_000_000
 
 
@@ -45,12 +45,12 @@ def gradient_rms(
 ) -> list[Tensor]:
     """Return the root mean square of each weight's gradient over chunks of a text.
 
-    text: of at least two symbols. length: of a chunk, as it is for `dynamic_nats`; CHUNKS of them
-    are spread over the text, at places drawn with a seed of 0.
-    on_progress: called with the chunks that are done and with all of them.
+    text: of at least two symbols. length: of a chunk, as for `dynamic_nats`. CHUNKS of them are
+    spread over the text, at positions drawn with a seed of 0.
+    on_progress: called with the chunks done so far and in all.
     """
     length = min(length, len(text) - 1)
-    last = len(text) - 1 - length  # the last place a chunk may begin at
+    last = len(text) - 1 - length  # the last position at which a chunk may begin
     warm_up = min(WARM_UP, last // 2)
     number = min(CHUNKS, (last - warm_up) // length + 1)
     within = np.random.default_rng(0).random(number)
@@ -78,14 +78,14 @@ def dynamic_nats(
     config: DynamicConfig,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> float:
-    """Return -log p(text[1:] | text[0]), in nats, of a model that learns from text as it reads it.
+    """Return -log p(text[1:] | text[0]), in nats, of a model that learns from a text as it reads.
 
-    Each chunk is scored before the weights learn from it. The state is carried, and begins anew
-    with each document, see Symbols.resets; the weights go on. They are the trained ones again
-    when this returns.
+    Each chunk is scored before the weights learn from it. The state is carried, and reset at each
+    document, see Symbols.resets; the weights are not. They are the trained ones again when this
+    returns.
     rms: what `gradient_rms` returned for the same model and length.
-    on_progress: called with the number of symbols predicted since it was called last.
-    Raises TrainingError where the weights have become so large that the loss is no number.
+    on_progress: called with the number of symbols predicted since the last call.
+    Raises TrainingError if the weights grow so large that the loss is no longer a number.
     """
     parameters: list[Tensor] = list(model.parameters())
     trained = [p.detach().clone() for p in parameters]
@@ -105,7 +105,7 @@ def dynamic_nats(
             if not math.isfinite(nats):
                 raise TrainingError(
                     f"after {start:,} symbols of dynamic evaluation the loss is no longer a "
-                    f"number; give a `dynamic_lr` below {config.dynamic_lr}"
+                    f"number; lower `dynamic_lr`, which is {config.dynamic_lr}"
                 )
             total += nats
             gradients = torch.autograd.grad(losses.sum(), parameters)
@@ -122,7 +122,7 @@ def dynamic_nats(
 def _read(
     model: LanguageModel, text: Symbols, start: int, length: int, state: State
 ) -> tuple[Tensor, State]:
-    """Return the nats of each symbol behind those of a chunk, (T,), and the state after it."""
+    """Return the nats of each symbol that a chunk predicts, (T,), and the state after it."""
     ids = torch.from_numpy(text[start : start + length + 1]).to(model.output.weight.device)
     resets = text.resets([start], length)
     logits, state = model(
@@ -134,7 +134,7 @@ def _read(
 
 @torch.no_grad()
 def _warmed_up(model: LanguageModel, text: Symbols, starts: NDArray[np.int64], steps: int) -> State:
-    """Return the state after so many symbols from each of the B starts on, (L, B, H)."""
+    """Return the state, (L, B, H), after reading `steps` symbols from each of the B starts."""
     state = model.start(len(starts))
     if steps:
         ids = torch.from_numpy(text.columns(starts.tolist(), steps))
@@ -149,6 +149,6 @@ def _warmed_up(model: LanguageModel, text: Symbols, starts: NDArray[np.int64], s
 
 
 def _mean(tensors: list[Tensor]) -> float:
-    """Return the mean over all elements, and above 0: with one symbol there is no gradient."""
+    """Return the mean over all elements, at least a tiny number: one symbol has no gradient."""
     total = sum(tensor.sum().item() for tensor in tensors)
     return max(total / sum(map(torch.numel, tensors)), torch.finfo(torch.float32).tiny)

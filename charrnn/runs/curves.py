@@ -22,7 +22,7 @@ class Point:
     """A loss, in nats per symbol, and where in the run it was measured.
 
     symbols: those trained on by then, lanes x time steps x steps. seconds: training time. Both are
-    None where the log does not tell them.
+    None if the log does not say.
     """
 
     step: int
@@ -31,7 +31,7 @@ class Point:
     loss: float
 
     def at(self, axis: Axis) -> float | None:
-        """Return where the point lies on an axis; the unit of time is the second."""
+        """Return where the point lies on an axis; time is in seconds."""
         if axis == "steps":
             return self.step
         return self.symbols if axis == "characters" else self.seconds
@@ -39,7 +39,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Stretch:
-    """Steps of a run that have chunks of one size. symbols: those trained on before them."""
+    """Steps of a run with chunks of the same size. symbols: those trained on before them."""
 
     step: int
     symbols: int
@@ -52,10 +52,10 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Curve:
-    """The losses of a run, each step once: where a run went back, what came last.
+    """The losses of a run, each step once: if the run went back, the later ones count.
 
-    train: means of as many steps each as keep the points below MAX_BINS. stretches: in order of
-    their steps. parameters: of the model. Empty and None where the log does not tell.
+    train: means over as many steps as keep the points below MAX_BINS. stretches: in order of their
+    steps. parameters: of the model. Empty or None if the log does not say.
     """
 
     validation: tuple[Point, ...] = ()
@@ -70,7 +70,7 @@ class Curve:
     def line(
         self, losses: Literal["validation", "train"], axis: Axis
     ) -> tuple[list[float], list[float]]:
-        """Return a curve as places on an axis, which ascend, and the losses there."""
+        """Return a curve as ascending places on an axis and the losses there."""
         xs: list[float] = []
         ys: list[float] = []
         for point in self.validation if losses == "validation" else self.train:
@@ -84,11 +84,11 @@ class Curve:
 def read_curve(log: Path) -> Curve:
     """Read the curves of a log.jsonl, once and line by line.
 
-    Lines that are damaged or of another program are passed over. Raises OSError where there is no
-    log to be read.
+    Lines that are damaged or of another program are skipped. Raises OSError if the log cannot be
+    read.
     """
     reader = _Reader()
-    if log.exists() and not log.is_file():  # opening a pipe might wait for ever
+    if log.exists() and not log.is_file():  # opening a pipe might wait forever
         raise OSError(f"{log}: not a file")
     with log.open("rb") as file:
         for event in _events(iter(lambda: file.readline(_LONGEST_LINE), b"")):
@@ -111,7 +111,7 @@ def _events(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
 
 @dataclass
 class _Bin:
-    """The mean of the losses of some steps that follow each other; `last` is its last step."""
+    """The mean loss of some consecutive steps; `last` is the last of them."""
 
     last: int
     symbols: int | None
@@ -125,7 +125,7 @@ class _Bin:
 
 @dataclass
 class _Reader:
-    """Takes events as they come, and forgets what a run that went back takes again."""
+    """Takes events in order, and forgets the steps that a run repeats after going back."""
 
     parameters: int | None = None
     width: int = 1  # steps of a bin
@@ -134,7 +134,7 @@ class _Reader:
     stretches: list[Stretch] = field(default_factory=list)
 
     def take(self, event: dict[str, Any]) -> None:
-        """Take an event, or raise one of _BROKEN for one that is not what it should be."""
+        """Take an event, or raise one of _BROKEN if it is malformed."""
         kind = event.get("event")
         if kind not in ("start", "step", "evaluation"):
             return
@@ -158,7 +158,7 @@ class _Reader:
             self.points.append(Point(step, _seen(self.stretches, step), _seconds(event), loss))
 
     def curve(self) -> Curve:
-        """Return what was taken."""
+        """Return the curve of the events so far."""
         return Curve(
             tuple(_thinned(self.points)),
             tuple(b.point() for b in self.bins),
@@ -171,12 +171,12 @@ class _Reader:
         before = _seen(self.stretches, step)
         while self.stretches and self.stretches[-1].step >= step:
             self.stretches.pop()
-        # What came before the log began is taken to have been like its beginning.
+        # Steps from before the log began are assumed to have been like its first ones.
         symbols = step * per_step if before is None else before
         self.stretches.append(Stretch(step, symbols, per_step))
 
     def _forget(self, step: int) -> None:
-        """Forget a step, and those behind it: they are taken again."""
+        """Forget a step and those after it, which are repeated."""
         while self.bins and self.bins[-1].last >= step:
             self.bins.pop()
         while self.points and self.points[-1].step >= step:
@@ -206,7 +206,7 @@ def _merged(first: _Bin, second: _Bin) -> _Bin:
 
 
 def _thinned(points: list[Point]) -> list[Point]:
-    """Return at most MAX_POINTS of the points, the first and the last among them."""
+    """Return at most MAX_POINTS of the points, including the first and the last."""
     if len(points) <= MAX_POINTS:
         return points
     stride = (len(points) - 1) / (MAX_POINTS - 1)
@@ -215,14 +215,14 @@ def _thinned(points: list[Point]) -> list[Point]:
 
 def _whole(value: Any, largest: int) -> int:
     if type(value) is not int or not 0 <= value <= largest:
-        raise ValueError("no such number")
+        raise ValueError("not such a number")
     return value
 
 
 def _finite(value: Any) -> float:
-    """Return a number as a float. Raises ValueError for all else, and for what cannot be drawn."""
+    """Return a number as a float. Raises ValueError for anything else or too large to draw."""
     if type(value) not in (int, float) or not -_HIGHEST <= value <= _HIGHEST:
-        raise ValueError("no such number")
+        raise ValueError("not such a number")
     return float(value)
 
 

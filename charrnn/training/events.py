@@ -1,7 +1,7 @@
-"""What a run tells while it goes on: the event types, the observer protocol, the log.
+"""What a run reports while it trains: event types, the observer protocol, the log.
 
-The log, log.jsonl, has one JSON object an event: its key "event" is the type's `kind`, the others
-are the fields below. It alone suffices to redraw every curve of a run. Losses are nats per symbol.
+The log, log.jsonl, has one JSON object per event: its key "event" is the type's `kind`, the others
+are the fields below. Every curve of a run can be redrawn from it. Losses are nats per symbol.
 """
 
 import errno
@@ -18,7 +18,7 @@ from typing import IO, Any, ClassVar, Literal
 
 @dataclass(frozen=True)
 class ReadingEvent:
-    """The corpus is read before the run begins, so the log does not have this.
+    """The corpus is being read. That is before the run begins, so the log lacks this event.
 
     what: "checking" whether it is in the cache, or "encoding" it. done, total: bytes.
     """
@@ -31,10 +31,10 @@ class ReadingEvent:
 
 @dataclass(frozen=True)
 class StartEvent:
-    """A run begins, or goes on after `step` steps.
+    """A run begins, or resumes after `step` steps.
 
-    precision: of the products in training. chosen: those of its settings that were not given but
-    chosen, see charrnn.runs.choice; empty where the run goes on.
+    precision: of the products in training. chosen: the settings that were not given but chosen, see
+    charrnn.runs.choice; empty if the run resumes.
     """
 
     kind: ClassVar[Literal["start"]] = "start"
@@ -66,7 +66,7 @@ class StepEvent:
     """An optimizer step was taken.
 
     loss: of the step's chunk, before the step. grad_norm: before clipping. seconds: training time
-    since the run began, evaluations and saving left out. progress: share of the run that is over.
+    since the run began, without evaluations and saving. progress: the fraction of the run done.
     """
 
     kind: ClassVar[Literal["step"]] = "step"
@@ -95,7 +95,7 @@ class EvaluationEvent:
 
 @dataclass(frozen=True)
 class SampleEvent:
-    """The model as it is wrote a text."""
+    """The model wrote a text, as it is at this step."""
 
     kind: ClassVar[Literal["sample"]] = "sample"
     step: int
@@ -113,7 +113,7 @@ class CheckpointEvent:
 
 @dataclass(frozen=True)
 class WarningEvent:
-    """Something the user should know; the run goes on."""
+    """Something the user should know; training continues."""
 
     kind: ClassVar[Literal["warning"]] = "warning"
     step: int
@@ -122,10 +122,10 @@ class WarningEvent:
 
 @dataclass(frozen=True)
 class EndEvent:
-    """The run is over, or stops for now.
+    """The run is finished, or stops for now.
 
     reason: steps, epochs, minutes (a limit was reached), patience, or interrupted.
-    best_step, best_loss: of the best evaluation, None where there was none.
+    best_step, best_loss: of the best evaluation, None if there was none.
     """
 
     kind: ClassVar[Literal["end"]] = "end"
@@ -161,16 +161,16 @@ _LONGEST_LINE = 1 << 24
 
 
 class Log:
-    """An observer that writes log.jsonl; each line is written at once.
+    """An observer that writes log.jsonl, each line at once.
 
-    Where that fails, the line is kept and written before the next one; the other observers are told
-    once. A run does not end for want of its log.
+    If a write fails, the line is kept and written before the next one, and the other observers are
+    warned once. A run does not end because its log cannot be written.
     """
 
     def __init__(self, path: Path, step: int = 0, others: Sequence[Observer] = ()) -> None:
-        """Take a run's log behind the events of its first `step` steps; later ones are dropped.
+        """Continue a run's log after the events of its first `step` steps; later ones are dropped.
 
-        They were written after the checkpoint that the run goes on from, and will come again.
+        They were written after the checkpoint that the run resumes from, and will come again.
         """
         self._path = path
         self._step = step
@@ -178,7 +178,7 @@ class Log:
         self._pending = b""
         self._failed = False
         self._file: IO[bytes] | None = None
-        self._size: int | None = None  # of what stays of the file; read when first needed
+        self._size: int | None = None  # of what is kept of the file; read when first needed
 
     def __call__(self, event: Event) -> None:
         """Write one event."""
@@ -189,7 +189,7 @@ class Log:
             self._write(sync=isinstance(event, CheckpointEvent))
             self._failed = False
         except OSError as error:
-            self._tell(getattr(event, "step", 0), error)
+            self._warn(getattr(event, "step", 0), error)
 
     def close(self) -> None:
         """Close the file."""
@@ -204,11 +204,11 @@ class Log:
             if self._size is None:
                 with os.fdopen(os.dup(self._file.fileno()), "rb") as file:
                     self._size = _size_of(file, self._step)
-            # Where the file is another by now, nothing is to be made up for.
+            # If the file is another one by now, there is nothing to catch up on.
             self._size = min(self._size, os.fstat(self._file.fileno()).st_size)
             self._file.truncate(self._size)
         assert self._size is not None
-        # What an attempt before this one left half written is written over.
+        # This overwrites what an earlier attempt left half written.
         self._file.seek(self._size)
         left = memoryview(self._pending)
         while left:
@@ -220,18 +220,18 @@ class Log:
             if not os.path.samestat(os.fstat(self._file.fileno()), self._path.stat()):
                 raise OSError(errno.ESTALE, "another file has taken its place")
 
-    def _tell(self, step: int, error: OSError) -> None:
-        self.close()  # what may be a file of a folder that is gone is opened anew the next time
+    def _warn(self, step: int, error: OSError) -> None:
+        self.close()  # reopened next time: its folder may be gone
         if not self._failed:
             self._failed = True
             reason = error.strerror or str(error)
-            message = f"{self._path}: cannot be written ({reason}); it is tried again at each step"
+            message = f"{self._path}: cannot be written ({reason}); each step tries again"
             for observer in self._others:
                 observer(WarningEvent(step, message))
 
 
 def _opened(path: Path) -> IO[bytes]:
-    """Open a log, or make it; not what a link points to, nor what is no file."""
+    """Open or create a log; links and anything but regular files are refused."""
     flags = os.O_RDWR | os.O_CREAT
     for name in ("O_BINARY", "O_NOFOLLOW", "O_NONBLOCK"):
         flags |= getattr(os, name, 0)
@@ -243,15 +243,15 @@ def _opened(path: Path) -> IO[bytes]:
 
 
 def _size_of(file: IO[bytes], step: int) -> int:
-    """Return the size of a log with the last of the first `step` steps, and what followed it.
+    """Return the size of a log up to the last event of its first `step` steps.
 
-    The last, because a run that went back has steps more than once. Damaged lines are kept among
-    sound ones, and cut off behind them.
+    The last one, because a run that went back has some steps more than once. Damaged lines are kept
+    between sound ones, and cut off after them.
     """
     if step == 0:
         return 0
     size = kept = 0
-    within = True  # the steps that are kept
+    within = True  # the steps to keep
     while line := file.readline(_LONGEST_LINE):
         size += len(line)
         try:
@@ -266,5 +266,5 @@ def _size_of(file: IO[bytes], step: int) -> int:
 
 
 def _finite(value: Any) -> Any:
-    """Replace what JSON has no word for, infinity and NaN, by null."""
+    """Replace infinity and NaN, which JSON lacks, with null."""
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -230,7 +230,7 @@ def test_a_checkpoint_that_is_passed_over_is_told(
         done = command(*arguments)
         assert done.returncode == 0
         assert "notice: " in done.stderr
-        assert "step-00000004: cannot be read and is passed over" in done.stderr
+        assert "step-00000004: cannot be read and is skipped" in done.stderr
         assert command(*arguments, "-q").stderr == ""
 
 
