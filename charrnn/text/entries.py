@@ -125,29 +125,9 @@ def _build(
     on_progress: Progress,
 ) -> StoredCorpus:
     """Write the ids and the metadata of all files into a folder; return the metadata."""
-    notices: list[str] = []
-    progress = _ByteProgress("encoding", parts, on_progress)
-    hashes, lengths = [], []
     budget = Budget(config.max_corpus_bytes)
     with Writer(folder, config.unit) as writer:
-        for part in parts:
-            if not part:
-                continue
-            digest = hashlib.sha256()
-            for block in read_documents(
-                part,
-                config,
-                budget=budget,
-                whole_corpus=not all(parts),
-                on_bytes=progress,
-                notice=notices.append,
-            ):
-                digest.update(writer.add(block))
-            hashes.append(digest.hexdigest())
-            lengths.append(writer.length)
-        ends_hash = writer.finish()
-    if writer.documents > 1:
-        hashes.append(ends_hash)
+        sha256, val_start, notices = _write(writer, parts, config, budget, on_progress)
     stored = StoredCorpus(
         name=name,
         symbols=writer.symbols,
@@ -156,8 +136,8 @@ def _build(
         bytes=budget.spent,
         documents=writer.documents,
         characters=writer.characters,
-        val_start=lengths[0] if len(lengths) > 1 else None,
-        sha256=hashlib.sha256("".join(hashes).encode()).hexdigest(),
+        val_start=val_start,
+        sha256=sha256,
         settings=stored_settings(config),
         files=[file.name for part in parts for file in part],
         notices=notices,
@@ -168,6 +148,39 @@ def _build(
     stored = replace(stored, data_sha256=data_hash(folder))
     stored.save(folder)
     return stored
+
+
+def _write(
+    writer: Writer,
+    parts: tuple[Files, Files],
+    config: CorpusConfig,
+    budget: Budget,
+    on_progress: Progress,
+) -> tuple[str, int | None, list[str]]:
+    """Write all files; return their hash, where the validation text begins, and notices."""
+    notices: list[str] = []
+    progress = _ByteProgress("encoding", parts, on_progress)
+    hashes, lengths = [], []
+    for part in parts:
+        if not part:
+            continue
+        digest = hashlib.sha256()
+        for block in read_documents(
+            part,
+            config,
+            budget=budget,
+            whole_corpus=not all(parts),
+            on_bytes=progress,
+            notice=notices.append,
+        ):
+            digest.update(writer.add(block))
+        hashes.append(digest.hexdigest())
+        lengths.append(writer.length)
+    ends_hash = writer.finish()
+    if writer.documents > 1:
+        hashes.append(ends_hash)
+    sha256 = hashlib.sha256("".join(hashes).encode()).hexdigest()
+    return sha256, lengths[0] if len(lengths) > 1 else None, notices
 
 
 def _renamed_notices(stored: StoredCorpus, files: list[SourceFile]) -> list[str]:

@@ -1,154 +1,39 @@
 """Public corpora: the list, and downloads from a server that also misbehaves."""
 
-import contextlib
-import gc
-import hashlib
-import io
-import json
 import os
 import re
 import socket
 import sys
-import tarfile
 import threading
-import zipfile
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
-import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from charrnn.catalog import download
-from charrnn.catalog.corpora import Catalog
 from charrnn.catalog.download import fetch
 from charrnn.catalog.names import CORPORA, PUBLIC_CORPORA, PublicCorpus
-from charrnn.cli.app import app
 from charrnn.errors import CorpusError
-from charrnn.text.config import CorpusConfig
-from charrnn.text.encoded import EncodedCorpus, encode_corpus
-
-NAME, FILE = "river", "river.txt"
-# Longer than what is written to disk at a time, and not a multiple of it.
-CONTENT = b"The river does not know its name.\n" * 211
-SHA256 = hashlib.sha256(CONTENT).hexdigest()
+from tests.catalog.site import (
+    CONTENT,
+    FILE,
+    NAME,
+    SHA256,
+    Answer,
+    Publish,
+    Site,
+    cut,
+    cut_in_a_chunk,
+    hang_up,
+    left,
+    redirect,
+    send,
+    status,
+)
 
 # pooch leaves the connections of failed downloads to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-
-Answer = Callable[[BaseHTTPRequestHandler], None]
-
-
-class Site(HTTPServer):
-    """A local server. answers: how it answers, by path; asked: the paths requested so far."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.answers: dict[str, Answer] = {}
-        self.asked: list[str] = []
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        assert isinstance(self.server, Site)
-        self.server.asked.append(self.path)
-        with contextlib.suppress(ConnectionError):  # the client may hang up early
-            self.server.answers.get(self.path, status(404))(self)
-
-    def log_message(self, *_arguments: object) -> None:
-        pass
-
-
-def send(content: bytes, *, code: int = 200, size: int | None = None, **headers: str) -> Answer:
-    """Answer with some content. size: the size to announce, if it is not the true one."""
-
-    def answer(request: BaseHTTPRequestHandler) -> None:
-        request.send_response(code)
-        request.send_header("Content-Length", str(len(content) if size is None else size))
-        for name, value in headers.items():
-            request.send_header(name, value)
-        request.end_headers()
-        request.wfile.write(content)
-
-    return answer
-
-
-def status(code: int) -> Answer:
-    return send(b"<p>not what you want</p>", code=code)
-
-
-def redirect(where: str) -> Answer:
-    return send(b"", code=302, Location=where)
-
-
-def cut(content: bytes) -> Answer:
-    """Announce all of it, send half of it, and hang up."""
-    return send(content[: len(content) // 2], size=len(content))
-
-
-def cut_in_a_chunk(request: BaseHTTPRequestHandler) -> None:
-    """Announce a chunk, send half of it, and hang up."""
-    request.protocol_version = "HTTP/1.1"
-    request.send_response(200)
-    request.send_header("Transfer-Encoding", "chunked")
-    request.end_headers()
-    request.wfile.write(f"{len(CONTENT):x}\r\n".encode() + CONTENT[: len(CONTENT) // 2])
-    request.close_connection = True
-
-
-def hang_up(request: BaseHTTPRequestHandler) -> None:
-    """Do not answer at all."""
-
-
-@pytest.fixture
-def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    for name in ("NO_PROXY", "no_proxy"):
-        monkeypatch.setenv(name, "*")
-    with Site() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-    gc.collect()  # collects the sockets of failed downloads while warnings are off
-
-
-@pytest.fixture
-def publish(site: Site, monkeypatch: pytest.MonkeyPatch) -> Callable[..., PublicCorpus]:
-    """List a corpus that the site serves as /FILE, and set the answer for it."""
-
-    def put(answer: Answer, sha256: str | None = SHA256, **fields: Any) -> PublicCorpus:
-        file = fields.pop("file", FILE)
-        values = {"url": f"{site.address}/{file}", "sha256": sha256} | fields
-        corpus = PublicCorpus(
-            NAME, "a test", file=file, source="https://example.org", licence="CC0", **values
-        )
-        monkeypatch.setitem(PUBLIC_CORPORA, NAME, corpus)
-        site.answers[f"/{file}"] = answer
-        return corpus
-
-    return put
-
-
-Publish = Callable[..., PublicCorpus]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """The folder for corpora, which fetch creates."""
-    return tmp_path / "corpora"
-
-
-def left(folder: Path) -> list[str]:
-    """Return the names of everything in a folder, including hidden files."""
-    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
 
 def test_a_verified_file_is_kept(publish: Publish, folder: Path) -> None:
@@ -220,6 +105,31 @@ def test_a_redirect_is_followed(site: Site, publish: Publish, folder: Path) -> N
     site.answers["/elsewhere"] = send(CONTENT)
     assert fetch(NAME, folder).read_bytes() == CONTENT
     assert site.asked == [f"/{FILE}", "/elsewhere"]
+
+
+def test_unverified_replaces_an_existing_file(publish: Publish, folder: Path) -> None:
+    publish(send(CONTENT))
+    folder.mkdir()
+    (folder / FILE).write_bytes(b"an older edition")
+    assert fetch(NAME, folder, unverified=True).read_bytes() == CONTENT
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such permissions on Windows")
+def test_fetched_files_have_the_permissions_of_the_umask(publish: Publish, folder: Path) -> None:
+    publish(send(CONTENT))
+    before = os.umask(0o022)
+    try:
+        assert fetch(NAME, folder).stat().st_mode & 0o777 == 0o644
+    finally:
+        os.umask(before)
+
+
+def test_a_folder_blocking_the_file_is_reported(publish: Publish, folder: Path) -> None:
+    publish(send(CONTENT))
+    (folder / FILE).mkdir(parents=True)
+    with pytest.raises(CorpusError, match="cannot be written"):
+        fetch(NAME, folder)
+    assert left(folder) == [FILE]
 
 
 FAILURES = {
@@ -369,161 +279,3 @@ def test_corpora_share_no_names_files_or_addresses() -> None:
     assert len({corpus.file.lower() for corpus in known}) == len(known)
     assert len({corpus.url for corpus in known}) == len(known)
     assert len({corpus.sha256 or corpus.name for corpus in known}) == len(known)
-
-
-Pack = Callable[[dict[str, bytes]], bytes]
-
-
-def zipped(members: dict[str, bytes]) -> bytes:
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return packed.getvalue()
-
-
-def tarred(members: dict[str, bytes]) -> bytes:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-        for name, content in members.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            archive.addfile(entry, io.BytesIO(content))
-    return packed.getvalue()
-
-
-ARCHIVES = pytest.mark.parametrize(
-    ("file", "pack"), [("river.zip", zipped), ("river.tar.gz", tarred)], ids=["zip", "tar.gz"]
-)
-
-
-def text_of(corpus: EncodedCorpus) -> str:
-    return corpus.vocabulary.decode(np.concatenate([corpus.train[:], corpus.val[:]]).tolist())
-
-
-@ARCHIVES
-def test_matching_members_become_documents(
-    file: str, pack: Pack, publish: Publish, folder: Path, tmp_path: Path
-) -> None:
-    packed = pack(
-        {
-            "set/poems/one.txt": b"first poem\n",
-            "set/README.md": b"about the poems\n",
-            "set/poems/two.txt": "zweites Gedicht: schön\n".encode(),
-            "set/cover.png": b"\x89PNG\0\0",
-        }
-    )
-    publish(send(packed), hashlib.sha256(packed).hexdigest(), file=file, glob="*.txt")
-    fetch(NAME, folder)
-    corpus = encode_corpus((NAME,), CorpusConfig(), Catalog(folder), cache_dir=tmp_path / "cache")
-    assert text_of(corpus) == "first poem\nzweites Gedicht: schön\n"
-    assert corpus.documents == 2
-    assert (corpus.name, corpus.sources) == (NAME, (NAME,))
-
-
-@ARCHIVES
-def test_archives_are_never_extracted(
-    file: str,
-    pack: Pack,
-    publish: Publish,
-    folder: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Neither beside the archive, nor in a parent folder, nor at an absolute path."""
-    here = tmp_path / "a" / "b" / "c"
-    here.mkdir(parents=True)
-    monkeypatch.chdir(here)
-    absolute = tmp_path / "absolute.txt"
-    packed = pack(
-        {
-            "plain.txt": b"a plain member\n",
-            "../../evil.txt": b"an evil member\n",
-            "x/../../../evil.txt": b"an evil member\n",
-            str(absolute): b"an absolute member\n",
-        }
-    )
-    publish(send(packed), hashlib.sha256(packed).hexdigest(), file=file, glob="*.txt")
-    cache = tmp_path / "cache"
-    fetch(NAME, folder)
-    corpus = encode_corpus((NAME,), CorpusConfig(), Catalog(folder), cache_dir=cache)
-    assert text_of(corpus) == "a plain member\n" + 2 * "an evil member\n" + "an absolute member\n"
-    written = [p for p in tmp_path.rglob("*") if p.is_file() and not p.is_relative_to(cache)]
-    assert written == [folder / file]
-    assert not [p for p in cache.rglob("*") if p.suffix == ".txt"]
-
-
-def test_a_missing_corpus_explains_how_to_fetch_it(
-    publish: Publish, folder: Path, tmp_path: Path
-) -> None:
-    publish(send(CONTENT))
-    with pytest.raises(CorpusError, match=f"charrnn corpora fetch {NAME}, or save http"):
-        encode_corpus((NAME,), CorpusConfig(), Catalog(folder), cache_dir=tmp_path / "cache")
-
-
-def listed(folder: Path) -> dict[str, Any]:
-    """Return what `charrnn corpora --json` prints about the corpus."""
-    result = CliRunner().invoke(app, ["corpora", "--json", "--corpora-dir", str(folder)])
-    assert (result.exit_code, result.stderr) == (0, "")
-    found: dict[str, Any] = next(c for c in json.loads(result.stdout) if c["name"] == NAME)
-    return found
-
-
-def test_the_command_downloads_a_corpus(publish: Publish, folder: Path) -> None:
-    publish(send(CONTENT))
-    assert listed(folder)["where"] == "to fetch"
-    result = CliRunner().invoke(app, ["corpora", "fetch", NAME, "--corpora-dir", str(folder)])
-    assert (result.exit_code, result.stdout) == (0, ""), result.stderr
-    assert "its hash is right" in result.stderr
-    assert f"charrnn train {NAME}" in result.stderr
-    assert listed(folder)["where"] == "fetched"
-    assert Path(listed(folder)["file"]).read_bytes() == CONTENT
-
-
-def test_the_command_reports_an_unchecked_hash(publish: Publish, folder: Path) -> None:
-    publish(send(b"a newer edition"))
-    arguments = ["corpora", "fetch", NAME, "--unverified", "--corpora-dir", str(folder)]
-    result = CliRunner().invoke(app, arguments)
-    assert result.exit_code == 0, result.stderr
-    assert "not checked" in result.stderr
-
-
-@pytest.mark.parametrize("answer", [cut(CONTENT), status(404), send(b"wrong")])
-def test_a_failing_command_prints_one_error(answer: Answer, publish: Publish, folder: Path) -> None:
-    publish(answer)
-    result = CliRunner().invoke(app, ["corpora", "fetch", NAME, "--corpora-dir", str(folder)])
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert re.fullmatch(r"error: [^\n]+\n", result.stderr)
-    assert left(folder) == []
-    assert listed(folder)["where"] == "to fetch"
-
-
-def test_the_command_refuses_unknown_names(folder: Path) -> None:
-    result = CliRunner().invoke(app, ["corpora", "fetch", "atlantis", "--corpora-dir", str(folder)])
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert re.fullmatch(r"error: [^\n]*'atlantis'[^\n]+\n", result.stderr)
-
-
-def test_unverified_replaces_an_existing_file(publish: Publish, folder: Path) -> None:
-    publish(send(CONTENT))
-    folder.mkdir()
-    (folder / FILE).write_bytes(b"an older edition")
-    assert fetch(NAME, folder, unverified=True).read_bytes() == CONTENT
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="no such permissions on Windows")
-def test_fetched_files_have_the_permissions_of_the_umask(publish: Publish, folder: Path) -> None:
-    publish(send(CONTENT))
-    before = os.umask(0o022)
-    try:
-        assert fetch(NAME, folder).stat().st_mode & 0o777 == 0o644
-    finally:
-        os.umask(before)
-
-
-def test_a_folder_blocking_the_file_is_reported(publish: Publish, folder: Path) -> None:
-    publish(send(CONTENT))
-    (folder / FILE).mkdir(parents=True)
-    with pytest.raises(CorpusError, match="cannot be written"):
-        fetch(NAME, folder)
-    assert left(folder) == [FILE]
