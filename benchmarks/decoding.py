@@ -106,7 +106,7 @@ def row(way: Way, reports: Sequence[charrnn.Report]) -> str:
         values: list[float] = [getattr(report, name) for report in reports]
         return statistics.mean(values)
 
-    copied = max(report.copied_characters for report in reports)
+    copied = max(report.copied_characters or 0 for report in reports)
     return (
         f"| `{way.flags}` | {mean('bits_per_char'):.2f} | {mean('distinct_4'):.0%} "
         f"| {mean('distinct_8'):.0%} | {mean('distinct_16'):.0%} | {copied} "

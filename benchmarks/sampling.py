@@ -25,11 +25,13 @@ from threadpoolctl import threadpool_limits
 
 import charrnn
 from charrnn.generation.beam import search
-from charrnn.generation.config import BeamConfig, SamplingConfig
+from charrnn.generation.encoding import encode_request
+from charrnn.generation.frontier import Constraints
 from charrnn.generation.int8 import Int8
-from charrnn.generation.layers import Dense, Kind
+from charrnn.generation.layers import Dense, MatrixKind
+from charrnn.generation.request import BeamConfig, GenerationRequest, SamplingConfig
 from charrnn.generation.stepper import Stepper
-from charrnn.generation.texts import begin, generations
+from charrnn.generation.texts import generations
 from charrnn.model.config import ModelConfig, parameter_shapes
 from charrnn.text.vocabulary import Vocabulary
 
@@ -102,7 +104,7 @@ def contestants(hidden: int, characters: int) -> Timed:
     }
 
 
-def make_stepper(hidden: int, kind: Kind = Dense) -> Stepper:
+def make_stepper(hidden: int, kind: MatrixKind = Dense) -> Stepper:
     config = ModelConfig(num_layers=2, hidden_size=hidden, embedding_size=64)
     rng = np.random.default_rng(0)
     shapes = parameter_shapes(config, len(VOCABULARY))
@@ -173,9 +175,10 @@ def torch_loop(hidden: int, characters: int) -> float:
 
 def stream(stepper: Stepper, characters: int, lanes: int = 1, top_p: float | None = None) -> float:
     config = SamplingConfig(length=characters, seed=0, top_p=top_p)
-    start = begin(VOCABULARY, config, "A")
+    request = GenerationRequest(prompt="A", num_samples=lanes, sampling=config)
+    encoded = encode_request(request, VOCABULARY)
     began = time.perf_counter()
-    written = sum(len("".join(text)) for text in generations(stepper, start, config, lanes))
+    written = sum(len("".join(text)) for text in generations(stepper, encoded))
     return (time.perf_counter() - began) / written
 
 
@@ -183,7 +186,7 @@ def beam(stepper: Stepper, characters: int) -> float:
     config = SamplingConfig(length=characters)
     rng = np.random.default_rng(0)
     began = time.perf_counter()
-    search(stepper, [0], config, BeamConfig(num_beams=BEAMS), rng=rng)
+    search(stepper, [0], config, BeamConfig(num_beams=BEAMS), Constraints(), rng=rng)
     return (time.perf_counter() - began) / characters
 
 

@@ -32,8 +32,9 @@ from .evaluation.config import DynamicConfig as DynamicConfig
 from .evaluation.copying import Report as Report
 from .evaluation.score import CharacterScore as CharacterScore
 from .evaluation.score import Evaluation as Evaluation
-from .generation.config import BeamConfig as BeamConfig
-from .generation.config import SamplingConfig as SamplingConfig
+from .generation.request import BeamConfig as BeamConfig
+from .generation.request import GenerationRequest as GenerationRequest
+from .generation.request import SamplingConfig as SamplingConfig
 from .generation.search import Beam as Beam
 from .generation.stepper import blas_threads as blas_threads
 from .generation.texts import Generation as Generation

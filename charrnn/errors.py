@@ -77,7 +77,11 @@ class CheckpointError(CharrnnError):
 
 
 class GenerationError(CharrnnError):
-    """A model cannot generate text because its numbers overflow."""
+    """A model cannot generate text, for instance because its numbers overflow."""
+
+
+class NoTextError(GenerationError):
+    """A model generates nothing but empty texts."""
 
 
 class DeviceError(CharrnnError):

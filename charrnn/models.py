@@ -23,12 +23,13 @@ from charrnn.checkpoint.store import (
     saved_runs,
 )
 from charrnn.errors import CharrnnError, CheckpointError, CorpusError, RunError, SettingsError
-from charrnn.generation.config import BeamConfig, SamplingConfig
+from charrnn.generation.encoding import EncodedRequest, encode_request, first_ids
 from charrnn.generation.lane_model import LaneModel
-from charrnn.generation.layers import Dense, Kind
+from charrnn.generation.layers import Dense, MatrixKind
+from charrnn.generation.request import BeamConfig, GenerationRequest, SamplingConfig
 from charrnn.generation.search import Beam, check_memory, search_text
 from charrnn.generation.stepper import Stepper, blas_threads, fastest_threads, matrix_kind
-from charrnn.generation.texts import Generation, Start, begin, generations, start_ids
+from charrnn.generation.texts import Generation, generations
 from charrnn.text.config import CORPORA_DIR
 from charrnn.text.decoding import transformed
 from charrnn.text.vocabulary import Unknown
@@ -57,9 +58,10 @@ class Model:
         self.vocabulary = saved.vocabulary
         self.corpus_config = saved.corpus_config
         self._weights = saved.weights
-        self._kind: Kind = Dense
+        self._kind: MatrixKind = Dense
         self._device = "cpu"
         self._learned: EncodedCorpus | None = None
+        self._comparison: tuple[tuple[str, ...], EncodedCorpus] | None = None
         self._gradient_rms: dict[tuple[int, str], list[Tensor]] = {}  # by chunk length and device
 
     def prepare(self, device: str = "auto", weights: str = "float32") -> None:
@@ -79,6 +81,24 @@ class Model:
 
             resolve_device(self._device)
 
+    def generate(
+        self,
+        request: GenerationRequest,
+        *,
+        on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+    ) -> Iterator[Generation] | Iterator[Beam]:
+        """Write the texts of a request: samples, or the results of a beam search, best first.
+
+        on_progress: called with the number of symbols done and of all: symbols of the prompt read,
+        or steps of the beam search.
+        Raises UnknownCharacterError for a prompt that the model cannot read, and SettingsError for
+        settings that this model cannot meet.
+        """
+        encoded = self._encoded_request(request)
+        if request.searches:
+            return iter(self._search(encoded, on_progress))
+        return generations(self.stepper, encoded, on_progress=on_progress)
+
     def sample(
         self,
         prompt: str = "",
@@ -88,8 +108,8 @@ class Model:
     ) -> Generation:
         """Write text after a prompt; iterate over the result for its pieces.
 
-        unknown: what becomes of prompt characters that the model does not know: "error" raises
-        UnknownCharacterError, "skip" leaves them out, "replace" reads another in their place.
+        unknown: what to do with prompt characters that the model does not know: "error" raises
+        UnknownCharacterError, "skip" leaves them out, "replace" reads another one instead.
         """
         return next(self.samples(1, prompt, config, unknown=unknown))
 
@@ -103,24 +123,20 @@ class Model:
         unknown: Unknown = "error",
         on_progress: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> Iterator[Generation]:
-        """Write several texts after a prompt, up to 64 of them in step, each with its own seed.
+        """Write several texts after a prompt, up to 64 side by side, each with its own seed.
 
-        The first has the seed of config; the others' are derived from it, whatever the number.
-        temperatures: one for each text instead of a number; they then have the same seed.
-        on_progress: called with the symbols of the prompt that were read, and with all of them.
+        The first has the seed of config; the others' seeds are derived from it, whatever the
+        number. temperatures: one for each text, instead of a number; the texts then share a seed.
+        on_progress: called with the number of prompt symbols read, and of all.
         """
-        config = config or SamplingConfig()
-        for temperature in temperatures:
-            replace(config, temperature=temperature)  # refuses what is none
-        start = self._begin(prompt, config, unknown)
-        return generations(
-            self.stepper,
-            start,
-            config,
-            number,
-            temperatures=temperatures,
-            on_progress=on_progress,
+        request = GenerationRequest(
+            prompt=prompt,
+            num_samples=1 if len(temperatures) else number,
+            temperatures=tuple(temperatures),
+            unknown=unknown,
+            sampling=config or SamplingConfig(),
         )
+        return generations(self.stepper, self._encoded_request(request), on_progress=on_progress)
 
     def beam_search(
         self,
@@ -131,15 +147,17 @@ class Model:
         unknown: Unknown = "error",
         on_progress: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> list[Beam]:
-        """Search for the most probable texts after a prompt; the best first.
+        """Search for the most probable texts after a prompt; the best comes first.
 
-        config: its length, stop texts, bans, n-grams and time hold; temperature and seed for
-        stochastic beam search alone. on_progress: called with the symbols done and in all.
+        config: its length, stop texts, bans, n-grams and time limit apply; temperature, filters and
+        seed only apply to stochastic beam search. on_progress: called with the number of steps
+        done, and of all.
         """
         config, beams = config or SamplingConfig(), beams or BeamConfig()
-        start = self._begin(prompt, config, unknown)
-        check_memory(self.config, len(self.vocabulary), config, beams.num_beams)
-        return search_text(self.stepper, start, config, beams, on_progress=on_progress)
+        if not beams.beam_sampling:
+            config = config.for_search()
+        request = GenerationRequest(prompt=prompt, unknown=unknown, sampling=config, beams=beams)
+        return self._search(self._encoded_request(request), on_progress)
 
     def fastest_threads(self, lanes: int = 1) -> int | None:
         """Return the number of threads to write with, for `blas_threads`: measured, 1 or all.
@@ -156,20 +174,54 @@ class Model:
         bits_per_char: float | None = None,
         *,
         ended: bool = False,
+        corpus: str | Path | Sequence[str | Path] = (),
         cache_dir: str | Path | None = None,
         corpora_dir: str | Path = CORPORA_DIR,
     ) -> "Report":
-        """Tell of a generated text whether it repeats itself, or the text the model learned.
+        """Measure how much a text repeats itself, and how much it copies from a corpus.
 
-        bits_per_char: what the model gives it, where that is known. ended: whether the text came to
-        its end, so that its last word is whole. cache_dir, corpora_dir: see `evaluate`.
-        Raises RunError where the run's corpus is no longer there or no longer the same.
+        bits_per_char: how well the model predicts the text, if that is known. ended: whether the
+        text is complete, so that its last word is. corpus: paths or names to compare with, as
+        `train` takes them; by default the training part of the model's run. A model without its run
+        then has no figures of copying. cache_dir, corpora_dir: see `evaluate`.
+        Raises RunError if the run's corpus is gone or has changed, and CorpusError if a corpus
+        cannot be read.
         """
         from charrnn.evaluation.copying import report
 
         text = transformed(text, self.corpus_config)
-        corpus = self.learned(cache_dir, corpora_dir)
-        return report(text, bits_per_char, self.vocabulary, corpus.train, ended=ended)
+        if isinstance(corpus, str | Path) or len(corpus):
+            encoded = self._compared(corpus, cache_dir, corpora_dir)
+        elif self.manifest is None:
+            return report(text, bits_per_char, self.vocabulary, None, ended=ended)
+        else:
+            encoded = self.learned(cache_dir, corpora_dir)
+        return report(text, bits_per_char, encoded.vocabulary, encoded.train, ended=ended)
+
+    def _compared(
+        self,
+        corpus: str | Path | Sequence[str | Path],
+        cache_dir: str | Path | None,
+        corpora_dir: str | Path,
+    ) -> "EncodedCorpus":
+        """Return a corpus to compare with, all of it in its training part; the last is kept."""
+        from charrnn.catalog.corpora import Catalog
+        from charrnn.catalog.survey import path_or_none, sources
+        from charrnn.text.encoded import encode_corpus
+
+        paths = sources(corpus)
+        if self._comparison is None or self._comparison[0] != paths:
+            whole = replace(
+                self.corpus_config,
+                val_fraction=0.0,
+                val_text=None,
+                split_documents=False,
+                min_count=1,
+            )
+            catalog, cache = Catalog(corpora_dir), path_or_none(cache_dir)
+            encoded = encode_corpus(paths, whole, catalog, self.vocabulary, cache_dir=cache)
+            self._comparison = paths, encoded
+        return self._comparison[1]
 
     @cached_property
     def stepper(self) -> LaneModel[Any]:
@@ -180,9 +232,15 @@ class Model:
 
         return TorchStepper(self._torch_model(self._device))
 
-    def _begin(self, prompt: str, config: SamplingConfig, unknown: Unknown) -> Start:
-        prompt, end = transformed(prompt, self.corpus_config), self.corpus_config.document_end
-        return begin(self.vocabulary, config, prompt, unknown, end=end)
+    def _encoded_request(self, request: GenerationRequest) -> EncodedRequest:
+        request = replace(request, prompt=transformed(request.prompt, self.corpus_config))
+        return encode_request(request, self.vocabulary, self.corpus_config.document_end)
+
+    def _search(
+        self, encoded: EncodedRequest, on_progress: Callable[[int, int], None]
+    ) -> list[Beam]:
+        check_memory(self.config, len(self.vocabulary), encoded.request)
+        return search_text(self.stepper, encoded, on_progress=on_progress)
 
     def score(
         self,
@@ -276,7 +334,7 @@ class Model:
     def _lead(self) -> list[int]:
         """What is read before a text: the end of another document, if the model learned any."""
         end = self.corpus_config.document_end
-        return start_ids(self.vocabulary, end) if end else []
+        return first_ids(self.vocabulary, end) if end else []
 
     def _encoded(self, text: str, unknown: Unknown) -> "Symbols":
         from charrnn.text.encoded import encode_text

@@ -62,6 +62,8 @@ def panels(kind: Any) -> dict[str, str | None]:
 def check(settings: Any) -> None:
     """Raise SettingsError for the first field that has the wrong type or is out of bounds."""
     for field in dataclasses.fields(settings):
+        if "help" not in field.metadata:  # holds other settings, or is no setting
+            continue
         value = getattr(settings, field.name)
         if (requirement := _violated(value, field)) is not None:
             raise SettingsError(f"`{field.name}={value}`: must be {requirement}")

@@ -1,4 +1,4 @@
-"""`charrnn sample --interactive`: one prompt after the other, and settings changed on the way."""
+"""`charrnn sample --interactive`: one prompt after another, with settings that can change."""
 
 import dataclasses
 import io
@@ -14,53 +14,53 @@ import typer
 import charrnn
 from charrnn import settings
 from charrnn.cli import flags, options
-from charrnn.cli.writing import Request, stream
-from charrnn.render.terminal import harmless
+from charrnn.cli.messages import say
+from charrnn.cli.writing import Job, stream
 
 HELP = """\
-Type a prompt and press Enter; \\n in it is a line end. An empty line goes on with the last text.
-  /temperature 0.5  a setting that shapes the text, named like its flag
-  /beams 4          --num-beams; 1 draws again
-  /top-p none       a setting as it is by default
-  /seed 7           the same seed for each text; none: a new one each time
-  /retry            write the last text anew, with the next seed
+Type a prompt and press Enter; \\n stands for a line end. An empty line continues the last text.
+  /temperature 0.5  change a setting, named like its flag
+  /beams 4          short for --num-beams; 1 samples again
+  /top-p none       return a setting to its default
+  /seed 7           use the same seed for each text; none: a new one each time
+  /retry            write the last text again with the next seed
   /save FILE        append the last text to a file
-  /settings         show what differs from the defaults
-  /help, /quit      this help; leave, as Ctrl-D does
-Ctrl-C ends a text, not the program."""
+  /settings         show the settings that differ from their defaults
+  /help, /quit      show this help; leave, like Ctrl-D
+Ctrl-C stops a text, not the program."""
 
 SHORT = {"beams": "num_beams"}
 
 
-def converse(request: Request, prompt: str) -> None:
-    """Ask for prompts until the input ends; `prompt`, where there is one, is the first."""
-    conversation = Conversation(request)
-    if sys.stdin.isatty() and not request.quiet:
-        typer.echo(f"{request.model.path.parent}; /help tells what can be typed", err=True)
-    if prompt:
-        with _told():
-            conversation.write(prompt)
+def converse(job: Job) -> None:
+    """Ask for prompts until the input ends. If the job has a prompt, it is the first."""
+    conversation = Conversation(job)
+    if sys.stdin.isatty() and not job.showing.quiet:
+        say(f"{job.model.path.parent}; type /help for help")
+    if job.request.prompt:
+        with _errors_shown():
+            conversation.write(job.request.prompt)
     for line in _lines():
         name, _, value = line[1:].partition(" ")
         command = line.startswith("/") and not line.startswith("//")
         if command and name in ("quit", "exit"):
             return
-        with _told():
+        with _errors_shown():
             if command:
-                conversation.change(name, value.strip())
+                conversation.command(name, value.strip())
             else:
-                conversation.go_on(options.unescaped(line[line.startswith("//") :]))
+                conversation.answer(options.unescaped(line[line.startswith("//") :]))
 
 
 class Conversation:
-    """What was written last, and the settings as they are now."""
+    """The last text, and the current settings."""
 
-    def __init__(self, request: Request) -> None:
-        self._request = request
+    def __init__(self, job: Job) -> None:
+        self._job = job
         self._prompt = ""
         self._pieces: list[str] = []
         self._seed = 0
-        self._going_on: charrnn.Generation | charrnn.Beam | None = None
+        self._last: charrnn.Generation | charrnn.Beam | None = None
         self._commands: dict[str, Callable[[str], None]] = {
             "retry": self._retry,
             "save": self._save,
@@ -68,82 +68,90 @@ class Conversation:
             "help": lambda _: typer.echo(HELP, err=True),
         }
 
-    def change(self, name: str, value: str) -> None:
-        """Do what a command says, or change a setting. Raises CharrnnError."""
+    def command(self, name: str, value: str) -> None:
+        """Carry out a command, or change a setting. Raises CharrnnError."""
         if name in self._commands:
             self._commands[name](value)
         else:
             self._set(name, value)
 
-    def go_on(self, line: str) -> None:
-        """Write a text after a line, or after the last text where the line is empty."""
-        self.write(line or self._prompt + "".join(self._pieces))
+    def answer(self, line: str) -> None:
+        """Write a text after a line; if it is empty, continue the last text.
+
+        A text that ended is continued after its ending, which would otherwise come again at once.
+        """
+        ending = self._last.ending if self._last is not None else ""
+        self.write(line or self._prompt + "".join(self._pieces) + ending)
 
     def write(self, prompt: str, seed: int | None = None) -> None:
         """Write texts after a prompt. Raises CharrnnError."""
-        request = self._request
+        request = dataclasses.replace(self._job.request, prompt=prompt)
         if seed is not None:
-            config = dataclasses.replace(request.config, seed=seed)
-            request = dataclasses.replace(request, config=config)
-        self._pieces, self._going_on = [], None
+            sampling = dataclasses.replace(request.sampling, seed=seed)
+            request = dataclasses.replace(request, sampling=sampling)
+        job = dataclasses.replace(self._job, request=request)
+        self._pieces, self._last = [], None
         with _interruptible():
-            stream(request, request.texts(prompt), self._hear)
-        if not sys.stdout.isatty() and request.total == 1:  # one text and then another
+            stream(job, self._hear)
+        if not sys.stdout.isatty() and request.total == 1:  # to separate it from the next text
             sys.stdout.write("\n")
             sys.stdout.flush()
 
     def _hear(self, source: "charrnn.Generation | charrnn.Beam", piece: str) -> None:
-        if not piece:  # the beginning of a text; the first of several is the one to go on with
-            self._going_on = source if self._going_on is None else self._going_on
-        if source is self._going_on:
+        if not piece and self._last is None:  # of several texts, the first is the one to continue
+            self._last = source
+        if source is self._last:
             self._prompt, self._seed = source.prompt, source.seed
             self._pieces.append(piece)
 
     def _retry(self, _value: str) -> None:
-        wanted = self._request.config.seed
+        wanted = self._job.request.sampling.seed
         self.write(self._prompt, self._seed + 1 if wanted in (None, self._seed) else wanted)
 
     def _save(self, value: str) -> None:
         if not value:
             raise charrnn.SettingsError("/save needs the name of a file")
+        text = f"{self._prompt}{''.join(self._pieces)}\n\n"
+        path = Path(value).expanduser()
         try:
-            with (
-                Path(value)
-                .expanduser()
-                .open("a", encoding="utf-8", errors="backslashreplace") as file
-            ):
-                file.write(f"{self._prompt}{''.join(self._pieces)}\n\n")
+            with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(text)
         except OSError as error:
             raise charrnn.CharrnnError(f"/save {value}: {error.strerror or error}") from error
-        typer.echo(f"saved in {value}", err=True)
+        say(f"saved in {value}")
 
     def _show_settings(self, _value: str) -> None:
-        for kind in (self._request.config, self._request.beams):
-            for field in dataclasses.fields(kind):
-                value = getattr(kind, field.name)
+        for part in (self._job.request.sampling, self._job.request.beams):
+            for field in dataclasses.fields(part):
+                value = getattr(part, field.name)
                 if value != field.default:
-                    typer.echo(f"{flags.flag(field.name)[2:]} {value}", err=True)
+                    say(f"{_typed(field.name)} {value}")
 
     def _set(self, name: str, text: str) -> None:
-        field_name = SHORT.get(name, name.replace("-", "_"))
-        for part in ("config", "beams"):
-            kind = getattr(self._request, part)
-            for field in dataclasses.fields(kind):
-                if field.name == field_name:
-                    changed = {field.name: _value(field, text)}
-                    if field.name == "temperature":
-                        changed["temperature_schedule"] = None
-                    changed_kind = dataclasses.replace(kind, **changed)
-                    self._request = dataclasses.replace(self._request, **{part: changed_kind})
-                    return
-        raise charrnn.SettingsError(f"/{name}: no such command or setting; see /help")
+        fields = (
+            *dataclasses.fields(charrnn.SamplingConfig),
+            *dataclasses.fields(charrnn.BeamConfig),
+        )
+        wanted = SHORT.get(name, name.replace("-", "_"))
+        field = next((field for field in fields if field.name == wanted), None)
+        if field is None:
+            raise charrnn.SettingsError(f"/{name}: no such command or setting; see /help")
+        request, gave_way = self._job.request.with_setting(field.name, _value(field, text))
+        self._job = dataclasses.replace(self._job, request=request)
+        for other in map(_typed, gave_way):
+            say(f"{other} is back at its default, because of {_typed(field.name)}")
+
+
+def _typed(name: str) -> str:
+    """Return the name of a setting as it is typed after the slash."""
+    return flags.flag(name)[2:]
 
 
 def _value(field: "dataclasses.Field[Any]", text: str) -> Any:
-    """Read a setting's value; none is its default. What is no value is left for it to refuse."""
+    """Read the value of a setting; None for its default. The setting refuses invalid values."""
     kind, _ = settings.value_type(field)
     if text == "none":
-        return field.default
+        return None
     if kind is bool:
         return {"": True, "on": True, "yes": True, "off": False, "no": False}.get(text, text)
     if kind in (int, float):
@@ -155,16 +163,16 @@ def _value(field: "dataclasses.Field[Any]", text: str) -> Any:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Tell what goes wrong, and go on."""
+def _errors_shown() -> Iterator[None]:
+    """Show an error and carry on."""
     try:
         yield
     except charrnn.CharrnnError as error:
-        typer.echo(f"error: {harmless(flags.with_flags(str(error)))}", err=True)
+        say(f"error: {error}")
 
 
 def _lines() -> Iterator[str]:
-    """Yield what is typed, line by line; a pipe's lines as they come."""
+    """Yield the lines that are typed, or those of a pipe as they arrive."""
     if not sys.stdin.isatty():
         if isinstance(sys.stdin, io.TextIOWrapper):
             sys.stdin.reconfigure(encoding="utf-8", errors="replace")
@@ -178,7 +186,7 @@ def _lines() -> Iterator[str]:
     while True:
         try:
             yield session.prompt("> ")
-        except KeyboardInterrupt:  # the line is given up
+        except KeyboardInterrupt:  # discards the line
             continue
         except EOFError:
             return
@@ -186,7 +194,7 @@ def _lines() -> Iterator[str]:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let Ctrl-C end what is done within, and nothing else."""
+    """Let Ctrl-C end the block and nothing else."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield

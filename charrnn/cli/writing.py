@@ -1,4 +1,4 @@
-"""Texts as `charrnn sample` shows them: streamed, beside each other, in a file, as JSON."""
+"""Texts as `charrnn sample` shows them: streamed, side by side, in a file, as JSON."""
 
 import dataclasses
 import shutil
@@ -7,146 +7,162 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import charrnn
-from charrnn.cli import flags
+from charrnn.cli import options
+from charrnn.cli.messages import say
 from charrnn.render.terminal import Heat, harmless, has_colours, json_text
 
 if TYPE_CHECKING:
     Source = charrnn.Generation | charrnn.Beam
 
-COLUMN = 24  # columns of a terminal that a text beside others needs
-SHOWN = 60  # characters of what was copied
+COLUMN = 24  # columns of a terminal that a text needs beside others
+SHOWN = 60  # characters of a copy to show
 LONG_PROMPT = 100_000  # characters that take a while to read
 EARLY = {
     "time": "notice: --max-seconds are over",
-    "banned": "notice: every character was ruled out",
+    "banned": "notice: every character that could follow was ruled out",
 }
 
-Hear = Callable[["Source", str], Any]  # told of each piece behind a prompt
+Listener = Callable[["Source", str], Any]  # called with each piece of a text, "" at its beginning
+
+
+_OUTPUT = "Output"  # a section of the help page
 
 
 @dataclass(frozen=True)
-class Request:
-    """What is asked of a model besides the prompt.
+class Showing:
+    """How texts are shown, and what is printed about them."""
 
-    temperatures: one for each text, or none. echo: whether the prompt is shown with a text.
-    Raises SettingsError for settings that draw and a search that does not.
-    """
-
-    model: "charrnn.Model"
-    config: "charrnn.SamplingConfig"
-    beams: "charrnn.BeamConfig"
-    number: int = 1
-    temperatures: Sequence[float] = ()
-    unknown: str = "error"
-    echo: bool = True
-    heat: bool = False
-    report: bool = False
-    quiet: bool = False
-    verbose: bool = False
+    echo: Annotated[
+        bool,
+        typer.Option("--echo/--no-echo", help="Print the prompt first.", rich_help_panel=_OUTPUT),
+    ] = True
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="Write to a file.",
+            show_default=False,
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON.", rich_help_panel=_OUTPUT)
+    ] = False
+    heat: Annotated[
+        bool,
+        typer.Option(
+            "--heat",
+            help="Colour each character on a terminal by how much it surprised the model, in bits.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = False
+    report: Annotated[
+        bool,
+        typer.Option(
+            "--report",
+            help="Report on stderr how much a text repeats itself or copies from the training "
+            "corpus.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = False
+    corpus: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATH",
+            help="With --report: compare with this corpus instead of the one of the run; can be "
+            "repeated.",
+            autocompletion=options.complete_corpus,
+            show_default=False,
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None
+    cache_dir: options.CacheDirOption = None
+    corpora_dir: options.CorporaDirOption = options.CORPORA_DIR
+    quiet: options.QuietOption = False
+    verbose: options.VerboseOption = False
 
     def __post_init__(self) -> None:
-        if self.searches and self.heat:
-            raise charrnn.SettingsError("--num-beams and --heat: choose one")
-        if self.searches and not self.beams.beam_sampling:
-            drawing = list(self.config.filters())
-            drawing += ["temperature_schedule"] if self.config.temperature_schedule else []
-            if drawing:
-                flag = flags.flag(drawing[0])
-                raise charrnn.SettingsError(
-                    f"--num-beams and {flag}: choose one, or draw beams with --beam-sampling"
-                )
+        if self.corpus and not self.report:
+            raise charrnn.SettingsError("--corpus needs --report")
 
-    @property
-    def searches(self) -> bool:
-        """Whether texts are searched for, not drawn."""
-        return self.beams.num_beams > 1
 
-    @property
-    def total(self) -> int:
-        """How many texts there will be, at most."""
-        if self.searches:
-            return self.beams.num_return_sequences
-        return len(self.temperatures) or self.number
+@dataclass(frozen=True)
+class Job:
+    """A request, the model that answers it, and how the texts are shown."""
 
-    @property
-    def lanes(self) -> int:
-        """How many texts grow in step."""
-        return self.beams.num_beams if self.searches else self.total
+    model: "charrnn.Model"
+    request: "charrnn.GenerationRequest"
+    showing: Showing
 
-    def texts(self, prompt: str) -> "Iterator[Source]":
-        """Write texts after a prompt. Raises CharrnnError for what the model cannot read."""
-        if self.searches:
-            return iter(self._search(prompt))
-        return self.model.samples(
-            self.total,
-            prompt,
-            self.config,
-            temperatures=self.temperatures,
-            unknown=self.unknown,  # type: ignore[arg-type]
-            on_progress=self._reading(len(prompt)),
+    def texts(self) -> "Iterator[Source]":
+        """Write the texts. Raises CharrnnError for what the model cannot read."""
+        if self.request.searches:
+            from charrnn.render.bars import Progress
+
+            progress = Progress("beam search", self.showing.quiet)
+            try:
+                return self.model.generate(self.request, on_progress=progress)
+            finally:
+                progress.close()
+        if len(self.request.prompt) < LONG_PROMPT:
+            return self.model.generate(self.request)
+        from charrnn.render.bars import Progress
+
+        reading = Progress("reading the prompt", self.showing.quiet)
+        return self.model.generate(self.request, on_progress=reading)
+
+    def report_on(
+        self, text: str, bits_per_char: float | None = None, *, ended: bool = False
+    ) -> "charrnn.Report":
+        """Measure repetition and copying; see charrnn.Model.report."""
+        return self.model.report(
+            text,
+            bits_per_char,
+            ended=ended,
+            corpus=self.showing.corpus or (),
+            cache_dir=self.showing.cache_dir,
+            corpora_dir=self.showing.corpora_dir,
         )
-
-    def _reading(self, characters: int) -> Callable[[int, int], None]:
-        """Return what shows how much of a long prompt was read."""
-        if characters < LONG_PROMPT:
-            return lambda _done, _total: None
-        from charrnn.cli.console import Progress  # rich and tqdm take their time
-
-        return Progress("reading the prompt", self.quiet)
-
-    def _search(self, prompt: str) -> "list[charrnn.Beam]":
-        from charrnn.cli.console import Progress
-
-        progress = Progress("beam search", self.quiet)
-        try:
-            return self.model.beam_search(
-                prompt,
-                self.config,
-                self.beams,
-                unknown=self.unknown,  # type: ignore[arg-type]
-                on_progress=progress,
-            )
-        finally:
-            progress.close()
 
 
 @dataclass(frozen=True)
 class Written:
-    """A text that is finished: what follows the prompt, and what wrote it."""
+    """A finished text: what follows the prompt, and what wrote it."""
 
     text: str
     source: "Source"
 
 
-def write(request: Request, prompt: str, output: Path | None, *, as_json: bool) -> None:
-    """Write texts after a prompt to stdout, or to a file; - is stdout, too."""
+def write(job: Job) -> None:
+    """Write texts to stdout, or to a file if there is one; - is stdout too."""
+    output, as_json = job.showing.output, job.showing.as_json
     if output is not None and str(output) != "-":
-        with _opened(output, "a"):  # what cannot be written is told before the work
-            texts = request.texts(prompt)
+        with _opened(output, "a"):  # if it cannot be written, say so before the work
+            texts = job.texts()
         with _opened(output, "w") as file:
-            _write_to(file, request, texts, as_json=as_json)
+            _write_to(file, job, texts)
     elif as_json:
-        _write_to(sys.stdout, request, request.texts(prompt), as_json=True)
-    elif request.temperatures and _columns() >= COLUMN * request.total:
-        written = _finished(request.texts(prompt))
-        _print_side_by_side(request, written)
-        _tell(request, written)
+        _write_to(sys.stdout, job, job.texts())
+    elif job.request.text_temperatures() and _columns() >= COLUMN * job.request.total:
+        written = _finished(job.texts())
+        _print_side_by_side(job, written)
+        _print_remarks(job, written)
     else:
-        _tell(request, stream(request, request.texts(prompt)))
+        _print_remarks(job, stream(job))
 
 
-def stream(
-    request: Request, texts: "Iterable[Source]", hear: Hear = lambda _source, _piece: None
-) -> list[Written]:
-    """Write texts to stdout as they come."""
+def stream(job: Job, listener: Listener = lambda _source, _piece: None) -> list[Written]:
+    """Write texts to stdout piece by piece."""
     terminal = sys.stdout.isatty()
-    heat = Heat() if request.heat and terminal and has_colours() else None
-    if heat is not None and not request.quiet:
+    heat = Heat() if job.showing.heat and terminal and has_colours() else None
+    if heat is not None and not job.showing.quiet:
         typer.echo(heat.legend, err=True)
 
     def show(text: str) -> None:
@@ -154,40 +170,42 @@ def stream(
         sys.stdout.flush()
 
     try:
-        return _write(request, texts, show, heat, hear)
+        return _write(job, job.texts(), show, heat, listener)
     finally:
-        if terminal and request.total == 1:
+        if terminal and job.request.total == 1:
             sys.stdout.write("\n")
 
 
 def report_facts(report: "charrnn.Report") -> dict[str, str]:
-    """Put a report into words."""
-    copied = "nothing"
-    if report.copied_at is not None:
-        copied = (
-            f"{charrnn.counted(report.copied_characters, 'character')} "
-            f"({report.copied_share:.0%} of the text) from character {report.copied_at + 1:,} of "
-            f"the corpus: {_shortened(report.copied)}"
-        )
-    return {
+    """Return the figures of a report as names and words."""
+    facts = {
         "bits/char": _figure(report.bits_per_char, ".4f"),
         "distinct 4-grams": _figure(report.distinct_4, ".1%"),
         "distinct 8-grams": _figure(report.distinct_8, ".1%"),
         "distinct 16-grams": _figure(report.distinct_16, ".1%"),
-        "longest copy": copied,
-        "known words": "none to look up"
-        if report.known_words is None
-        else f"{report.known_words:.1%} of {report.words:,}",
     }
+    if report.copied is None:
+        return facts | {"longest copy": "unknown without the training corpus; pass --corpus PATH"}
+    copied = "nothing"
+    if report.copied_at is not None:
+        copied = (
+            f"{charrnn.counted(len(report.copied), 'character')} "
+            f"({report.copied_share:.0%} of the text) from character {report.copied_at + 1:,} of "
+            f"the corpus: {_shortened(report.copied)}"
+        )
+    known = "no words to look up"
+    if report.known_words is not None:
+        known = f"{report.known_words:.1%} of {report.words:,}"
+    return facts | {"longest copy": copied, "known words": known}
 
 
-def _write_to(file: IO[str], request: Request, texts: "Iterable[Source]", *, as_json: bool) -> None:
-    if as_json:
+def _write_to(file: IO[str], job: Job, texts: "Iterable[Source]") -> None:
+    if job.showing.as_json:
         written = _finished(texts)
-        objects = [_object(request, one) for one in written]
-        file.write(json_text(objects[0] if request.total == 1 else objects))
+        objects = [_object(job, one) for one in written]
+        file.write(json_text(objects[0] if job.request.total == 1 else objects))
     else:
-        _tell(request, _write(request, texts, file.write))
+        _print_remarks(job, _write(job, texts, file.write))
 
 
 def _finished(texts: "Iterable[Source]") -> list[Written]:
@@ -195,20 +213,21 @@ def _finished(texts: "Iterable[Source]") -> list[Written]:
 
 
 def _write(
-    request: Request,
+    job: Job,
     texts: "Iterable[Source]",
     show: Callable[[str], Any],
     heat: Heat | None = None,
-    hear: Hear = lambda _source, _piece: None,
+    listener: Listener = lambda _source, _piece: None,
 ) -> list[Written]:
     written = []
+    several = job.request.total > 1
     for number, source in enumerate(texts, start=1):
-        if request.verbose and not request.quiet:
-            typer.echo(f"{request.model.path}, seed {source.seed}", err=True)
-        show(_header(request, number, source))
-        show(source.prompt if request.echo else "")
+        if job.showing.verbose and not job.showing.quiet:
+            say(f"seed {source.seed}")
+        show(_header(job, number, source))
+        show(source.prompt if job.showing.echo else "")
         text = ""
-        hear(source, "")
+        listener(source, "")
         for piece in source:
             if heat is not None and isinstance(source, charrnn.Generation):
                 sys.stdout.write(heat.coloured(piece, source.surprises(len(text))))
@@ -216,49 +235,52 @@ def _write(
             else:
                 show(piece)
             text += piece
-            hear(source, piece)
-        show("\n" if request.total > 1 else "")
+            listener(source, piece)
+        show("\n" if several else "")
         written.append(Written(text, source))
     return written
 
 
-def _tell(request: Request, written: Sequence[Written]) -> None:
-    """Tell on stderr what there is to know of texts besides."""
+def _print_remarks(job: Job, written: Sequence[Written]) -> None:
+    """Print on stderr what else there is to know about finished texts."""
+    request, quiet = job.request, job.showing.quiet
     for reason in dict.fromkeys(one.source.stop_reason for one in written):
-        if reason in EARLY and not request.quiet:
-            typer.echo(f"\n{EARLY[reason]}", err=True)
-    drawn = not request.searches or request.beams.beam_sampling
-    new_seed = written and drawn and request.config.seed is None
-    if new_seed and sys.stderr.isatty() and not request.quiet:
-        typer.echo(f"seed {written[0].source.seed}", err=True)
-    if not request.report:
+        if reason in EARLY and not quiet:
+            say(f"\n{EARLY[reason]}")
+    sampled = not request.searches or request.beams.beam_sampling
+    new_seed = written and sampled and request.sampling.seed is None
+    if new_seed and sys.stderr.isatty() and not quiet:
+        say(f"seed {written[0].source.seed}")
+    if not job.showing.report:
         return
-    from charrnn.cli import console
+    from charrnn.render.tables import print_facts, standard_error
 
     for number, one in enumerate(written, start=1):
         head = {"text": f"{number} of {len(written)}"} if len(written) > 1 else {}
         typer.echo("", err=True)
-        console.print_facts(head | report_facts(_report(request, one)), console.talk())
+        print_facts(head | report_facts(_report(job, one)), standard_error())
 
 
-def _header(request: Request, number: int, source: "Source") -> str:
-    """Return what parts texts: nothing for one, or where each is a line that ends."""
-    lines = request.model.corpus_config.document_end == "\n" and request.config.stop_at_end
-    if request.total == 1 or (lines and not request.temperatures):
+def _header(job: Job, number: int, source: "Source") -> str:
+    """Return the line before a text; nothing for a single text, or if each text is a line."""
+    request = job.request
+    temperatures = request.text_temperatures()
+    lines = job.model.corpus_config.document_end == "\n" and request.sampling.stop_at_end
+    if request.total == 1 or (lines and not temperatures):
         return ""
     facts = f"seed {source.seed}"
-    if request.temperatures and isinstance(source, charrnn.Generation):
+    if temperatures and isinstance(source, charrnn.Generation):
         facts = f"temperature {source.temperature:g}"
     if isinstance(source, charrnn.Beam):
         facts = f"score {source.score:.4f}, log-probability {source.log_probability:.2f}"
     return f"--- {number} of {request.total}, {facts} ---\n"
 
 
-def _object(request: Request, one: Written) -> dict[str, Any]:
+def _object(job: Job, one: Written) -> dict[str, Any]:
     source = one.source
-    used: dict[str, Any] = dataclasses.asdict(request.config) | {"seed": source.seed}
+    used: dict[str, Any] = dataclasses.asdict(job.request.sampling) | {"seed": source.seed}
     found = {
-        "text": (source.prompt if request.echo else "") + one.text,
+        "text": (source.prompt if job.showing.echo else "") + one.text,
         "prompt": source.prompt,
         "log_probability": source.log_probability,
         "bits_per_char": source.bits_per_char,
@@ -266,26 +288,26 @@ def _object(request: Request, one: Written) -> dict[str, Any]:
         "seed": source.seed,
     }
     if isinstance(source, charrnn.Beam):
-        used |= dataclasses.asdict(request.beams)
+        used |= dataclasses.asdict(job.request.beams)
         found["score"] = source.score
     else:
         used["temperature"] = found["temperature"] = source.temperature
-    found |= {"stop_reason": source.stop_reason, "model": str(request.model.path), "settings": used}
-    if request.report:
-        found["report"] = dataclasses.asdict(_report(request, one))
+    found |= {"stop_reason": source.stop_reason, "model": str(job.model.path), "settings": used}
+    if job.showing.report:
+        found["report"] = dataclasses.asdict(_report(job, one))
     return found
 
 
-def _report(request: Request, one: Written) -> "charrnn.Report":
+def _report(job: Job, one: Written) -> "charrnn.Report":
     ended = one.source.stop_reason in ("end", "stop")
-    return request.model.report(one.text, one.source.bits_per_char, ended=ended)
+    return job.report_on(one.text, one.source.bits_per_char, ended=ended)
 
 
-def _print_side_by_side(request: Request, written: Sequence[Written]) -> None:
-    from charrnn.cli import console
+def _print_side_by_side(job: Job, written: Sequence[Written]) -> None:
+    from charrnn.render.tables import print_table
 
-    texts = [(one.source.prompt if request.echo else "") + one.text for one in written]
-    console.print_table([f"temperature {t:g}" for t in request.temperatures], [texts])
+    texts = [(one.source.prompt if job.showing.echo else "") + one.text for one in written]
+    print_table([f"temperature {t:g}" for t in job.request.text_temperatures()], [texts])
 
 
 @contextmanager
@@ -298,7 +320,7 @@ def _opened(output: Path, mode: str) -> Iterator[IO[str]]:
 
 
 def _columns() -> int:
-    """Return how wide the terminal is, 0 where stdout is none."""
+    """Return the width of the terminal, or 0 if stdout is not one."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
 
 

@@ -48,7 +48,7 @@ class Report:
     copied: the longest span that also occurs in the corpus, see `longest_copy`; "" if none.
     copied_at: the characters of the corpus before it. copied_share: of the text's characters.
     words: how many were looked up. known_words: the share of them that the corpus has, see
-    `known_words`.
+    `known_words`. Without a corpus, all from `copied` on are None.
     """
 
     characters: int
@@ -56,11 +56,11 @@ class Report:
     distinct_4: float | None
     distinct_8: float | None
     distinct_16: float | None
-    copied: str
-    copied_characters: int
+    copied: str | None
+    copied_characters: int | None
     copied_at: int | None
     copied_share: float | None
-    words: int
+    words: int | None
     known_words: float | None
 
 
@@ -68,20 +68,25 @@ def report(
     text: str,
     bits_per_char: float | None,
     vocabulary: Vocabulary,
-    corpus: Symbols,
+    corpus: Symbols | None,
     *,
     ended: bool = False,
 ) -> Report:
-    """Compare a text with the corpus that a model learned, given as ids of the vocabulary.
+    """Measure how much a text repeats itself and how much it copies from a corpus.
 
+    corpus: as ids of the vocabulary; None if there is none to compare with.
     ended: whether the text came to its end, so that its last word is complete.
     bits_per_char: of the text, see `charrnn.Evaluation`. For a byte model, the longest copy is the
     longest in bytes, of which the complete characters are reported. A character that the vocabulary
     lacks never counts as copied, not even if it matches the unknown symbol.
     """
     codes = code_points(text)
-    copied, copied_at = _copied_text(text, vocabulary, corpus)
-    known, words = known_words(text + "\n" if ended else text, _texts(corpus, vocabulary))
+    copied = copied_at = share = words = known_share = None
+    if corpus is not None:
+        copied, copied_at = _copied_text(text, vocabulary, corpus)
+        share = len(copied) / len(text) if text else None
+        known, words = known_words(text + "\n" if ended else text, _texts(corpus, vocabulary))
+        known_share = known / words if words else None
     return Report(
         characters=len(text),
         bits_per_char=bits_per_char,
@@ -89,11 +94,11 @@ def report(
         distinct_8=distinct_ngrams(codes, 8),
         distinct_16=distinct_ngrams(codes, 16),
         copied=copied,
-        copied_characters=len(copied),
+        copied_characters=None if copied is None else len(copied),
         copied_at=copied_at,
-        copied_share=len(copied) / len(text) if text else None,
+        copied_share=share,
         words=words,
-        known_words=known / words if words else None,
+        known_words=known_share,
     )
 
 

@@ -1,1 +1,1 @@
-"""From a saved model to text, one character at a time. No torch on the CPU."""
+"""Generate text with a trained model, one character at a time. Needs no torch on the CPU."""

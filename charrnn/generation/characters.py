@@ -1,4 +1,4 @@
-"""Which symbols of a vocabulary a user means: characters, a class in brackets, or a name."""
+"""Sets of characters as users name them: the characters, a class in brackets, or a word."""
 
 import re
 from collections.abc import Callable
@@ -21,16 +21,16 @@ CLASSES: dict[str, Callable[[str], bool]] = {
 
 
 def matching(vocabulary: Vocabulary, setting: str, characters: str) -> NDArray[np.intp]:
-    """Return the ids of the symbols that `characters` names, (N,), which may be none.
+    """Return the ids of the symbols that `characters` describes, (N,); there may be none.
 
-    characters: names of CLASSES with commas between them, a class of a regular expression in
-    brackets, or the characters themselves. For a model of bytes, those of ASCII.
-    Raises SettingsError for a class that is no class, or a character that a model of bytes has in
-    several symbols.
+    characters: names of CLASSES separated by commas, a character class of a regular expression in
+    brackets, or the characters themselves. For byte models, ASCII characters.
+    Raises SettingsError, naming `setting`, for an invalid class, or for a character that takes
+    several symbols of a byte model.
     """
     names = characters.split(",")
     if set(names) <= CLASSES.keys():
-        return _where(vocabulary, lambda symbol: any(CLASSES[name](symbol) for name in names))
+        return _ids_of(vocabulary, lambda symbol: any(CLASSES[name](symbol) for name in names))
     pattern = characters
     if len(characters) == 1 or not characters.startswith("["):
         pattern = f"[{re.escape(characters)}]"
@@ -38,24 +38,24 @@ def matching(vocabulary: Vocabulary, setting: str, characters: str) -> NDArray[n
         raise SettingsError(f"`{setting}={characters}`: not a character class such as [a-z]")
     if vocabulary.unit == "byte" and not characters.isascii():
         raise SettingsError(
-            f"`{setting}={characters}`: for a model of bytes, ASCII characters alone"
+            f"`{setting}={characters}`: byte models only take ASCII characters here"
         )
     try:
         matches = re.compile(pattern).fullmatch
     except re.error as error:
         raise SettingsError(
-            f"`{setting}={characters}`: no class of characters ({error})"
+            f"`{setting}={characters}`: not a valid character class ({error})"
         ) from error
-    return _where(vocabulary, lambda symbol: matches(symbol) is not None)
+    return _ids_of(vocabulary, lambda symbol: matches(symbol) is not None)
 
 
 def stop_ids(vocabulary: Vocabulary, text: str, banned: NDArray[np.intp]) -> list[int]:
-    """Return a stop text as ids. Raises SettingsError where it can never be written."""
+    """Return a stop text as ids. Raises SettingsError if it can never be written."""
     try:
         ids: list[int] = vocabulary.encode(text).tolist()
     except UnknownCharacterError as error:
         raise SettingsError(
-            f"`stop={text!r}`: the model never writes {describe(error.character)}; leave it out"
+            f"`stop={text!r}`: the model cannot write {describe(error.character)}; leave it out"
         ) from error
     for id_ in ids:
         if id_ in banned:
@@ -65,6 +65,6 @@ def stop_ids(vocabulary: Vocabulary, text: str, banned: NDArray[np.intp]) -> lis
     return ids
 
 
-def _where(vocabulary: Vocabulary, test: Callable[[str], bool]) -> NDArray[np.intp]:
+def _ids_of(vocabulary: Vocabulary, test: Callable[[str], bool]) -> NDArray[np.intp]:
     symbols = vocabulary.symbols[:128] if vocabulary.unit == "byte" else vocabulary.symbols
     return np.array([i for i, s in enumerate(symbols) if s and test(s)], dtype=np.intp)

@@ -1,11 +1,11 @@
-"""Filters of sampling: what may be drawn, and how evenly.
+"""Sampling filters: which symbols may be drawn, and how evenly.
 
-Each is a pure function on logits (B, V), float32 or float64, a row a lane. It returns new logits of
-the same dtype in which what is cut is -inf. Rows may hold -inf already, though not only -inf, so
-filters may follow each other in any order.
+Each is a pure function of logits (B, V), float32 or float64, with a row for each lane. It returns
+new logits of the same dtype in which what is cut off is -inf. Rows may already contain -inf, as
+long as something else is left, so filters can be combined in any order.
 
 Names and meanings are those of the logits processors of Hugging Face transformers, with one
-difference: a bound that a probability meets but for rounding counts as met (ROUNDING).
+difference: a bound counts as met if only rounding keeps a probability from it (ROUNDING).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -17,25 +17,25 @@ from numpy.typing import NDArray
 Float = TypeVar("Float", np.float32, np.float64)
 Integers = NDArray[np.integer[Any]]
 
-# The logarithm of a probability, rounded to float32, is off by up to a few times 1e-7. Without this
-# allowance a nucleus of 0.8 could cut (0.5, 0.3, 0.2) after the second symbol or after the third.
+# In float32 the logarithm of a probability is off by up to a few times 1e-7. Without this allowance
+# a nucleus of 0.8 could cut (0.5, 0.3, 0.2) after the second symbol or after the third.
 ROUNDING = 1e-6
 
 
 def log_softmax(logits: NDArray[Any]) -> NDArray[Any]:
-    """Return the natural logarithm of softmax over the last axis, (..., V), in the same dtype."""
+    """Return the logarithm of the softmax over the last axis, (..., V), in the same dtype."""
     shifted = logits - logits.max(axis=-1, keepdims=True)
     normalised: NDArray[Any] = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     return normalised
 
 
 def temperature(logits: NDArray[Float], t: float | NDArray[Any]) -> NDArray[Float]:
-    """Divide by a temperature: below 1 the probable becomes more probable, above 1 less.
+    """Divide by a temperature: below 1, probable symbols become more probable; above 1, less.
 
-    t: above 0, one for all lanes or (B, 1). The greatest logit of each row becomes 0, so however
-    small t is, the others go to -inf and nothing to NaN.
+    t: above 0, one for all lanes or (B, 1). The largest logit of each row becomes 0, so that for a
+    tiny t the others become -inf, and nothing becomes NaN.
     """
-    # In float64, where a t next to 0 does not round to 0.
+    # In float64, because a tiny t would round to 0 in float32.
     shifted = np.subtract(logits, logits.max(axis=1, keepdims=True), dtype=np.float64)
     with np.errstate(over="ignore"):
         scaled: NDArray[Float] = (shifted / t).astype(logits.dtype)
@@ -43,7 +43,7 @@ def temperature(logits: NDArray[Float], t: float | NDArray[Any]) -> NDArray[Floa
 
 
 def top_k(logits: NDArray[Float], k: int) -> NDArray[Float]:
-    """Keep the k most probable symbols, k >= 1, and all that equal the last of them.
+    """Keep the k most probable symbols, k >= 1, and all that tie with the last of them.
 
     Source: Fan et al. 2018 (arXiv:1805.04833).
     """
@@ -52,9 +52,9 @@ def top_k(logits: NDArray[Float], k: int) -> NDArray[Float]:
 
 
 def top_p(logits: NDArray[Float], p: float) -> NDArray[Float]:
-    """Nucleus sampling: keep the fewest most probable symbols that together have probability p.
+    """Nucleus sampling: keep the smallest set of most probable symbols with probability p.
 
-    p: up to 1, which keeps all. At least one symbol stays. Of equals the lower ids come first.
+    p: up to 1, which keeps all. At least one symbol stays. In a tie, lower ids come first.
     Source: Holtzman et al. 2020 (arXiv:1904.09751).
     """
     order = np.argsort(-logits, axis=1, kind="stable")
@@ -62,24 +62,24 @@ def top_p(logits: NDArray[Float], p: float) -> NDArray[Float]:
 
 
 def min_p(logits: NDArray[Float], p: float) -> NDArray[Float]:
-    """Keep what has at least p times the probability of the most probable symbol.
+    """Keep symbols with at least p times the probability of the most probable one.
 
-    p: 0, which keeps all, to 1. Source: Nguyen et al. 2024 (arXiv:2407.01082).
+    p: from 0, which keeps all, to 1. Source: Nguyen et al. 2024 (arXiv:2407.01082).
     """
     shifted = np.subtract(logits, logits.max(axis=1, keepdims=True), dtype=np.float64)
     return _keep(logits, np.exp(shifted) >= p * (1 - ROUNDING))
 
 
 def typical_p(logits: NDArray[Float], p: float) -> NDArray[Float]:
-    """Locally typical sampling: keep what is about as surprising as the next symbol should be.
+    """Locally typical sampling: keep symbols about as surprising as the next one should be.
 
-    Ordered by | -ln(probability) - entropy |, the first symbols that together have probability p
-    stay, and all that equal the last of them. That can cut the most probable symbol.
+    In the order of | -ln(probability) - entropy |, the first symbols that together have probability
+    p stay, and all that tie with the last of them. This can cut off the most probable symbol.
     p: up to 1, which keeps all. Source: Meister et al. 2023 (arXiv:2202.00666).
     """
     log_p = log_softmax(logits.astype(np.float64))
     probability = np.exp(log_p)
-    # 0 ln 0 is 0 in an entropy.
+    # In an entropy, 0 ln 0 = 0.
     entropy = -(probability * np.where(probability > 0, log_p, 0)).sum(axis=1, keepdims=True)
     distance = np.abs(log_p + entropy)
     first = _first(np.argsort(distance, axis=1, kind="stable"), probability, p)
@@ -87,7 +87,7 @@ def typical_p(logits: NDArray[Float], p: float) -> NDArray[Float]:
 
 
 def epsilon_cutoff(logits: NDArray[Float], epsilon: float) -> NDArray[Float]:
-    """Keep what has a probability of at least epsilon; the most probable always stays.
+    """Keep symbols with a probability of at least epsilon; the most probable always stays.
 
     Source: Hewitt et al. 2022 (arXiv:2210.15191).
     """
@@ -105,10 +105,10 @@ def filtered(
     typical_p: float | None = None,
     epsilon_cutoff: float | None = None,
 ) -> NDArray[Float]:
-    """Apply the filters that are not None, in the order of the arguments, which transformers has.
+    """Apply the filters that are not None, in the order of the arguments, as transformers does.
 
-    Each one judges the probabilities that the one before it left. Without any, the same logits are
-    returned. Temperature 0, greedy, is not a filter: argmax needs none.
+    Each one sees the probabilities that the one before it left. Without filters, the same logits
+    are returned. Temperature 0 (greedy) is not a filter, since argmax needs none.
     """
     values = (temperature, top_k, top_p, min_p, typical_p, epsilon_cutoff)
     for apply, value in zip(_ORDER, values, strict=True):
@@ -118,14 +118,14 @@ def filtered(
 
 
 def ban(logits: NDArray[Float], ids: Integers) -> NDArray[Float]:
-    """Give some ids, (N,), no probability in any lane. This may leave nothing."""
+    """Set ids (N,) to -inf in all lanes. This may leave nothing."""
     banned = logits.copy()
     banned[:, ids] = -np.inf
     return banned
 
 
 def ban_by_lane(logits: NDArray[Float], ids: Sequence[Sequence[int]]) -> NDArray[Float]:
-    """Give each lane's own ids no probability in that lane. This may leave nothing."""
+    """Set each lane's own ids to -inf in that lane. This may leave nothing."""
     banned = logits.copy()
     for row, row_ids in zip(banned, ids, strict=True):
         row[list(row_ids)] = -np.inf
@@ -135,10 +135,10 @@ def ban_by_lane(logits: NDArray[Float], ids: Sequence[Sequence[int]]) -> NDArray
 def no_repeat_ngram(
     logits: NDArray[Float], history: Sequence[Sequence[int] | Integers], n: int
 ) -> NDArray[Float]:
-    """Ban in each lane the ids that would repeat n characters of its history. May leave nothing.
+    """Ban the ids that would repeat n symbols of a lane's history. This may leave nothing.
 
-    history: a lane's ids so far, one sequence a lane. All of it is read, so a loop that draws one
-    character after the other keeps a SeenNgrams for each lane instead.
+    history: the ids so far, a sequence for each lane. It is read completely, so a loop that draws
+    one symbol after another should keep a SeenNgrams for each lane instead.
     Source: Paulus et al. 2018 (arXiv:1705.04304).
     """
     seen = [SeenNgrams(n, np.asarray(ids).tolist()) for ids in history]
@@ -146,11 +146,11 @@ def no_repeat_ngram(
 
 
 class SeenNgrams:
-    """The n-grams (n >= 1) of one lane's text, to tell which ids would repeat one.
+    """The n-grams (n >= 1) of one lane's text, to find the ids that would repeat one.
 
-    `add` and `banned` take the same time however long the text is. For a beam search, `copy` takes
-    about the square root of its length: a copy shares the older n-grams with its original, in a
-    dictionary that is never changed, and has its own of the newer ones.
+    The time of `add` and `banned` does not depend on the length of the text. For beam search,
+    `copy` takes about the square root of the length: a copy shares a dictionary of older n-grams,
+    which never changes, with its original, and has its own dictionary of newer ones.
 
         beams = [(score, id_, seen[parent].copy()) for score, id_, parent in survivors]
     """
@@ -158,7 +158,7 @@ class SeenNgrams:
     def __init__(self, n: int, ids: Iterable[int] = ()) -> None:
         self.n = n
         self._end: tuple[int, ...] = ()  # the last n - 1 ids
-        # From n - 1 ids to all that have followed them; what _newer has stands for what _older has.
+        # From n - 1 ids to all that have followed them; entries of _newer replace those of _older.
         self._older: dict[tuple[int, ...], frozenset[int]] = {}
         self._newer: dict[tuple[int, ...], frozenset[int]] = {}
         for id_ in ids:
@@ -166,18 +166,18 @@ class SeenNgrams:
 
     def add(self, id_: int) -> None:
         """Append an id to the text."""
-        # At the beginning the end is shorter than n - 1; each such end comes once and bans nothing.
+        # At first the end is shorter than n - 1; each such end occurs once and bans nothing.
         self._newer[self._end] = self._followers() | {id_}
         longer = (*self._end, id_)
         self._end = longer[max(len(longer) - self.n + 1, 0) :]
 
     def banned(self) -> list[int]:
-        """Return the ids that would complete an n-gram which the text has already, in order."""
+        """Return the ids that would complete an n-gram of the text again, in order."""
         return sorted(self._followers())
 
     def copy(self) -> "SeenNgrams":
-        """Return one that goes on from here on its own."""
-        # At the square root, copying the newer and now and then joining both cost alike.
+        """Return a copy that continues on its own."""
+        # At the square root, copying the newer ones costs as much as occasionally merging both.
         if len(self._newer) ** 2 > len(self._older):
             self._older = self._older | self._newer
             self._newer = {}
@@ -191,19 +191,19 @@ class SeenNgrams:
 
 
 def _keep(logits: NDArray[Float], kept: NDArray[np.bool_]) -> NDArray[Float]:
-    """Return logits with -inf for what is not kept; kept (B, V)."""
+    """Return logits with -inf for all that is not kept; kept: (B, V)."""
     return np.where(kept, logits, -np.inf)
 
 
 def _first(
     order: NDArray[np.intp], probability: NDArray[np.float64], p: float
 ) -> NDArray[np.bool_]:
-    """Return which symbols are the fewest first ones of an order that have probability p.
+    """Return which symbols form the shortest beginning of an order that has probability p.
 
-    order: ids, (B, V); probability: (B, V). At least one symbol. Returns (B, V), by id.
+    order: ids, (B, V). probability: by id, (B, V). At least one symbol. Returns (B, V), by id.
     """
-    # Summed from the far end, where small probabilities are not lost beside great ones: what is
-    # left out has at most 1 - p.
+    # Summed from the end, so that small probabilities are not lost next to large ones: those left
+    # out have at most 1 - p.
     lanes = np.arange(len(order))[:, None]
     rest = probability[lanes, order][:, ::-1].cumsum(axis=1)[:, ::-1]
     count = (rest > (1 - p) * (1 + ROUNDING)).sum(axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""The unfinished texts of a search, which beam.py and stochastic_beam.py widen step by step."""
+"""The unfinished texts of a search, which beam.py and stochastic_beam.py extend step by step."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,22 +8,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import GenerationError
-from charrnn.generation.config import SamplingConfig
 from charrnn.generation.filters import SeenNgrams, log_softmax
 from charrnn.generation.lane_model import LaneModel, S
+from charrnn.generation.request import SamplingConfig
 from charrnn.generation.sampling import OVERFLOWED, Deadline
 from charrnn.text.vocabulary import Ids, smallest_dtype
 
-LANE = np.uint16  # BeamConfig allows for no more beams
+LANE = np.uint16  # BeamConfig allows no more beams than this counts
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 StopReason = Literal["length", "stop", "time", "banned"]
 
 
+@dataclass(frozen=True)
+class Constraints:
+    """What a text may hold, and what ends it.
+
+    stops: sequences of ids that end a text. ends: the same, except that a text must not consist of
+    one alone. Both may begin in the prompt, and neither comes before min_length symbols.
+    history: the ids of the prompt that stops and n-grams may begin in; None for all.
+    never: ids that have no probability, such as the unknown symbol. banned: ids that are not
+    chosen, although the model gives them probability.
+    """
+
+    history: Sequence[int] | Ids | None = None
+    stops: Sequence[Sequence[int]] = ()
+    ends: Sequence[Sequence[int]] = ()
+    never: Sequence[int] = ()
+    banned: Sequence[int] = ()
+
+
 class Step(NamedTuple):
     """What may come next in each lane.
 
-    log_p: the log-probability of each id, (B, V), -inf where it may not come. stopping: whether it
+    log_p: the log-probability of each id, (B, V), -inf if it must not come. stopping: whether it
     would complete a stop, (B, V).
     """
 
@@ -33,7 +51,7 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class End:
-    """Where a text ended: in a lane of the frontier after some steps, or one id `last` later."""
+    """Where a text ended: in a lane of the frontier after some steps, or with an id `last` more."""
 
     score: float
     log_p: float
@@ -44,10 +62,10 @@ class End:
 
 
 class Frontier(Generic[S]):
-    """Unfinished texts of one length, each in a lane of the model.
+    """Unfinished texts of equal length, each in a lane of the model.
 
-    length: symbols behind the prompt. log_p: the log-probability of each text, (B,).
-    stop_reason: why texts end that are unfinished when the steps are over.
+    length: the number of symbols after the prompt. log_p: the log-probability of each text, (B,).
+    stop_reason: why texts end that are unfinished after the last step.
     """
 
     def __init__(
@@ -55,11 +73,8 @@ class Frontier(Generic[S]):
         stepper: LaneModel[S],
         prompt: Sequence[int] | Ids,
         config: SamplingConfig,
+        constraints: Constraints,
         *,
-        history: Sequence[int] | Ids | None,
-        stops: Sequence[Sequence[int]],
-        never: Sequence[int],
-        banned: Sequence[int],
         clock: Callable[[], float],
         on_progress: Callable[[int, int], None],
     ) -> None:
@@ -69,30 +84,37 @@ class Frontier(Generic[S]):
         self.stop_reason: StopReason = "length"
         self._config, self._on_progress = config, on_progress
         self._deadline = Deadline(config.max_seconds, clock)
-        self._stepper, self._state = stepper, stepper.start(1)
+        self._stepper, self._states = stepper, stepper.start(1)
         self._prompt = np.asarray(prompt, np.intp)
-        self._never, self._banned = list(never), list(banned)
-        self._stops = [np.asarray(stop, np.intp) for stop in stops]
+        self._never, self._banned = list(constraints.never), list(constraints.banned)
+        # Each stop with the number of symbols before which it must not begin.
+        self._stops = [
+            (np.asarray(stop, np.intp), max(config.min_length, least))
+            for stops, least in ((constraints.stops, 0), (constraints.ends, 1))
+            for stop in stops
+        ]
         # The last ids of each text, (B, longest stop - 1): a stop may have begun with them.
-        begun = max(map(len, stops), default=1) - 1
-        before = self._prompt if history is None else np.asarray(history, np.intp)
+        begun = max((len(stop) for stop, _ in self._stops), default=1) - 1
+        before = self._prompt
+        if constraints.history is not None:
+            before = np.asarray(constraints.history, np.intp)
         padded = np.concatenate([np.full(begun, -1), before])  # no id is -1
         self._recent = padded[None, len(padded) - begun :]
         n = config.no_repeat_ngram_size
         self._seen = [SeenNgrams(n, before.tolist())] if n else []
-        # For each step and each lane after it, the lane it was before and the id that it read.
+        # For each step and each lane after it: the lane before the step, and the id it read.
         self._links: list[tuple[Ids, Ids]] = []
         self._id = smallest_dtype(stepper.vocabulary_size)
 
     @property
     def in_last_step(self) -> bool:
-        """Whether the texts are as long as they may be after this step."""
+        """Whether the texts reach their maximum length with this step."""
         return self.length + 1 == self._config.length
 
     def steps(self) -> Iterator[Step]:
-        """Yield what may come next until the length or time is over or no lane is left.
+        """Yield what may come next, until the length or the time is used up or no lane is left.
 
-        Between two steps `widen` has to be called.
+        Call `extend` after each step.
         """
         while len(self.log_p) and self.length < self._config.length:
             if self._deadline.over():
@@ -106,8 +128,8 @@ class Frontier(Generic[S]):
             yield Step(log_p, stopping)
             self._on_progress(self.length, self._config.length)
 
-    def widen(self, lanes: Ids, ids: Ids, step: Step) -> None:
-        """Have a lane for each of these lanes, (B,), followed by one of these ids, (B,)."""
+    def extend(self, lanes: Ids, ids: Ids, step: Step) -> None:
+        """Replace the lanes by these, (B,), each extended by one of these ids, (B,)."""
         self.length += 1
         self.log_p = self.log_p[lanes] + step.log_p[lanes, ids]
         self._links.append((lanes.astype(LANE), ids.astype(self._id)))
@@ -119,18 +141,18 @@ class Frontier(Generic[S]):
                 seen.add(id_)
 
     def stopped(self, lanes: Ids, ids: Ids, scores: Floats, step: Step) -> list[End]:
-        """End the texts of these lanes, (N,), with these ids, (N,), which complete a stop."""
+        """End the texts in these lanes, (N,), with these ids, (N,), which complete a stop."""
         log_p = self.log_p[lanes] + step.log_p[lanes, ids]
         rows = zip(scores.tolist(), log_p.tolist(), lanes.tolist(), ids.tolist(), strict=True)
         return [End(score, p, "stop", self.length, lane, (id_,)) for score, p, lane, id_ in rows]
 
     def unfinished(self, lanes: Ids, scores: Floats, stop_reason: StopReason) -> list[End]:
-        """End the texts of these lanes, (N,), as they are."""
+        """End the texts in these lanes, (N,), as they are."""
         rows = zip(scores.tolist(), self.log_p[lanes].tolist(), lanes.tolist(), strict=True)
         return [End(score, p, stop_reason, self.length, lane) for score, p, lane in rows]
 
     def ids(self, end: End) -> tuple[int, ...]:
-        """Return what a text has behind the prompt."""
+        """Return the ids of a text after the prompt."""
         backwards = list(end.last)
         lane = end.lane
         for lanes, ids in reversed(self._links[: end.steps]):
@@ -139,13 +161,13 @@ class Frontier(Generic[S]):
         return tuple(reversed(backwards))
 
     def _log_p(self) -> Floats:
-        """Let the model read what came last; return ln p of each id, (B, V)."""
+        """Let the model read the last ids, and return the log-probability of each id, (B, V)."""
         if self._links:
             lanes, ids = self._links[-1]
-            self._state = self._state.take(lanes)
-            logits = self._stepper.step(ids, self._state)
+            self._states = self._states.take(lanes)
+            logits = self._stepper.step(ids, self._states)
         else:
-            logits = self._stepper.read(self._prompt[:, None], self._state)
+            logits = self._stepper.read(self._prompt[:, None], self._states)
         possible = logits.astype(np.float64)
         possible[:, self._never] = -np.inf
         if not np.isfinite(possible.max(axis=1)).all():  # the maximum with NaN is NaN
@@ -153,21 +175,21 @@ class Frontier(Generic[S]):
         return log_softmax(possible)
 
     def _stopping(self, log_p: Floats) -> Bools:
-        """Return which ids would complete a stop, (B, V); ban those that come too early."""
+        """Return which ids would complete a stop, (B, V), and ban those that are too early."""
         stopping = np.zeros(log_p.shape, np.bool_)
-        for stop in self._stops:
+        for stop, least in self._stops:
             begun = self._recent[:, self._recent.shape[1] + 1 - len(stop) :] == stop[:-1]
             lanes = begun.all(axis=1)
             stopping[lanes, stop[-1]] = True
-            if max(self.length + 1 - len(stop), 0) < self._config.min_length:
+            if max(self.length + 1 - len(stop), 0) < least:
                 log_p[lanes, stop[-1]] = -np.inf
         return stopping
 
 
 def largest(values: Floats, k: int) -> Ids:
-    """Return where the k largest values of an array are in it, flattened, the largest first.
+    """Return the flat indices of the k largest values of an array, the largest first.
 
-    Of equals the first come first. -inf is none of them, so there may be fewer than k.
+    Ties are in the order of the array. -inf does not count, so there may be fewer than k.
     """
     flat = values.ravel()
     least = np.partition(flat, -k)[-k] if k < len(flat) else -np.inf

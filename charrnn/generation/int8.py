@@ -1,8 +1,8 @@
 """Products with int8 weights, compiled by numba for the machine they run on.
 
-A weight is scale * q, with q in -127 .. 127 and a scale for each row of its matrix. A vector is
-rounded to int16 with one scale for each product, so nearly all of the error is the weights'. The
-sum over q * x is an exact int32, the same whatever instructions the compiler finds for it.
+A weight is scale * q, with q from -127 to 127 and one scale for each row of its matrix. Vectors are
+rounded to int16 with one scale for each product, so nearly all of the error comes from the weights.
+The sum of q * x is an exact int32, whatever instructions the compiler chooses.
 """
 
 from functools import partial
@@ -15,9 +15,9 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from charrnn.generation.layers import Floats, Run
+from charrnn.generation.layers import Floats, Product
 
-# Columns multiplied at once: two AVX-512 registers of int16, four of AVX2, eight of SSE2 and NEON.
+# Columns to multiply at once: two AVX-512 registers of int16, four of AVX2, eight of SSE2 or NEON.
 BLOCK = 64
 
 
@@ -28,7 +28,7 @@ class Int8:
         """Round a matrix of finite floats."""
         self.weights, self.scales = quantize(matrix)
 
-    def into(self, x: Floats, out: Floats) -> Run:
+    def into(self, x: Floats, out: Floats) -> Product:
         """See layers.Matrix."""
         if x.shape[1] == 1:
             return partial(product, self.weights, self.scales, x.T, out.T)
@@ -58,7 +58,7 @@ def product(
 ) -> None:
     """Write x @ (scales * weights).T to out, (B, N), for weights (N, K), scales (N,), x (B, K).
 
-    All in C order. Where x is not finite, that row of out is not either.
+    All arrays are in C order. A row of out is not finite if the same row of x is not.
     """
     rows, columns = weights.shape
     rounded = np.empty(x.shape, np.int16)
@@ -77,10 +77,10 @@ def product(
 def _round(x: NDArray[np.float32], b: int, rounded: NDArray[np.int16]) -> np.float32:
     """Write x[b] / scale to rounded[b], int16, and return the scale.
 
-    The scale is such that no sum of products with int8 weights leaves int32.
+    The scale is chosen so that no sum of products with int8 weights overflows int32.
     """
     columns = x.shape[1]
-    # The bits of absolute values compare as the values do, with NaN above all; and fast.
+    # Integer comparison of the bits orders absolute values, with NaN above all, and is fast.
     bits = x[b].view(np.int32)
     top = np.int32(0)
     for k in range(columns):
@@ -97,9 +97,9 @@ def _round(x: NDArray[np.float32], b: int, rounded: NDArray[np.int16]) -> np.flo
 def _dot_blocks(_, weights, n, x, b):
     """Return the sum over k of weights[n, k] * x[b, k], int32, over all whole blocks of columns.
 
-    int8 weights (N, K), int16 x (B, K). In LLVM's language, because from a loop its vectoriser
-    makes half as fast a program, or a third. What a backend must see is a product of 16-bit numbers
-    extended to 32, with neighbours added: on x86 one instruction, vpmaddwd or vpdpwssd.
+    int8 weights (N, K), int16 x (B, K). Written in LLVM's own language, because its vectoriser
+    makes a plain loop two to three times slower. The backend has to see a product of 16-bit numbers
+    extended to 32 bits, with neighbours added: on x86 a single instruction, vpmaddwd or vpdpwssd.
     """
 
     def generate(context, builder, signature, arguments):

@@ -1,4 +1,4 @@
-"""What a language model looks like to sampling and to beam search."""
+"""What sampling and beam search need of a language model."""
 
 from typing import Any, Protocol, Self, TypeVar
 
@@ -7,19 +7,25 @@ from numpy.typing import NDArray
 from charrnn.text.vocabulary import Ids
 
 
-class LaneState(Protocol):
-    """What a model has in mind in each of B lanes."""
+class LaneStates(Protocol):
+    """A model's states in B lanes, one lane for each text."""
 
     def take(self, lanes: Ids) -> Self:
-        """Return the state with these lanes, repeated or left out, in place of its own."""
+        """Return the states of these lanes, which may repeat or leave out some of them.
+
+        The original may be overwritten and must not be used any more.
+        """
         ...
 
 
-S = TypeVar("S", bound=LaneState)
+S = TypeVar("S", bound=LaneStates)
 
 
 class LaneModel(Protocol[S]):
-    """A language model that reads a symbol in each lane at a time, as stepper.Stepper does."""
+    """A language model that reads one symbol at a time in each of B lanes.
+
+    stepper.Stepper and torch_stepper.TorchStepper are such models.
+    """
 
     @property
     def vocabulary_size(self) -> int:
@@ -27,17 +33,17 @@ class LaneModel(Protocol[S]):
         ...
 
     def start(self, lanes: int) -> S:
-        """Return the state before any symbol."""
+        """Return the states before any symbol."""
         ...
 
-    def step(self, ids: Ids, state: S) -> NDArray[Any]:
-        """Read ids (B,), move the state on and return logits (B, V)."""
+    def step(self, ids: Ids, states: S) -> NDArray[Any]:
+        """Read ids (B,), advance the states and return the logits of the next symbols, (B, V)."""
         ...
 
-    def read(self, ids: Ids, state: S) -> NDArray[Any]:
-        """Read ids (T, B), move the state on and return the last logits (B, V)."""
+    def read(self, ids: Ids, states: S) -> NDArray[Any]:
+        """Read ids (T, B), advance the states and return the last logits, (B, V)."""
         ...
 
-    def read_all(self, ids: Ids, state: S) -> NDArray[Any]:
-        """Read ids (T, B), move the state on and return the logits after each, (T, B, V)."""
+    def read_all(self, ids: Ids, states: S) -> NDArray[Any]:
+        """Read ids (T, B), advance the states and return the logits after each, (T, B, V)."""
         ...

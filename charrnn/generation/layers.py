@@ -1,9 +1,9 @@
 """The cells of model/cells.py in plain numpy, one symbol at a time; tests hold the two equal.
 
-Lanes are columns: an array is (N, B), so that each gate is one contiguous block of it. All buffers
-are allocated when a layer is bound to a state, and a step allocates nothing. A sigmoid is taken by
-way of tanh, s(x) = tanh(x / 2) / 2 + 1/2, with the 1/2 inside it in the weights beforehand: that
-cannot overflow, and one tanh serves all gates.
+Lanes are columns: arrays are (N, B), so that each gate is a contiguous block. All buffers are
+allocated when a layer is bound to a state, so a step allocates nothing. A sigmoid is computed as
+s(x) = tanh(x / 2) / 2 + 1/2, with the inner 1/2 multiplied into the weights beforehand: it cannot
+overflow, and a single tanh serves all gates.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,18 +16,19 @@ from numpy.typing import NDArray
 
 from charrnn.model.config import LEAKY_SLOPE, NORM_EPS, ModelConfig
 
-Floats = NDArray[Any]  # float32, or float64 where the weights are
+Floats = NDArray[Any]  # float32, or float64 if the weights are
 Weights = Mapping[str, Floats]
-Run = Callable[[], Any]
-Kind = Callable[[Floats], "Matrix"]
-# Takes what drives a layer besides its own state, (gates, B), and moves the state on by a step.
+Product = Callable[[], Any]  # computes a matrix product between fixed buffers
+MatrixKind = Callable[[Floats], "Matrix"]  # makes a Matrix of weights (N, K)
+# Advances a layer's state by a step, given all gate inputs that do not come from the state itself,
+# (gates, B).
 Advance = Callable[[Floats], None]
 
 
 class Matrix(Protocol):
-    """Weights that vectors are multiplied by."""
+    """Weights to multiply vectors by."""
 
-    def into(self, x: Floats, out: Floats) -> Run:
+    def into(self, x: Floats, out: Floats) -> Product:
         """Return a function that writes the product with x, (K, B), into out, (N, B)."""
 
 
@@ -37,7 +38,7 @@ class Dense:
     def __init__(self, matrix: Floats) -> None:
         self.matrix = matrix
 
-    def into(self, x: Floats, out: Floats) -> Run:
+    def into(self, x: Floats, out: Floats) -> Product:
         """See Matrix."""
         rows, inner = self.matrix.shape
         lanes = x.shape[1]
@@ -50,15 +51,15 @@ class Dense:
         return partial(np.dot, self.matrix, x, out)
 
 
-# A product with few lanes spends its time copying the matrix, which OpenBLAS does not do for small
-# ones where the processor has AVX-512: a matrix in blocks of so many multiplications is up to twice
-# as fast there, and no slower on one thread elsewhere.
+# A product with few lanes spends most of its time copying the matrix. On processors with AVX-512,
+# OpenBLAS skips the copy for small matrices: splitting a matrix into blocks of this many
+# multiplications is up to twice as fast there, and no slower on one thread elsewhere.
 FEW_LANES = 16
 BLOCK = 2**19
 
 
 def _block(rows: int, a_row: int) -> int:
-    """Return how many rows to multiply at once: a divisor of rows, at most BLOCK / a_row."""
+    """Return how many rows to multiply at once: a divisor of rows, halved until the block fits."""
     block = rows
     while block % 2 == 0 and block * a_row > BLOCK:
         block //= 2
@@ -69,9 +70,9 @@ def _block(rows: int, a_row: int) -> int:
 class Bound:
     """A layer with buffers for B lanes.
 
-    step: moves on by a symbol; its argument is what `drive` returns for the first layer, and the
-    layer's `bias` for others, which read the layer below themselves. read: the same where the
-    argument has the layer below in it. memory: the cell state c, (H, B), where there is one.
+    step: advances by a symbol. For the first layer its argument is what `drive` returns; for the
+    others it is the layer's `bias`, because they read the layer below themselves. read: the same,
+    for an argument that includes the layer below. memory: the cell state c, (H, B), if any.
     """
 
     step: Advance
@@ -80,25 +81,25 @@ class Bound:
 
 
 class Layer(Protocol):
-    """A layer's weights, made ready."""
+    """A layer's weights, prepared for steps."""
 
     bias: Floats  # (gates, 1)
 
     def drive(self, x: Floats) -> Floats:
-        """Return what inputs x, (N, I), drive the gates with, the bias included: (N, gates)."""
+        """Return the gate inputs that come from x, (N, I), with the bias: (N, gates)."""
 
     def bind(self, x: Floats, h: Floats) -> Bound:
-        """Make buffers for a state.
+        """Allocate the buffers for a state.
 
-        h: where the layer's output is, (H, B). x: the same, with the output of the layer below
-        before it, (2H, B); h alone for the first layer.
+        h: the array that holds the layer's output, (H, B). x: the array of which h is the second
+        half and the output of the layer below the first, (2H, B); for the first layer, just h.
         """
 
 
 class LSTM:
-    """See model.cells.LSTM and PeepholeLSTM. Gates are in the order o, i, f, g."""
+    """See model.cells.LSTM and PeepholeLSTM. The order of the gates is o, i, f, g."""
 
-    def __init__(self, w: Weights, hidden: int, kind: Kind, *, first: bool) -> None:
+    def __init__(self, w: Weights, hidden: int, kind: MatrixKind, *, first: bool) -> None:
         prefix, suffix = ("rnn.", "_l0") if "rnn.weight_hh_l0" in w else ("", "")
         prepare = _o_first(hidden)
         inputs = prepare(w[f"{prefix}weight_ih{suffix}"])
@@ -116,7 +117,7 @@ class LSTM:
     def bind(self, x: Floats, h: Floats) -> Bound:
         """See Layer."""
         hidden, lanes = h.shape
-        # c lies behind the gates, so that i * g and f * c are one product of blocks.
+        # c follows the gates in memory, so that i * g and f * c are one product of blocks.
         buffer = np.zeros((5 * hidden, lanes), h.dtype)
         gates, c = buffer[: 4 * hidden], buffer[4 * hidden :]
         advance = _lstm if self.peephole is None else self._peephole_lstm
@@ -126,7 +127,7 @@ class LSTM:
             memory=c,
         )
 
-    def _peephole_lstm(self, product: Run, buffer: Floats, h: Floats) -> Advance:
+    def _peephole_lstm(self, product: Product, buffer: Floats, h: Floats) -> Advance:
         assert self.peephole is not None
         o, i, f, g, c = np.split(buffer, 5)
         p_i, p_f, p_o = np.split(self.peephole, 3)
@@ -151,7 +152,7 @@ class LSTM:
         return advance
 
 
-def _lstm(product: Run, buffer: Floats, h: Floats) -> Advance:
+def _lstm(product: Product, buffer: Floats, h: Floats) -> Advance:
     hidden = len(h)
     gates, sigmoids = buffer[: 4 * hidden], buffer[: 3 * hidden]
     o, i_and_f, g_and_c = buffer[:hidden], buffer[hidden : 3 * hidden], buffer[3 * hidden :]
@@ -176,9 +177,9 @@ def _lstm(product: Run, buffer: Floats, h: Floats) -> Advance:
 
 
 class LayerNormLSTM:
-    """See model.cells.LayerNormLSTM. Gates are in the order o, i, f, g."""
+    """See model.cells.LayerNormLSTM. The order of the gates is o, i, f, g."""
 
-    def __init__(self, w: Weights, hidden: int, kind: Kind) -> None:
+    def __init__(self, w: Weights, hidden: int, kind: MatrixKind) -> None:
         prepare, order = _o_first(hidden), _order(hidden)
         self.input = w["weight_ih"][order]
         self.below, self.recurrent = kind(self.input), kind(w["weight_hh"][order])
@@ -212,7 +213,7 @@ class LayerNormLSTM:
 
         return Bound(step=step, read=read, memory=c)
 
-    def _advance(self, product: Run, buffer: Floats, h: Floats) -> Advance:
+    def _advance(self, product: Product, buffer: Floats, h: Floats) -> Advance:
         gates = buffer[: -len(h)]
         squashed = np.empty_like(h)
 
@@ -234,9 +235,9 @@ class LayerNormLSTM:
 
 
 class GRU:
-    """See model.cells.GRU. Its new gate n needs the products with x and h apart."""
+    """See model.cells.GRU. Its gate n needs the products with x and with h separately."""
 
-    def __init__(self, w: Weights, hidden: int, kind: Kind, *, first: bool) -> None:
+    def __init__(self, w: Weights, hidden: int, kind: MatrixKind, *, first: bool) -> None:
         w_ih, w_hh = w["rnn.weight_ih_l0"], w["rnn.weight_hh_l0"]
         bias_n, self.bias_recurrent_n = (
             w[f"rnn.bias_{part}_l0"][2 * hidden :, None] for part in ("ih", "hh")
@@ -263,7 +264,9 @@ class GRU:
         product = self.fused.into(x, sigmoids)
         return Bound(step=self._advance(product, sigmoids, h, x[: -len(h)]), read=read)
 
-    def _advance(self, product: Run, sigmoids: Floats, h: Floats, below: Floats | None) -> Advance:
+    def _advance(
+        self, product: Product, sigmoids: Floats, h: Floats, below: Floats | None
+    ) -> Advance:
         hidden = len(h)
         r, z = np.split(sigmoids, 2)
         n, scratch, half = np.empty_like(h), np.empty_like(h), _half(h)
@@ -296,7 +299,7 @@ class GRU:
 class RNN:
     """See model.cells.RNN."""
 
-    def __init__(self, w: Weights, nonlinearity: str, kind: Kind, *, first: bool) -> None:
+    def __init__(self, w: Weights, nonlinearity: str, kind: MatrixKind, *, first: bool) -> None:
         self.nonlinearity = nonlinearity
         inputs, recurrent = w["rnn.weight_ih_l0"], w["rnn.weight_hh_l0"]
         self.input, self.fused, self.recurrent = _matrices(inputs, recurrent, kind, first=first)
@@ -304,7 +307,7 @@ class RNN:
 
     def drive(self, x: Floats) -> Floats:
         """See Layer."""
-        with np.errstate(over="ignore", invalid="ignore"):  # told where symbols are drawn
+        with np.errstate(over="ignore", invalid="ignore"):  # reported when a symbol is drawn
             driven: Floats = x @ self.input.T + self.bias[:, 0]
             return driven
 
@@ -316,7 +319,7 @@ class RNN:
             read=self._advance(self.recurrent.into(h, z), z, h),
         )
 
-    def _advance(self, product: Run, z: Floats, h: Floats) -> Advance:
+    def _advance(self, product: Product, z: Floats, h: Floats) -> Advance:
         slope = np.array({"relu": 0, "leaky-relu": LEAKY_SLOPE}.get(self.nonlinearity, 1), h.dtype)
         scratch = np.empty_like(h)
 
@@ -333,8 +336,8 @@ class RNN:
         return squash if self.nonlinearity == "tanh" else rectify
 
 
-def make_layer(w: Weights, config: ModelConfig, kind: Kind, *, first: bool) -> Layer:
-    """Make a layer of a model's kind from the layer's weights.
+def make_layer(w: Weights, config: ModelConfig, kind: MatrixKind, *, first: bool) -> Layer:
+    """Make a layer with the cell of a model.
 
     kind: makes the matrices that `step` multiplies by. first: whether the layer reads symbols.
     """
@@ -350,12 +353,12 @@ def make_layer(w: Weights, config: ModelConfig, kind: Kind, *, first: bool) -> L
 
 
 def _order(hidden: int) -> NDArray[np.integer[Any]]:
-    """Return which rows of the stacked gates (i, f, g, o) make (o, i, f, g)."""
+    """Return the indices that reorder the stacked gates (i, f, g, o) to (o, i, f, g)."""
     return np.roll(np.arange(4 * hidden), hidden)
 
 
 def _o_first(hidden: int) -> Callable[[Floats], Floats]:
-    """Return a function that puts stacked gates in order, with 1/2 in the sigmoids' rows."""
+    """Return a function that reorders stacked gates and halves the rows of the sigmoids."""
     order = _order(hidden)
 
     def prepare(stacked: Floats) -> Floats:
@@ -367,12 +370,12 @@ def _o_first(hidden: int) -> Callable[[Floats], Floats]:
 
 
 def _matrices(
-    inputs: Floats, recurrent: Floats, kind: Kind, *, first: bool
+    inputs: Floats, recurrent: Floats, kind: MatrixKind, *, first: bool
 ) -> tuple[Floats, Matrix, Matrix]:
-    """Return the matrix for inputs alone, both side by side, and the one for the state alone.
+    """Return matrices for the inputs, for inputs and state together, and for the state.
 
-    The first is a part of the second. The third stays apart, as the product of a vector with a part
-    of each row takes three times as long. The first layer's inputs come from a table.
+    The first is a view of the second. The third is a copy, because multiplying by a slice of each
+    row takes three times as long. The first layer takes its inputs from a table.
     """
     if first:
         return inputs, kind(recurrent), Dense(recurrent)
@@ -385,7 +388,7 @@ def _half(like: Floats) -> Floats:
 
 
 def _normalise(v: Floats, gain: Floats) -> None:
-    """Normalise each column of v, (N, B), to mean 0 and variance 1, times a gain, (N, 1)."""
+    """Normalise each column of v, (N, B), in place to mean 0 and variance 1, times gain, (N, 1)."""
     mean = np.full(len(v), 1 / len(v), v.dtype)
     v -= mean.dot(v)
     variance = mean.dot(np.square(v))

@@ -1,4 +1,4 @@
-"""Drawing symbols: from logits to ids, from ids to lanes of text that grow in step."""
+"""Drawing symbols: from logits to ids, and from ids to texts that grow side by side."""
 
 import math
 from array import array
@@ -8,16 +8,16 @@ from typing import Any, Protocol
 import numpy as np
 
 from charrnn.errors import GenerationError
-from charrnn.generation.config import SamplingConfig
+from charrnn.generation.encoding import EncodedRequest
 from charrnn.generation.filters import SeenNgrams, ban_by_lane, filtered, log_softmax
 from charrnn.generation.lane_model import LaneModel
 from charrnn.generation.layers import Floats
 from charrnn.text.vocabulary import Ids
 
-SCORED_AT_ONCE = 16_384  # logits kept until their log-probabilities are computed together
-READ_AT_ONCE = 10_000  # symbols of a prompt
-DRAWN_AT_ONCE = 256  # random numbers of a lane
-COLDEST = 1e-30  # a temperature below it is taken for it, which is greedy but for exact equals
+SCORED_AT_ONCE = 16_384  # logits to keep before computing their log-probabilities together
+READ_AT_ONCE = 10_000  # symbols of a prompt to read between two looks at the clock
+DRAWN_AT_ONCE = 256  # random numbers to draw for a lane at once
+COLDEST = 1e-30  # lower temperatures count as this one, which is greedy except for exact ties
 
 OVERFLOWED = "the model's numbers have overflowed; use an earlier checkpoint: `checkpoint=STEP`"
 
@@ -27,25 +27,25 @@ class Lane(Protocol):
 
     @property
     def stop_reason(self) -> str | None:
-        """Why it ended; None while it goes on."""
+        """Why the text ended; None while it grows."""
 
     def feed(self, id_: int) -> None:
-        """Take a symbol."""
+        """Append a symbol."""
 
     def barred(self) -> Sequence[int]:
         """Return the ids that must not come next."""
 
     def close(self, reason: str) -> None:
-        """End without a further symbol."""
+        """End the text without another symbol."""
 
 
 def sample_next(logits: Floats, temperature: Floats, uniforms: Floats, **filters: Any) -> Ids:
     """Draw an id in each lane from softmax(logits / temperature), after filters.
 
-    logits: (B, V), not wholly -inf in any lane. temperature: (B, 1). uniforms: random numbers in
-    [0, 1), (B,). filters: see filters.filtered. Returns ids, (B,).
-    Temperature 0 is the limit: the most probable id, the lowest of equals, whatever the filters.
-    Raises GenerationError where the logits are not numbers.
+    logits: (B, V), with at least one above -inf in each lane. temperature: (B, 1). uniforms: random
+    numbers in [0, 1), (B,). filters: see filters.filtered. Returns ids, (B,).
+    Temperature 0 means the limit: the most probable id whatever the filters, the lowest in a tie.
+    Raises GenerationError if the logits are not finite.
     """
     top = _top(logits)
     scaled = (logits.astype(np.float64) - top) / np.maximum(temperature, COLDEST)
@@ -57,7 +57,7 @@ def sample_next(logits: Floats, temperature: Floats, uniforms: Floats, **filters
 
 
 def _top(logits: Floats) -> Floats:
-    """Return the greatest logit of each lane, (B, 1). Raises GenerationError for no number."""
+    """Return the largest logit of each lane, (B, 1). Raises GenerationError if it is not finite."""
     top: Floats = logits.max(axis=1, keepdims=True)
     if not np.isfinite(top).all():  # the maximum with NaN is NaN
         raise GenerationError(OVERFLOWED)
@@ -65,7 +65,7 @@ def _top(logits: Floats) -> Floats:
 
 
 def sample_one(logits: Floats, temperature: float, uniform: float) -> int:
-    """Draw an id as `sample_next` does, in a single lane and in a third of the time.
+    """Draw an id for a single lane as `sample_next` does, in a third of the time.
 
     logits: (V,).
     """
@@ -83,14 +83,14 @@ def sample_one(logits: Floats, temperature: float, uniform: float) -> int:
 
 
 class Deadline:
-    """A time that begins when it is first looked at."""
+    """A time limit that starts when it is first asked about."""
 
     def __init__(self, seconds: float | None, clock: Callable[[], float]) -> None:
-        """Take the seconds that it lasts; None is for ever."""
+        """Set the limit in seconds; None for no limit."""
         self._seconds, self._clock, self._end = seconds, clock, math.inf
 
     def over(self) -> bool:
-        """Whether it is over."""
+        """Return whether the time is up."""
         if self._seconds is None:
             return False
         if self._end == math.inf:
@@ -99,57 +99,53 @@ class Deadline:
 
 
 class Sampler:
-    """Draws one symbol after the other for B lanes, each from a random generator of its own.
+    """Draws one symbol after another for B lanes, each from its own random generator.
 
-    A lane's random numbers do not depend on how many lanes there are. The last bits of its logits
-    do, as a product with many columns adds up in another order than one with a few.
+    A lane's random numbers do not depend on the number of lanes. The last bits of its logits do,
+    because a product with many columns is summed in another order than one with few.
     """
 
     def __init__(
         self,
         stepper: LaneModel[Any],
-        prompt: Ids,
-        config: SamplingConfig,
+        encoded: EncodedRequest,
         seeds: Sequence[int],
         *,
-        history: Ids,
         temperatures: Sequence[float] = (),
-        never: Sequence[int] = (),
-        banned: Sequence[int] = (),
-        deadline: "Deadline",
+        deadline: Deadline,
         on_progress: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> None:
-        """Prepare to go on from a prompt, ids (T,) with T at least 1, in as many lanes as seeds.
+        """Prepare to continue a prompt in as many lanes as there are seeds.
 
-        history: those of the prompt's ids that n-grams may begin in.
-        temperatures: one for each lane, in place of config's. never: ids that do not exist for the
-        sampler, the unknown symbol. banned: ids that are not drawn.
+        temperatures: one for each lane; empty to use the temperature of the request in all.
         """
-        self._stepper, self._prompt, self._config = stepper, prompt, config
+        config = encoded.sampling
+        self._stepper, self._prompt, self._config = stepper, encoded.ids, config
         self._temperatures = np.array(temperatures)[:, None] if len(temperatures) else None
-        self._never, self._banned = np.array(never, dtype=int), np.array(banned, dtype=int)
+        self._unknown = np.array(encoded.unknown_ids, dtype=int)
+        self._banned = np.array(encoded.banned_ids, dtype=int)
         self._generators = [np.random.default_rng(seed) for seed in seeds]
         self._deadline, self._on_progress = deadline, on_progress
-        self._columns = list(range(len(seeds)))  # the lanes that the state still has
+        self._columns = list(range(len(seeds)))  # the lanes that still have a state
         self._drawn = 0
-        self._ids = np.zeros(len(seeds), dtype=int)  # drawn last
+        self._ids = np.zeros(len(seeds), dtype=int)  # the last ones drawn
         self._numbers = np.zeros((len(seeds), 0))
         self._scores = [array("d") for _ in seeds]
         self._logits = np.empty((len(seeds), stepper.vocabulary_size))
-        self._past: list[Floats] = []  # the logits of what was not scored yet
-        self._past_ids: list[list[int]] = []
-        self._past_size = max(SCORED_AT_ONCE // self._logits.size, 1)
+        self._unscored: list[Floats] = []  # the logits of the last draws
+        self._unscored_ids: list[list[int]] = []
+        self._unscored_limit = max(SCORED_AT_ONCE // self._logits.size, 1)
         size = config.no_repeat_ngram_size
-        seen = SeenNgrams(size, history.tolist()) if size else None
+        seen = SeenNgrams(size, encoded.prompt_ids.tolist()) if size else None
         self._seen = [seen.copy() for _ in seeds] if seen else []
         self._filters: dict[str, Any] = config.filters()
         self._barring = config.min_length > 0 or size > 0
         self._single = len(seeds) == 1 and not len(temperatures)
 
     def advance(self, lanes: Sequence[Lane]) -> None:
-        """Draw a symbol for each lane that goes on, or end them all where the time is over.
+        """Draw a symbol for each lane that has not ended, or end all lanes if the time is up.
 
-        Raises GenerationError where the logits are not numbers.
+        Raises GenerationError if the logits are not finite.
         """
         if self._deadline.over() if self._drawn else not self._read_prompt():
             for lane in lanes:
@@ -170,43 +166,44 @@ class Sampler:
     def log_probabilities(self, lane: int) -> "array[float]":
         """Return the natural log-probability of each symbol drawn for a lane so far.
 
-        Under the model at temperature 1, whatever was cut off. A lane that ended may have more.
+        They are the model's own: at temperature 1, without filters. A lane that has ended may have
+        more of them than its text has symbols.
         """
-        self._settle()
+        self._score()
         return self._scores[lane]
 
     def _read_prompt(self) -> bool:
-        """Read the prompt, and return whether there was time for all of it."""
-        state = self._stepper.start(1)
+        """Read the prompt. Returns whether there was enough time."""
+        states = self._stepper.start(1)
         for begin in range(0, len(self._prompt), READ_AT_ONCE):
             if self._deadline.over():
                 return False
             part = self._prompt[begin : begin + READ_AT_ONCE]
-            logits = self._stepper.read(part[:, None], state)
+            logits = self._stepper.read(part[:, None], states)
             self._on_progress(begin + len(part), len(self._prompt))
         lanes = np.zeros(len(self._columns), dtype=int)
         self._logits = logits[lanes]
-        self._state = state.take(lanes)
+        self._states = states.take(lanes)
         return True
 
     def _step(self, lanes: Sequence[Lane]) -> None:
         if len(self._columns) > 1:
             going = [lanes[column].stop_reason is None for column in self._columns]
-            if 2 * sum(going) <= len(going):  # with fewer, a smaller state is worth its making
+            if 2 * sum(going) <= len(going):  # worth copying them into a smaller state
                 self._keep(np.flatnonzero(going))
-        self._logits = self._stepper.step(self._ids, self._state)
+        self._logits = self._stepper.step(self._ids, self._states)
 
     def _keep(self, kept: Ids) -> None:
-        self._settle()
+        self._score()
         self._columns = [self._columns[k] for k in kept]
-        self._state = self._state.take(kept)
+        self._states = self._states.take(kept)
         self._ids, self._numbers = self._ids[kept], self._numbers[kept]
 
     def _draw(self, lanes: Sequence[Lane]) -> list[int]:
         logits = self._logits
-        if self._never.size:
-            logits[:, self._never] = -np.inf
-        self._past.append(logits.copy())
+        if self._unknown.size:
+            logits[:, self._unknown] = -np.inf
+        self._unscored.append(logits.copy())
         if self._banned.size:
             logits[:, self._banned] = -np.inf
         if self._barring:
@@ -227,13 +224,13 @@ class Sampler:
             uniforms = self._numbers[:, place]
             self._ids = sample_next(logits, temperatures, uniforms, **self._filters)
         ids: list[int] = self._ids.tolist()
-        self._past_ids.append(ids)
-        if len(self._past) >= self._past_size:
-            self._settle()
+        self._unscored_ids.append(ids)
+        if len(self._unscored) >= self._unscored_limit:
+            self._score()
         return ids
 
     def _barred(self, logits: Floats, lanes: Sequence[Lane]) -> Floats:
-        """Take from each lane what must not come there; a lane that is left with nothing ends."""
+        """Ban what must not come next in each lane; a lane that nothing may follow ends."""
         barred = [list(lanes[column].barred()) for column in self._columns]
         if self._seen:
             for ids, column in zip(barred, self._columns, strict=True):
@@ -246,7 +243,7 @@ class Sampler:
         return allowed
 
     def _lane_temperatures(self) -> Floats:
-        """Return the temperatures of the next symbols, (B, 1) or (1, 1)."""
+        """Return the temperatures for the next symbols, (B, 1) or (1, 1)."""
         if self._temperatures is None:
             return np.array([[self._config.temperature_at(self._drawn)]])
         own: Floats = self._temperatures[self._columns]
@@ -257,28 +254,28 @@ class Sampler:
         generators = [self._generators[column] for column in self._columns]
         self._numbers = np.array([g.random(DRAWN_AT_ONCE) for g in generators])
 
-    def _settle(self) -> None:
-        """Compute the log-probabilities of what was drawn since the last time."""
-        if not self._past:
+    def _score(self) -> None:
+        """Compute the log-probabilities of what was drawn since the last call."""
+        if not self._unscored:
             return
-        ids = np.array(self._past_ids)[..., None]
-        log_p = np.take_along_axis(log_softmax(np.stack(self._past)), ids, axis=-1)[..., 0]
+        ids = np.array(self._unscored_ids)[..., None]
+        log_p = np.take_along_axis(log_softmax(np.stack(self._unscored)), ids, axis=-1)[..., 0]
         for row, column in enumerate(self._columns):
             self._scores[column].frombytes(log_p[:, row].astype(np.float64).tobytes())
-        self._past, self._past_ids = [], []
+        self._unscored, self._unscored_ids = [], []
 
 
 def derived_seed(seed: int, sample: int) -> int:
-    """Return the seed of a sample: the first has the one that was given.
+    """Return the seed of a sample, counted from 0; sample 0 has the given seed itself.
 
-    Any other is drawn from (seed, sample), so it does not depend on how many there are.
+    The others are drawn from (seed, sample), so they do not depend on the number of samples.
     """
     if sample == 0:
         return seed
-    # 48 bits: few enough for any program that reads JSON.
+    # 48 bits: every program that reads JSON can hold such a number.
     return int(np.random.SeedSequence((seed, sample)).generate_state(1, np.uint64)[0]) >> 16
 
 
 def new_seed() -> int:
-    """Draw a seed."""
+    """Return a fresh random seed."""
     return int(np.random.SeedSequence().generate_state(1)[0])

@@ -1,4 +1,4 @@
-"""One symbol at a time in plain numpy, close to what the bare matrix products take."""
+"""A language model in plain numpy, one symbol at a time, close to the speed of its products."""
 
 import math
 import time
@@ -10,24 +10,24 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from charrnn.errors import MissingExtraError, SettingsError
-from charrnn.generation.config import MAX_LANES
-from charrnn.generation.layers import Dense, Floats, Kind, Weights, make_layer
+from charrnn.generation.layers import Dense, Floats, MatrixKind, Weights, make_layer
+from charrnn.generation.request import MAX_LANES
 from charrnn.model.config import ModelConfig
 from charrnn.text.vocabulary import Ids
 
-TABLE_BYTES = 32 * 2**20  # what the first layer makes of each symbol is kept where it is smaller
-READ_STEPS = 128  # symbols of a prompt that go through a layer before the next layer sees them
+TABLE_BYTES = 32 * 2**20  # largest table of the first layer's gate inputs for each symbol
+READ_STEPS = 128  # symbols of a prompt that go through one layer before the next
 
-WORTH_THREADS = 2**19  # numbers of the weights, below which threads cost more than they gain
+WORTH_THREADS = 2**19  # number of weights below which threads cost more than they gain
 TRIALS = 3
-CLEARLY = 0.9
+CLEARLY_FASTER = 0.9  # of the time
 
 
 class Stepper:
-    """A language model as a function from a symbol and a state to logits and a state."""
+    """A language model in numpy; see lane_model.LaneModel."""
 
-    def __init__(self, weights: Weights, config: ModelConfig, kind: Kind = Dense) -> None:
-        """Take the weights by the names of model.config.parameter_shapes.
+    def __init__(self, weights: Weights, config: ModelConfig, kind: MatrixKind = Dense) -> None:
+        """Prepare the weights, named as in model.config.parameter_shapes.
 
         kind: makes the matrices to multiply by, such as int8.Int8.
         """
@@ -50,14 +50,14 @@ class Stepper:
         """The number of symbols, V."""
         return len(self.bias)
 
-    def start(self, lanes: int) -> "State":
-        """Return the state before any symbol: zeros, in each of B lanes."""
-        return State(self, lanes)
+    def start(self, lanes: int) -> "NumpyStates":
+        """Return the states before any symbol: zeros in each of B lanes."""
+        return NumpyStates(self, lanes)
 
-    def step(self, ids: Ids, state: "State") -> Floats:
-        """Read one symbol in each lane, ids (B,), and move the state on.
+    def step(self, ids: Ids, states: "NumpyStates") -> Floats:
+        """Read one symbol in each lane, ids (B,), and advance the states.
 
-        Returns the logits of the symbol behind it, (B, V); the next step overwrites them.
+        Returns the logits of the next symbols, (B, V), which the next step overwrites.
         """
         if self.table is None:
             driven = self._driven(ids).T
@@ -65,11 +65,11 @@ class Stepper:
             driven = self.table[ids.item(0)]
         else:
             driven = self._columns.take(ids, axis=1)
-        for advance, bias in state.steps:
+        for advance, bias in states.steps:
             advance(driven if bias is None else bias)
-        return state.predict()
+        return states.predict()
 
-    def read(self, ids: Ids, state: "State") -> Floats:
+    def read(self, ids: Ids, states: "NumpyStates") -> Floats:
         """Read ids (T, B), T at least 1, and return the last logits, (B, V).
 
         Does what `step` does for each row, but faster: a layer's input products are computed for
@@ -77,37 +77,37 @@ class Stepper:
         """
         assert len(ids)
         if self.kind is not Dense:  # another kind of matrix would round the products differently
-            return [self.step(row, state) for row in ids][-1]
+            return [self.step(row, states) for row in ids][-1]
         for start in range(0, len(ids), READ_STEPS):
-            self._outputs(ids[start : start + READ_STEPS], state)
-        return state.predict()
+            self._outputs(ids[start : start + READ_STEPS], states)
+        return states.predict()
 
-    def read_all(self, ids: Ids, state: "State") -> Floats:
+    def read_all(self, ids: Ids, states: "NumpyStates") -> Floats:
         """Read ids (T, B) and return the logits after each symbol, (T, B, V).
 
         logits[t] predicts the symbol after ids[t]. The result takes T * B * V numbers, and little
-        memory is used besides: read a long text in parts, as the state carries over. Overflow gives
+        memory is used besides: read a long text in parts, as the states carry over. Overflow gives
         NaN or infinity.
         """
         logits = np.empty((*ids.shape, self.vocabulary_size), self.bias.dtype)
         if self.kind is not Dense:
             for row, out in zip(ids, logits, strict=True):
-                out[...] = self.step(row, state)
+                out[...] = self.step(row, states)
             return logits
         with np.errstate(over="ignore", invalid="ignore"):
             for start in range(0, len(ids), READ_STEPS):
                 part = logits[start : start + READ_STEPS].reshape(-1, self.vocabulary_size)
-                outputs = self._outputs(ids[start : start + READ_STEPS], state)
+                outputs = self._outputs(ids[start : start + READ_STEPS], states)
                 np.add(np.matmul(outputs, self.output.T, part), self.bias, part)
         return logits
 
-    def _outputs(self, ids: Ids, state: "State") -> Floats:
-        """Move the state past ids (T, B), and return the last layer's outputs, (T * B, H)."""
+    def _outputs(self, ids: Ids, states: "NumpyStates") -> Floats:
+        """Read ids (T, B), and return the outputs of the last layer, (T * B, H)."""
         lanes = ids.shape[1]
         outputs = np.empty((0, 0))
-        for i, (layer, advance) in enumerate(zip(self.layers, state.reads, strict=True)):
+        for i, (layer, advance) in enumerate(zip(self.layers, states.reads, strict=True)):
             driven = layer.drive(outputs) if i else self._driven(ids.ravel())
-            h = state.hidden(i)
+            h = states.hidden(i)
             outputs = np.empty((len(ids) * lanes, len(h)), h.dtype)
             columns = driven.reshape(len(ids), lanes, -1).swapaxes(1, 2)
             for column, out in zip(columns, outputs.reshape(len(ids), lanes, -1), strict=True):
@@ -117,12 +117,12 @@ class Stepper:
 
     @cached_property
     def _columns(self) -> Floats:
-        """The table with a column for each symbol, (gates, V), to take several at once from."""
+        """The table with a column for each symbol, (gates, V), to look up several at once."""
         assert self.table is not None
         return np.ascontiguousarray(self.table[:, :, 0].T)
 
     def _driven(self, ids: Ids) -> Floats:
-        """Return what symbols, ids (N,), drive the first layer's gates with, (N, gates)."""
+        """Return the gate inputs of the first layer for ids (N,): (N, gates)."""
         first = self.layers[0]
         if self.table is not None:
             row: Floats = self.table[ids, :, 0]
@@ -134,10 +134,10 @@ class Stepper:
         return first.drive(one_hot)
 
 
-def matrix_kind(weights: str) -> Kind:
-    """Return what makes the matrices of a stepper: float32, or int8 by way of numba.
+def matrix_kind(weights: str) -> MatrixKind:
+    """Return what makes the matrices of a stepper for `weights`: float32, or int8 with numba.
 
-    Raises SettingsError for any other, and where numba is not there or cannot work.
+    Raises SettingsError for any other name, and if numba is missing or cannot work.
     """
     if weights == "float32":
         return Dense
@@ -147,46 +147,46 @@ def matrix_kind(weights: str) -> Kind:
         from charrnn.generation.int8 import Int8
     except ImportError as error:
         raise MissingExtraError("weights=int8", "numba", "fast") from error
-    except RuntimeError as error:  # numba, where it cannot keep what it compiles
+    except RuntimeError as error:  # numba found no place for its cache
         raise SettingsError(
-            f"`weights=int8`: {error}; name a folder that can be written in NUMBA_CACHE_DIR"
+            f"`weights=int8`: {error}; set NUMBA_CACHE_DIR to a writable folder"
         ) from error
     return Int8
 
 
 def fastest_threads(stepper: Stepper, lanes: int = 1) -> int | None:
-    """Measure whether one thread is faster than all, and return 1 or None for as they are.
+    """Measure whether one thread is faster than all; return 1, or None to leave them all on.
 
-    Threads wait for each other after each product, so where a product is short or another process
-    is busy, one is faster, by far at times. A small model is not measured.
+    Threads wait for each other after each product. If products are short or another process is
+    busy, one thread is faster, sometimes by far. Small models always get one, without measuring.
     """
     if sum(layer.bias.size for layer in stepper.layers) * stepper.output.shape[1] < WORTH_THREADS:
         return 1
     lanes = min(lanes, MAX_LANES)
-    state, ids = stepper.start(lanes), np.zeros(lanes, dtype=int)
+    states, ids = stepper.start(lanes), np.zeros(lanes, dtype=int)
     seconds: dict[int | None, float] = {1: math.inf, None: math.inf}
     for _ in range(TRIALS):
         for threads in seconds:
             with blas_threads(threads):
-                stepper.step(ids, state)  # wakes the threads up
+                stepper.step(ids, states)  # wakes the threads
                 began = time.perf_counter()
-                stepper.step(ids, state)
+                stepper.step(ids, states)
                 seconds[threads] = min(seconds[threads], time.perf_counter() - began)
-    return None if seconds[None] < CLEARLY * seconds[1] else 1
+    return None if seconds[None] < CLEARLY_FASTER * seconds[1] else 1
 
 
 @contextmanager
 def blas_threads(threads: int | None) -> Iterator[None]:
-    """Limit the threads of numpy's matrix products for a while; None leaves them as they are."""
+    """Limit the threads of numpy's matrix products within a block; None sets no limit."""
     with threadpool_limits(threads, user_api="blas"):
         yield
 
 
-class State:
-    """What a model has in mind in each of B lanes, and the buffers for a step.
+class NumpyStates:
+    """A model's states in B lanes, and the buffers for a step.
 
-    h: the outputs of all layers below each other, (L * H, B), so that what a layer reads, the
-    output of the layer below and its own, is one block. memories: the cell states, L times (H, B).
+    h: the outputs of all layers stacked, (L * H, B), so that what a layer reads, the output of the
+    layer below and its own, is one block. memories: the cell states, L times (H, B).
     """
 
     def __init__(self, stepper: Stepper, lanes: int) -> None:
@@ -216,7 +216,7 @@ class State:
         return hidden
 
     def _make_predict(self) -> Callable[[], Floats]:
-        """Return a function that returns the logits of the next symbol, (B, V), in a buffer."""
+        """Return a function that computes the logits of the next symbols, (B, V), in a buffer."""
         output, bias = self._stepper.output, self._stepper.bias
         products = np.empty((len(output), self.lanes), bias.dtype)
         product = self._stepper.predictor.into(self.hidden(-1), products)
@@ -231,12 +231,12 @@ class State:
             with np.errstate(over="ignore", invalid="ignore"):
                 return predict()
 
-        # Without a bound on h it may overflow, which is told where symbols are drawn.
+        # Without a bound on h it may overflow, which is reported when a symbol is drawn.
         return predict if self._stepper.config.nonlinearity == "tanh" else predict_quietly
 
-    def take(self, lanes: Ids) -> "State":
-        """Return the state with these lanes in place of its own, which it may be written over."""
-        after = self if len(lanes) == self.lanes else State(self._stepper, len(lanes))
+    def take(self, lanes: Ids) -> "NumpyStates":
+        """See lane_model.LaneStates."""
+        after = self if len(lanes) == self.lanes else NumpyStates(self._stepper, len(lanes))
         after.h[...] = self.h.take(lanes, axis=1)
         for mine, its in zip(self.memories, after.memories, strict=True):
             its[...] = mine.take(lanes, axis=1)

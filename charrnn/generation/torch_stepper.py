@@ -1,4 +1,4 @@
-"""One symbol at a time on a GPU, by the model's own forward pass, captured in a CUDA graph."""
+"""A language model on a GPU, one symbol at a time: its forward pass, captured as a CUDA graph."""
 
 from collections.abc import Iterator
 
@@ -10,19 +10,19 @@ from charrnn.generation.layers import Floats
 from charrnn.model.language_model import LanguageModel
 from charrnn.text.vocabulary import Ids
 
-WARM_UPS = 3  # steps before a capture, as torch's notes on CUDA graphs ask for
+WARM_UPS = 3  # steps before a capture, as torch's notes on CUDA graphs recommend
 READ_STEPS = 1024  # symbols of a text in one forward pass
-WORTH_A_GRAPH = 32  # steps of one state, after which more are likely to come
+WORTH_A_GRAPH = 32  # steps after which many more are likely
 
 
 class TorchStepper:
-    """A language model on a device, with the interface of stepper.Stepper.
+    """A language model on a device; see lane_model.LaneModel.
 
-    As exact as the device's own kernels: cuDNN may multiply with fewer digits (TF32).
+    It is as exact as the device's kernels: cuDNN may multiply in TF32, with fewer digits.
     """
 
     def __init__(self, model: LanguageModel) -> None:
-        """Take a model that is on its device."""
+        """Use a model that is already on its device."""
         self.model = model.eval()
 
     @property
@@ -30,45 +30,45 @@ class TorchStepper:
         """The number of symbols, V."""
         return len(self.model.output.bias)
 
-    def start(self, lanes: int) -> "TorchState":
-        """Return the state before any symbol: zeros, in each of B lanes."""
-        return TorchState(self.model, self.model.start(lanes))
+    def start(self, lanes: int) -> "TorchStates":
+        """Return the states before any symbol: zeros in each of B lanes."""
+        return TorchStates(self.model, self.model.start(lanes))
 
-    def step(self, ids: Ids, state: "TorchState") -> Floats:
-        """Read one symbol in each lane, ids (B,); return logits (B, V)."""
-        return state.step(torch.from_numpy(np.asarray(ids, dtype=np.int64)))
+    def step(self, ids: Ids, states: "TorchStates") -> Floats:
+        """Read one symbol in each lane, ids (B,), and return the next logits, (B, V)."""
+        return states.step(torch.from_numpy(np.asarray(ids, dtype=np.int64)))
 
-    def read(self, ids: Ids, state: "TorchState") -> Floats:
+    def read(self, ids: Ids, states: "TorchStates") -> Floats:
         """Read ids (T, B), T at least 1, and return the last logits, (B, V)."""
         assert len(ids)
-        for logits in self._passes(ids, state):
+        for logits in self._passes(ids, states):
             last = logits[-1]
         found: Floats = last.cpu().numpy()
         return found
 
-    def read_all(self, ids: Ids, state: "TorchState") -> Floats:
+    def read_all(self, ids: Ids, states: "TorchStates") -> Floats:
         """Read ids (T, B) and return the logits after each symbol, (T, B, V); see Stepper."""
         logits = torch.empty((*ids.shape, self.vocabulary_size), dtype=self.model.output.bias.dtype)
         done = 0
-        for part in self._passes(ids, state):
+        for part in self._passes(ids, states):
             logits[done : done + len(part)] = part
             done += len(part)
         found: Floats = logits.numpy()
         return found
 
-    def _passes(self, ids: Ids, state: "TorchState") -> Iterator[Tensor]:
-        """Yield the logits (T, B, V) of READ_STEPS symbols at a time, which bounds the memory."""
+    def _passes(self, ids: Ids, states: "TorchStates") -> Iterator[Tensor]:
+        """Yield the logits (T, B, V) of READ_STEPS symbols at a time, to bound the memory."""
         for start in range(0, len(ids), READ_STEPS):
             part = np.asarray(ids[start : start + READ_STEPS], dtype=np.int64)
             with torch.inference_mode():
-                text = torch.from_numpy(part).to(state.parts[0].device)
-                logits, after = self.model(text, state.parts)
-                state.replace(after)
+                text = torch.from_numpy(part).to(states.parts[0].device)
+                logits, after = self.model(text, states.parts)
+                states.replace(after)
             yield logits
 
 
-class TorchState:
-    """A model's state in B lanes: tensors (L, B, H) that are written over by each step."""
+class TorchStates:
+    """A model's states in B lanes: tensors (L, B, H) that each step overwrites."""
 
     def __init__(self, model: LanguageModel, parts: tuple[Tensor, ...]) -> None:
         self.parts = parts
@@ -78,22 +78,22 @@ class TorchState:
         self._graph: torch.cuda.CUDAGraph | None = None
         self._steps = 0
 
-    def take(self, lanes: Ids) -> "TorchState":
-        """Return the state with these lanes in place of its own."""
+    def take(self, lanes: Ids) -> "TorchStates":
+        """See lane_model.LaneStates."""
         index = torch.from_numpy(np.asarray(lanes, dtype=np.int64)).to(self.parts[0].device)
         taken = tuple(part.index_select(1, index) for part in self.parts)
         if len(lanes) != self._ids.shape[1]:
-            return TorchState(self._model, taken)
+            return TorchStates(self._model, taken)
         self.replace(taken)
         return self
 
     def replace(self, parts: tuple[Tensor, ...]) -> None:
-        """Write over the state, whose place a graph knows."""
+        """Overwrite the states in place, because a graph refers to their memory."""
         for mine, other in zip(self.parts, parts, strict=True):
             mine.copy_(other)
 
     def step(self, ids: Tensor) -> Floats:
-        """Read ids, (B,), and return the logits of the next symbol, (B, V)."""
+        """Read ids, (B,), and return the logits of the next symbols, (B, V)."""
         self._ids.copy_(ids[None])
         self._steps += 1
         with torch.inference_mode():
@@ -113,7 +113,7 @@ class TorchState:
         self.replace(after)
 
     def _captured(self) -> "torch.cuda.CUDAGraph":
-        """Record a step's kernels, which then start together: small ones take longer to start."""
+        """Record the kernels of a step, because launching them one by one takes too long."""
         before = [part.clone() for part in self.parts]
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())

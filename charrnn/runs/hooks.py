@@ -12,10 +12,11 @@ from charrnn.checkpoint.lifecycle import ClaimedRun, drop_after, read_before, re
 from charrnn.checkpoint.manifest import CorpusRecord, Manifest
 from charrnn.checkpoint.model_file import SavedModel
 from charrnn.checkpoint.writer import remove
-from charrnn.errors import CharrnnError
-from charrnn.generation.config import SamplingConfig
+from charrnn.errors import CharrnnError, NoTextError
+from charrnn.generation.encoding import encode_request
+from charrnn.generation.request import GenerationRequest, SamplingConfig
 from charrnn.generation.stepper import Stepper
-from charrnn.generation.texts import begin, generations
+from charrnn.generation.texts import generations
 from charrnn.model.language_model import LanguageModel, export_weights, load_weights
 from charrnn.runs.plan import RunPlan
 from charrnn.training.context import ExecutionContext
@@ -77,13 +78,17 @@ def _validate(
 def _write_sample(plan: RunPlan, model: LanguageModel, step: int) -> str:
     end = plan.corpus_config.document_end
     stepper = Stepper(export_weights(model), plan.model)
-    config = SamplingConfig(length=SAMPLE_LENGTH, seed=step)
-    start = begin(plan.corpus.vocabulary, config, end=end)
+    request = GenerationRequest(
+        num_samples=SAMPLE_DOCUMENTS if end else 1,
+        sampling=SamplingConfig(length=SAMPLE_LENGTH, seed=step),
+    )
+    encoded = encode_request(request, plan.corpus.vocabulary, end)
     texts: list[str] = []
-    for generation in generations(stepper, start, config, SAMPLE_DOCUMENTS if end else 1):
-        texts.append("".join(generation))
-        if sum(map(len, texts)) >= SAMPLE_LENGTH:
-            break
+    with suppress(NoTextError):  # the model has not learned much yet
+        for generation in generations(stepper, encoded):
+            texts.append("".join(generation))
+            if sum(map(len, texts)) >= SAMPLE_LENGTH:
+                break
     return "\n".join(texts)
 
 

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 import signal
 import sys
 import time
@@ -13,7 +14,8 @@ import numpy as np
 import pytest
 
 import charrnn
-from charrnn.cli.writing import Request, write
+from charrnn.cli.writing import Job, Showing, write
+from charrnn.generation.sampling import derived_seed
 from charrnn.generation.stepper import Stepper, fastest_threads
 from charrnn.model.config import ModelConfig, parameter_shapes
 from tests.conftest import ROOT, TEXT, Command, in_terminal, start
@@ -164,18 +166,18 @@ WRONG = [
     (("--temperature-range", "0.3:1.2"), "must be FROM:TO:N"),
     (("--temperature-range", "a:b:3"), "--temperature-range a:b:3: must be FROM:TO:N"),
     (("--temperature-range", "1:2:1"), "2 to 100 texts"),
-    (("--num-beams", 4, "--heat"), "--num-beams and --heat: choose one"),
+    (("--num-beams", 4, "--heat"), "--heat and --num-beams: choose one"),
     (("--heat", "--temperature-range", "1:2:3"), "--heat and --temperature-range: choose one"),
-    (("--ban", "[a-z"), "--ban [a-z: no class of characters (such as [a-z])"),
-    (("--only", "[]"), "--only []: no class of characters (such as [a-z])"),
+    (("--ban", "[a-z"), "--ban [a-z: not a character class such as [a-z]"),
+    (("--only", "[]"), "--only []: not a character class such as [a-z]"),
     (("--temperature-range", "1:2:3", "-t", 1), "--temperature-range and --temperature: choose"),
     (("--interactive", "--json"), "--interactive and --json: choose one"),
     (("--heat", "--json"), "--heat and --json: choose one"),
     (("--max-seconds", 0), "--max-seconds 0.0: must be above 0"),
     (("--stop", ""), "--stop: an empty text"),
-    (("--stop", "é"), "--stop 'é': the model never writes 'é'"),
+    (("--stop", "é"), "--stop 'é': the model cannot write 'é'"),
     (("--only", "[é]"), "leave no character to write"),
-    (("--ban", "[z-a]"), "no class of characters"),
+    (("--ban", "[z-a]"), "--ban [z-a]: not a valid character class"),
     (("--min-length", 900), "--min-length 900: more than --length 500"),
     (("--weights", "int4"), "--weights int4: choose one of float32, int8"),
     (("--weights", "int8", "--device", "cuda"), "int8 is for the CPU"),
@@ -282,11 +284,11 @@ def test_a_conversation_works_through_pipes(
     assert done.stdout == expected
     assert (tmp_path / "saved.txt").read_text() == f"{best}\n"
     assert done.stderr.splitlines() == [
+        "temperature is back at its default, because of num-beams",
         "saved in saved.txt",
         "error: /nonsense: no such command or setting; see /help",
         "error: --length many: must be a whole number",
         "length 20",
-        "temperature 0.0",
         "seed 5",
         "num-beams 3",
         "error: the model does not know 'é' (U+00E9), character 3 of the text; leave it out, or "
@@ -352,13 +354,8 @@ def test_a_text_comes_character_by_character(
             self.flushed.append(len(self.getvalue()))
 
     monkeypatch.setattr("sys.stdout", Pipe())
-    config = charrnn.SamplingConfig(length=30, seed=1)
-    write(
-        Request(charrnn.load(trained.folder), config, charrnn.BeamConfig()),
-        "The",
-        None,
-        as_json=False,
-    )
+    request = charrnn.GenerationRequest.from_values({"prompt": "The", "length": 30, "seed": 1})
+    write(Job(charrnn.load(trained.folder), request, Showing()))
     assert sorted(set(Pipe.flushed)) == [0, *range(3, 34)]
 
 
@@ -392,3 +389,95 @@ def test_time_that_is_over_ends_a_text(command: Command, where: tuple[object, ..
     found = json.loads(command(*arguments).stdout)
     assert found["stop_reason"] == "time"
     assert time.monotonic() - began < 60
+
+
+def test_a_model_of_lines_writes_no_empty_lines(
+    command: Command, names: tuple[object, ...]
+) -> None:
+    """At this temperature, some of the seeds end a line at once."""
+    flags = ("--num-samples", 150, "--seed", 1, "-t", 4, *names)
+    done = command("sample", *flags)
+    assert done.stdout.count("\n") == 150
+    assert "\n\n" not in f"\n{done.stdout}"
+    found = json.loads(command("sample", *flags, "--json").stdout)
+    assert [one["text"] for one in found] == done.stdout.splitlines()
+    last = command("sample", "--seed", found[-1]["seed"], "-t", 4, *names).stdout
+    assert last == found[-1]["text"]
+    assert found[-1]["seed"] != derived_seed(1, 149), "no line was empty"
+
+
+def test_a_prompt_reads_escapes_on_the_command_line_only(
+    command: Command, where: tuple[object, ...], tmp_path: Path
+) -> None:
+    r"""--prompt reads \n, \t and \\ like --stop; a file and stdin are read as they are."""
+    flags = (*SHORT, "--unknown", "skip", "--json", *where)
+
+    def prompt(*arguments: object, stdin: str = "") -> str:
+        found = json.loads(command("sample", *flags, *arguments, stdin=stdin).stdout)
+        return str(found["prompt"])
+
+    assert prompt("-p", r"The\nriver\t\\n") == "The\nriver\t\\n"
+    assert prompt("-p", "The\nriver") == "The\nriver"
+    assert prompt("-p", "-", stdin=r"The\nriver") == r"The\nriver"
+    (tmp_path / "p.txt").write_text(r"The\nriver")
+    assert prompt("--prompt-file", "p.txt") == r"The\nriver"
+
+
+@pytest.mark.parametrize(("setting", "stop"), [("/seed 1", "\n"), ("/beams 3", "s")])
+def test_an_empty_line_continues_a_text_after_its_stop(
+    command: Command, where: tuple[object, ...], setting: str, stop: str
+) -> None:
+    """The stop text, which the text lacks, becomes part of what is continued."""
+    typed = f"{setting}\n/length 80\n/stop {stop!r}\nThe\n\n\n".replace("'", "")
+    shown = command("sample", "-i", *where, stdin=typed).stdout
+    first, second, third = re.split("\n(?=The)", shown.removesuffix("\n"))
+    assert second.startswith(first + stop)
+    assert len(second) > len(first + stop)
+    assert third.startswith(second + stop)
+    assert stop not in first.removeprefix("The")
+
+
+def test_verbose_names_the_model_once(command: Command, where: tuple[object, ...]) -> None:
+    done = command("sample", *SHORT, "--num-samples", 3, "-v", *where)
+    path, *seeds = done.stderr.splitlines()
+    assert path.endswith("model.safetensors")
+    assert [line.split()[0] for line in seeds] == ["seed"] * 3
+    assert seeds[0] == "seed 1"
+    assert command("sample", *SHORT, "-v", "-q", *where).stderr == ""
+
+
+def test_texts_side_by_side_wrap_between_words(
+    command: Command, where: tuple[object, ...], tmp_path: Path
+) -> None:
+    arguments = ("sample", "-n", 300, "--seed", 1, "--temperature-range", "0.1:0.8:3", *where)
+    texts = [one["text"] for one in json.loads(command(*arguments, "--json").stdout)]
+    words = {word for text in texts for word in text.split()}
+    assert max(map(len, words)) < 80 // 3 - 2, "a word is too long for its column"
+    heading, *lines = in_terminal(arguments, tmp_path, 80).splitlines()
+    assert heading.split() == ["temperature", "0.1", "temperature", "0.45", "temperature", "0.8"]
+    assert {word for line in lines for word in line.split()} == words
+
+
+def test_a_model_without_its_run_is_reported_on(
+    command: Command, trained: charrnn.TrainingResult, tmp_path: Path
+) -> None:
+    """Repetition needs no corpus; copies are looked for in the corpus that is given."""
+    lone, corpus = tmp_path / "lone.safetensors", tmp_path / "other.txt"
+    shutil.copy(next(trained.folder.glob("step-*/model.safetensors")), lone)
+    done = command("sample", lone, *SHORT, "-p", "The ", "--report")
+    assert (done.returncode, done.stdout) == (
+        0,
+        command("sample", lone, *SHORT, "-p", "The ").stdout,
+    )
+    assert re.search(r"distinct 4-grams +\d", done.stderr)
+    assert re.search(r"longest copy +unknown .* --corpus PATH", done.stderr)
+    found = json.loads(command("sample", lone, *SHORT, "--report", "--json").stdout)
+    assert found["report"]["copied"] is None
+    assert found["report"]["distinct_4"] > 0
+    corpus.write_text(f"Ω {found['text'][5:25]} Ω")
+    flags = ("sample", lone, *SHORT, "--report", "--corpus", corpus, "--corpus", corpus)
+    compared = json.loads(command(*flags, "--json").stdout)["report"]
+    assert found["text"][5:25] in compared["copied"]
+    assert re.search(r"longest copy +2\d characters", command(*flags).stderr)
+    refused = command("sample", lone, "--corpus", corpus)
+    assert (refused.returncode, refused.stderr) == (2, "error: --corpus needs --report\n")

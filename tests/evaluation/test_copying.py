@@ -179,6 +179,7 @@ def test_a_report_tells_characters_whatever_the_model_reads(
         told = report(text, 1.5, vocabulary, symbols)
     assert (told.characters, told.bits_per_char) == (len(text), 1.5)
     assert told.distinct_4 == distinct_ngrams(np.array([*map(ord, text)]), 4)
+    assert told.copied is not None
     assert told.copied in text
     assert told.copied_characters == len(told.copied)
     assert told.copied_share == (len(told.copied) / len(text) if text else None)
@@ -236,3 +237,12 @@ def test_a_text_in_circles_has_few_distinct_ngrams() -> None:
     assert told.distinct_4 == 9 / 897
     assert told.distinct_8 == 9 / 893
     assert told.distinct_16 == 9 / 885
+
+
+def test_without_a_corpus_repetition_is_still_measured() -> None:
+    vocabulary, symbols = vocabulary_and_ids("to be or", "char")
+    alone = report("to be or " * 100, 2.0, vocabulary, None)
+    compared = report("to be or " * 100, 2.0, vocabulary, symbols)
+    assert (alone.bits_per_char, alone.distinct_4) == (2.0, compared.distinct_4)
+    assert (alone.copied, alone.copied_characters, alone.copied_at) == (None, None, None)
+    assert (alone.copied_share, alone.words, alone.known_words) == (None, None, None)

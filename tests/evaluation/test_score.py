@@ -147,9 +147,7 @@ def test_a_model_without_its_run_needs_a_text(
 ) -> None:
     alone = tmp_path / "alone.safetensors"
     alone.write_bytes((trained.folder / "step-00000060" / "model.safetensors").read_bytes())
-    with pytest.raises(
-        RunError, match="so it has no validation text; name a text"
-    ):
+    with pytest.raises(RunError, match="so it has no validation text; name a text"):
         charrnn.load(alone).evaluate()
     assert charrnn.load(alone).evaluate("The river").characters == 8
 

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.generation.beam import Hypothesis, search
-from charrnn.generation.config import BeamConfig, SamplingConfig
+from charrnn.generation.frontier import Constraints
 from charrnn.generation.lane_model import LaneModel
+from charrnn.generation.request import BeamConfig, SamplingConfig
 
 Text = tuple[int, ...]
 
@@ -97,6 +98,7 @@ def find(
     prompt: Text = (0,),
     *,
     stops: Sequence[Text] = (),
+    ends: Sequence[Text] = (),
     never: Sequence[int] = (),
     banned: Sequence[int] = (),
     seed: int = 0,
@@ -107,14 +109,13 @@ def find(
     **settings_: Any,
 ) -> list[Hypothesis]:
     """Search, and return all num_beams texts."""
+    temperature = {} if "temperature_schedule" in settings_ else {"temperature": 1.0}
     return search(
         model,
         prompt,
-        SamplingConfig(**({"temperature": 1.0} | settings_)),
+        SamplingConfig(**(temperature | settings_)),
         BeamConfig(num_beams, **({"num_return_sequences": num_beams} | (beams or {}))),
-        stops=stops,
-        never=never,
-        banned=banned,
+        Constraints(stops=stops, ends=ends, never=never, banned=banned),
         rng=np.random.default_rng(seed),
         clock=(lambda: 0.0) if clock is None else clock.__next__,
         on_progress=lambda *step: None if progress is None else progress.append(step),

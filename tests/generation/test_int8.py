@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 pytest.importorskip("numba", reason="numba is not installed (extra: fast)")
 
 import charrnn
-from charrnn.generation.config import SamplingConfig
 from charrnn.generation.int8 import BLOCK, Int8, product, quantize
+from charrnn.generation.request import SamplingConfig
 from charrnn.generation.stepper import Stepper
 from charrnn.model.config import ModelConfig, parameter_shapes
 

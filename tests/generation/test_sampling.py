@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 import charrnn
 from charrnn.errors import SettingsError, UnknownCharacterError
-from charrnn.generation.config import SamplingConfig
+from charrnn.generation.encoding import encode_request, first_ids
 from charrnn.generation.filters import log_softmax
+from charrnn.generation.request import GenerationRequest, SamplingConfig
 from charrnn.generation.sampling import sample_next, sample_one
-from charrnn.generation.texts import Generation, begin, generations, start_ids
+from charrnn.generation.texts import Generation, generations
 from charrnn.model.config import ModelConfig
 from charrnn.text.vocabulary import BYTES, Vocabulary
 from charrnn.training.config import TrainingConfig
@@ -168,17 +169,17 @@ def test_a_model_of_bytes_takes_any_prompt_and_writes_whole_characters(tmp_path:
     assert len("".join(pieces)) == 40
     assert "Ä字😀" in "".join(pieces)
     scored = model.evaluate("Ä字😀 " * 4)
-    assert scored.characters == 15  # the first byte is read, the rest of its character predicted
-    assert scored.bits_per_byte == pytest.approx(scored.bits_per_char * 15 / 39)
+    assert scored.characters == 15  # the first one is read, not predicted
+    assert scored.bits_per_byte == pytest.approx(scored.bits_per_char * 15 / 38)
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"temperature": -1}, "--temperature -1: must be at least 0"),
-        ({"temperature": float("nan")}, "--temperature nan: must be a finite number"),
-        ({"length": -1}, "--length -1: must be at least 0"),
-        ({"seed": -1}, "--seed -1: must be at least 0"),
+        ({"temperature": -1}, "`temperature=-1`: must be at least 0"),
+        ({"temperature": float("nan")}, "`temperature=nan`: must be a finite number"),
+        ({"length": -1}, "`length=-1`: must be at least 0"),
+        ({"seed": -1}, "`seed=-1`: must be at least 0"),
     ],
 )
 def test_settings_that_cannot_be_are_refused_by_name(
@@ -255,11 +256,11 @@ def reciting(
 ) -> Generation:
     """A generation that draws `text` after a prompt, and fails where it draws more than that."""
     vocabulary = LETTERS if unit == "char" else BYTES
-    before = start_ids(vocabulary, end) if end or not prompt else []
+    before = first_ids(vocabulary, end) if end or not prompt else []
     ids = [*before, *vocabulary.encode(prompt + text).tolist()]
     config = SamplingConfig(**({"length": 1_000, "temperature": 0} | settings))
-    start = begin(vocabulary, config, prompt, end=end)
-    return next(generations(Reciter(ids, len(vocabulary)), start, config))
+    encoded = encode_request(GenerationRequest(prompt=prompt, sampling=config), vocabulary, end)
+    return next(generations(Reciter(ids, len(vocabulary)), encoded))
 
 
 units = pytest.mark.parametrize("unit", ["char", "byte"])
@@ -285,7 +286,7 @@ def test_a_sample_ends_where_its_document_does(
     text: str, end: str, expected: list[str], unit: Literal["char", "byte"]
 ) -> None:
     """The end is not written, nor is anything drawn behind it; what only begins like it is."""
-    generation = reciting(text, end, unit=unit)
+    generation = reciting(text, end, prompt="n", unit=unit)
     assert list(generation) == expected
     assert generation.stop_reason == "end"
     assert generation.characters == len("".join(expected))
@@ -305,7 +306,7 @@ def test_a_sample_ends_with_its_length_or_before_the_first_end(
     text: str, end: str, length: int, unit: Literal["char", "byte"]
 ) -> None:
     """Whichever is drawn first; the pieces together are the text up to there."""
-    generation = reciting(text, end, length=length, unit=unit)
+    generation = reciting(text, end, prompt="n", length=length, unit=unit)
     pieces = list(generation)
     at = text[:length].find(end)
     assert "".join(pieces) == (text[:at] if at >= 0 else text[:length])
@@ -317,8 +318,8 @@ def test_a_sample_ends_with_its_length_or_before_the_first_end(
 @units
 def test_a_document_begins_behind_what_ends_another(unit: Literal["char", "byte"]) -> None:
     """As in training; the prompt comes after it. (The Reciter checks what is read.)"""
-    assert start_ids(LETTERS, "-\n") == [LETTERS.symbols.index("\n")]
-    assert start_ids(BYTES, "a。") == ["。".encode()[-1]]
+    assert first_ids(LETTERS, "-\n") == [LETTERS.symbols.index("\n")]
+    assert first_ids(BYTES, "a。") == ["。".encode()[-1]]
     for end in ("\n", "b-", "a。"):
         generation = reciting("na" + end, end, prompt="an", unit=unit)
         assert "".join(generation) == "na"

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from charrnn.errors import SettingsError
-from charrnn.generation.config import BeamConfig, SamplingConfig
+from charrnn.generation.encoding import encode_request
+from charrnn.generation.request import BeamConfig, GenerationRequest, SamplingConfig
 from charrnn.generation.search import Beam, check_memory, search_text
-from charrnn.generation.texts import begin, generations
+from charrnn.generation.texts import generations
 from charrnn.model.config import ModelConfig
 from charrnn.text.vocabulary import BYTES
 from tests.generation.test_sampling import Reciter
@@ -24,10 +25,13 @@ def found(
     beams: int = 6,
     **values: Any,
 ) -> list[Beam]:
-    config = SamplingConfig(**({"length": 6} | values))
-    start = begin(LETTERS, config, prompt, unknown, end=end)
-    settings = BeamConfig(num_beams=beams, num_return_sequences=beams)
-    return search_text(STEPPER, start, config, settings)
+    request = GenerationRequest(
+        prompt=prompt,
+        unknown=unknown,
+        sampling=SamplingConfig(**({"length": 6} | values)),
+        beams=BeamConfig(num_beams=beams, num_return_sequences=beams),
+    )
+    return search_text(STEPPER, encode_request(request, LETTERS, end))
 
 
 @pytest.mark.parametrize("included", [False, True])
@@ -61,17 +65,20 @@ def test_a_stop_text_is_looked_for_in_what_was_read() -> None:
     for beam in texts:
         assert beam.prompt == "bé"
         assert not (" " + beam.text).endswith(" a") or beam.stop_reason != "stop"
-    config = SamplingConfig(length=50, stop=(" a",), temperature=0)
-    start = begin(LETTERS, config, "bé", "replace")
-    for generation in generations(STEPPER, start, config):
+    request = GenerationRequest(
+        prompt="bé",
+        unknown="replace",
+        sampling=SamplingConfig(length=50, stop=(" a",), temperature=0),
+    )
+    for generation in generations(STEPPER, encode_request(request, LETTERS)):
         assert " a" not in " " + "".join(generation)
 
 
 def test_a_text_of_bytes_ends_with_a_whole_character() -> None:
     """This model knows two characters of three bytes by heart; the length is four bytes."""
-    config = SamplingConfig(length=4)
+    request = GenerationRequest(prompt="x", sampling=SamplingConfig(length=4))
     reciter = Reciter([*BYTES.encode("x日本").tolist()], len(BYTES))
-    (beam,) = search_text(reciter, begin(BYTES, config, "x"), config, BeamConfig())
+    (beam,) = search_text(reciter, encode_request(request, BYTES))
     assert (beam.text, beam.stop_reason) == ("日", "length")
 
 
@@ -82,8 +89,30 @@ def test_the_bits_count_what_was_drawn() -> None:
 
 
 def test_beams_that_no_memory_holds_are_refused() -> None:
-    model, config = ModelConfig(num_layers=2, hidden_size=512), SamplingConfig(length=100)
-    check_memory(model, 65, config, 8_000)
-    for settings, beams in ((config, 65_536), (SamplingConfig(length=10**7), 8_000)):
+    def check(length: int, beams: int) -> None:
+        model = ModelConfig(num_layers=2, hidden_size=512)
+        sampling, search = SamplingConfig(length=length), BeamConfig(num_beams=beams)
+        check_memory(model, 65, GenerationRequest(sampling=sampling, beams=search))
+
+    check(100, 8_000)
+    for length, beams in ((100, 65_536), (10**7, 8_000)):
         with pytest.raises(SettingsError, match=rf"`num_beams={beams:,}`: needs about .* GiB"):
-            check_memory(model, 65, settings, beams)
+            check(length, beams)
+
+
+def test_a_search_does_not_find_an_empty_document() -> None:
+    """But a prompt may be complete without more, and a stop text may come at once."""
+
+    def empty(prompt: str = "", **values: Any) -> list[Beam]:
+        return [beam for beam in found(prompt, length=3, beams=ALL, **values) if not beam.text]
+
+    assert empty(end="\n") == []
+    assert [beam.stop_reason for beam in empty("a", end="\n")] == ["end"]
+    assert [beam.stop_reason for beam in empty(stop=("a",), end="\n")] == ["stop"]
+
+
+def test_a_found_text_knows_the_ending_that_it_leaves_out() -> None:
+    for beam in found("a", stop=("b", "1a"), end="\n", length=3, beams=ALL):
+        whole = "a" + beam.text + beam.ending
+        assert bool(beam.ending) == (beam.stop_reason != "length")
+        assert beam.stop_reason == "length" or whole.endswith(("b", "1a", "\n"))

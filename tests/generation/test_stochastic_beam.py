@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from charrnn.errors import SettingsError
 from charrnn.generation.beam import Hypothesis
 from charrnn.generation.stochastic_beam import gumbels_below, log_1_minus_exp
 from tests.generation.table_model import TableModel, Text, find, scored
@@ -74,7 +73,7 @@ def test_scores_are_perturbed_log_probabilities() -> None:
 
 
 @settings(max_examples=40)
-@given(seeds, st.integers(1, 40), st.floats(0.1, 5))
+@given(seeds, st.integers(2, 40), st.floats(0.1, 5))
 def test_texts_are_different_and_in_the_order_of_their_scores(
     seed: int, number: int, temperature: float
 ) -> None:
@@ -103,7 +102,7 @@ def test_the_temperature_moves_along_its_schedule() -> None:
 
     for schedule, cold in (("0.001:1000", 0), ("1000:0.001", 1)):
         found = [
-            drawn(model, 1, length=2, temperature_schedule=schedule, seed=seed)[0].ids
+            drawn(model, 2, length=2, temperature_schedule=schedule, seed=seed)[0].ids
             for seed in range(60)
         ]
         assert all(text[cold] == greedy(text[:cold]) for text in found)
@@ -117,12 +116,6 @@ def test_the_temperature_moves_along_its_schedule() -> None:
 def test_filters_cut_what_is_drawn(filters: dict[str, Any], texts: int) -> None:
     found = drawn(TableModel(4), 64, length=3, **filters)
     assert len(found) == texts
-
-
-@pytest.mark.parametrize("cold", [{"temperature": 0.0}, {"temperature_schedule": "1:0"}])
-def test_nothing_is_drawn_at_temperature_zero(cold: dict[str, Any]) -> None:
-    with pytest.raises(SettingsError, match="`beam_sampling` needs a temperature above 0"):
-        drawn(TableModel(3), 2, length=2, **cold)
 
 
 @pytest.mark.parametrize("temperature", [5e-324, 3e-308, 1e-40])

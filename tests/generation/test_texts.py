@@ -9,14 +9,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from charrnn.errors import SettingsError
-from charrnn.generation.config import MAX_LANES, SamplingConfig
+from charrnn.errors import NoTextError, SettingsError
+from charrnn.generation.encoding import encode_request
 from charrnn.generation.filters import log_softmax
+from charrnn.generation.request import MAX_LANES, GenerationRequest, SamplingConfig
 from charrnn.generation.sampling import derived_seed
 from charrnn.generation.stepper import Stepper
-from charrnn.generation.texts import Generation, begin, generations
+from charrnn.generation.texts import Generation, generations
 from charrnn.model.config import ModelConfig, parameter_shapes
 from charrnn.text.vocabulary import BYTES, Vocabulary
+from tests.generation.table_model import same_everywhere
 
 LETTERS = Vocabulary("char", tuple("\n ab1。"))
 PROMPT = "ab a"
@@ -35,15 +37,25 @@ FLAT = random_stepper(size=0.1)  # every symbol is about as probable
 
 
 def texts(
-    number: int = 1, *, stepper: Stepper = STEPPER, end: str = "", hot: Any = (), **values: Any
+    number: int = 1,
+    *,
+    prompt: str = PROMPT,
+    stepper: Stepper = STEPPER,
+    end: str = "",
+    hot: Any = (),
+    **values: Any,
 ) -> list[Generation]:
-    config = SamplingConfig(**({"length": 20, "seed": 1, "temperature": 1.0} | values))
-    vocabulary = LETTERS if stepper.vocabulary_size == len(LETTERS) else BYTES
-    start = begin(vocabulary, config, PROMPT, end=end)
-    clock = itertools.count().__next__  # a second passes between two looks at it
-    return list(
-        generations(stepper, start, config, number, temperatures=hot, clock=lambda: float(clock()))
+    own = {} if hot or "temperature_schedule" in values else {"temperature": 1.0}
+    request = GenerationRequest(
+        prompt=prompt,
+        num_samples=number,
+        temperatures=tuple(hot),
+        sampling=SamplingConfig(**({"length": 20, "seed": 1} | own | values)),
     )
+    vocabulary = LETTERS if stepper.vocabulary_size == len(LETTERS) else BYTES
+    clock = itertools.count().__next__  # a second passes between two looks at it
+    encoded = encode_request(request, vocabulary, end)
+    return list(generations(stepper, encoded, clock=lambda: float(clock())))
 
 
 def written(number: int = 1, **values: Any) -> list[str]:
@@ -114,9 +126,8 @@ def test_no_stop_text_comes_before_the_minimum() -> None:
 
 def test_nor_does_the_end_of_a_document_of_bytes() -> None:
     stepper = random_stepper(BYTES, size=0.1)
-    config = SamplingConfig(length=60, min_length=40, seed=3, stop=("e",), temperature=1.0)
-    start = begin(BYTES, config, "x", end="。")
-    for generation in generations(stepper, start, config, 8):
+    values: dict[str, Any] = {"length": 60, "min_length": 40, "seed": 3, "stop": ("e",)}
+    for generation in texts(8, prompt="x", stepper=stepper, end="。", **values):
         text = "".join(generation)
         assert len(text) >= 40
         assert "e" not in text
@@ -142,8 +153,8 @@ def test_no_ngram_is_written_twice(temperature: float, n: int, seed: int) -> Non
 
 def test_what_is_read_before_a_text_is_not_in_it_yet() -> None:
     """A line end is, before an empty prompt; one may still be written where none may be twice."""
-    config = SamplingConfig(length=20, no_repeat_ngram_size=1, temperature=50.0, seed=0)
-    for text in generations(FLAT, begin(LETTERS, config), config, 5):
+    values: dict[str, Any] = {"no_repeat_ngram_size": 1, "temperature": 50.0, "seed": 0}
+    for text in texts(5, prompt="", stepper=FLAT, **values):
         assert sorted("".join(text)) == sorted(LETTERS.symbols)
         assert text.stop_reason == "banned"
 
@@ -176,16 +187,16 @@ def test_without_stop_at_end_a_text_goes_on_behind_a_document() -> None:
     [
         ({"only": "[é]"}, "leave no character to write"),
         ({"ban": "[^x]"}, "leave no character to write"),
-        ({"ban": "[z-a]"}, r"--ban \[z-a\]: no class of characters"),
-        ({"stop": ("é",)}, r"--stop 'é': the model never writes 'é' \(U\+00E9\)"),
-        ({"stop": ("ab1",), "ban": "digits"}, "--stop 'ab1': '1' is ruled out by --ban or --only"),
-        ({"stop": ("",)}, "--stop: an empty text would end everything at once"),
-        ({"min_length": 21}, "--min-length 21: more than --length 20"),
-        ({"temperature_schedule": "1"}, "--temperature-schedule 1: must be START:END"),
+        ({"ban": "[z-a]"}, r"`ban=\[z-a\]`: not a valid character class"),
+        ({"stop": ("é",)}, r"`stop='é'`: the model cannot write 'é' \(U\+00E9\)"),
+        ({"stop": ("ab1",), "ban": "digits"}, "`stop='ab1'`: '1' is ruled out by `ban` or `only`"),
+        ({"stop": ("",)}, "`stop`: an empty text would stop everything at once"),
+        ({"min_length": 21}, "`min_length=21`: more than `length=20`"),
+        ({"temperature_schedule": "1"}, "`temperature_schedule=1`: must be START:END"),
         ({"temperature_schedule": "nan:1"}, "must be START:END"),
         ({"temperature_schedule": "1:-1"}, "must be START:END"),
-        ({"top_k": 0}, "--top-k 0: must be at least 1"),
-        ({"top_p": 0.0}, "--top-p 0.0: must be above 0"),
+        ({"top_k": 0}, "`top_k=0`: must be at least 1"),
+        ({"top_p": 0.0}, "`top_p=0.0`: must be above 0"),
     ],
 )
 def test_settings_that_cannot_be_met_are_refused(values: dict[str, Any], message: str) -> None:
@@ -205,7 +216,7 @@ def test_a_schedule_moves_the_temperature_from_its_start_to_its_end() -> None:
 
 
 def test_texts_at_several_temperatures_have_one_seed() -> None:
-    generation = texts(3, hot=[0.0, 0.5, 1.0])
+    generation = texts(hot=[0.0, 0.5, 1.0])
     assert [text.temperature for text in generation] == [0.0, 0.5, 1.0]
     assert {text.seed for text in generation} == {1}
     for text in generation:
@@ -217,7 +228,7 @@ def test_they_keep_their_temperatures_when_others_end() -> None:
     hot = [3.0, 3.0, 3.0, 0.0, 0.5]
     settings: dict[str, Any] = {"stop": ("b", "1", "。"), "length": 60}
     for seed in range(5):
-        for text in texts(5, hot=hot, seed=seed, **settings):
+        for text in texts(hot=hot, seed=seed, **settings):
             alone = written(temperature=text.temperature, seed=seed, **settings)
             assert ["".join(text)] == alone
 
@@ -271,3 +282,75 @@ def test_a_text_that_ended_costs_what_it_did_whatever_the_others_do() -> None:
         (alone,) = texts(stop=("b",), length=200, seed=derived_seed(1, k))
         assert "".join(alone) == text
         assert generation.log_probability == pytest.approx(alone.log_probability, rel=1e-9)
+
+
+def first_lines(count: int, **values: Any) -> list[tuple[str, int]]:
+    """The first line that each derived seed writes, empty ones left out, and the seed."""
+    found: list[tuple[str, int]] = []
+    seeds = (derived_seed(1, sample) for sample in itertools.count())
+    while len(found) < count:
+        seed = next(seeds)
+        (text,) = written(prompt="", end="\n", stop_at_end=False, seed=seed, **values)
+        if line := text.partition("\n")[0]:
+            found.append((line, seed))
+    return found
+
+
+def test_an_empty_document_is_not_a_sample() -> None:
+    """The next derived seed is drawn instead, so that the number asked for is written."""
+    number = MAX_LANES + 20
+    found = texts(number, prompt="", end="\n", stepper=FLAT)
+    lines = [("".join(text), text.seed) for text in found]
+    assert lines == first_lines(number, stepper=FLAT)
+    assert lines[-1][1] != derived_seed(1, number - 1), "no text was empty"
+    assert [("".join(text), text.seed) for text in texts(3, prompt="", end="\n", stepper=FLAT)] == (
+        lines[:3]
+    )
+
+
+def test_an_empty_continuation_is_a_sample() -> None:
+    """A document may be complete with the prompt, and a stop text may come at once."""
+    assert "" in written(30, end="\n", stepper=FLAT)
+    assert "" in written(30, prompt="", stop=("a",), stepper=FLAT)
+    assert written(2, prompt="", end="\n", length=0) == ["", ""]
+
+
+def test_each_temperature_gets_a_text_that_is_not_empty() -> None:
+    for seed in range(20):
+        found = texts(prompt="", end="\n", stepper=FLAT, seed=seed, hot=[0.5, 1.0, 2.0])
+        assert [text.temperature for text in found] == [0.5, 1.0, 2.0]
+        assert all("".join(text) for text in found)
+        for text in found:
+            assert text.seed == seed or text.seed in [derived_seed(seed, k) for k in range(9)]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_model_of_empty_documents_is_an_error(temperature: float) -> None:
+    """Not an endless search for another text; a minimum length makes it write."""
+    config = SamplingConfig(length=5, temperature=temperature, seed=1)
+    model = same_everywhere(1 - 1e-12, *[1e-12 / 5] * 5)
+    assert LETTERS.symbols[0] == "\n"
+    for number in (1, 3):
+        request = GenerationRequest(num_samples=number, sampling=config)
+        with pytest.raises(NoTextError, match="pass a `prompt` or `min_length=1`"):
+            list(generations(model, encode_request(request, LETTERS, "\n")))
+    config = SamplingConfig(length=5, temperature=temperature, seed=1, min_length=1)
+    request = GenerationRequest(num_samples=3, sampling=config)
+    found = list(generations(model, encode_request(request, LETTERS, "\n")))
+    assert [len("".join(text)) for text in found] == [1, 1, 1]
+
+
+def test_a_text_knows_the_ending_that_it_leaves_out() -> None:
+    for included in (False, True):
+        found = texts(60, stop=("ab", "1"), end="\n", stepper=FLAT, include_stop=included)
+        for text in found:
+            shown = PROMPT + "".join(text) + text.ending
+            match text.stop_reason:
+                case "stop":
+                    assert shown.endswith(("ab", "1"))
+                    assert bool(text.ending) != included
+                case "end":
+                    assert (shown[-1], text.ending) == ("\n", "\n")
+                case _:
+                    assert text.ending == ""
+        assert {text.stop_reason for text in found} >= {"stop", "end"}

@@ -8,7 +8,7 @@ import torch
 
 import charrnn
 from charrnn.errors import CharrnnError
-from charrnn.generation.config import BeamConfig, SamplingConfig
+from charrnn.generation.request import BeamConfig, SamplingConfig
 from charrnn.generation.stepper import Stepper
 from charrnn.generation.torch_stepper import TorchStepper
 from charrnn.model.cells import CELLS

@@ -1,0 +1,40 @@
+"""Options in groups: a command receives one object for each group of its options."""
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+
+def with_groups(**groups: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add the fields of dataclasses to a command as options.
+
+    groups: parameters of the command, and the dataclass of which each receives an object. A field's
+    type is annotated with its typer.Option, as the parameter of a command would be.
+    """
+    fields = {name: dataclasses.fields(kind) for name, kind in groups.items()}
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def wrapper(**options: Any) -> None:
+            made = {
+                name: kind(**{field.name: options.pop(field.name) for field in fields[name]})
+                for name, kind in groups.items()
+            }
+            command(**options, **made)
+
+        signature = inspect.signature(command)
+        own = [p for p in signature.parameters.values() if p.name not in groups]
+        added = [_parameter(field) for group in fields.values() for field in group]
+        parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*own, *added)]
+        wrapper.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
+        return wrapper
+
+    return decorate
+
+
+def _parameter(field: "dataclasses.Field[Any]") -> inspect.Parameter:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(field.name, kind, default=field.default, annotation=field.type)
