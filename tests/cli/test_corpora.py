@@ -82,7 +82,7 @@ def test_a_run_whose_text_came_by_a_pipe_goes_on(command: Command, tmp_path: Pat
     more = command("resume", "--steps", "5", *cache)
     assert more.returncode == 0, more.stderr
     assert "step 5" in more.stderr
-    assert "its encoded copy in the cache is used" in more.stderr
+    assert "using its encoded copy in the cache" in more.stderr
     assert command("corpora", "cache", "--clear", *cache).returncode == 0
     gone = command("resume", "--steps", "7", *cache)
     assert gone.returncode == 1
@@ -114,7 +114,7 @@ def test_a_table_is_scored_by_the_column_that_was_learned(command: Command, tmp_
     (tmp_path / "other.txt").write_text("the river\n")
     assert command("train", "t.csv", "--column", "text", *TINY).returncode == 0
     done = command("eval", "t", "other.csv", "--json")
-    assert json.loads(done.stdout)["characters"] == len("he river\n"), done.stderr
+    assert json.loads(done.stdout)["characters"] == len("the river\n"), done.stderr
     wrong = command("eval", "t", "other.txt")
     assert wrong.returncode == 1
     assert "other.txt: no column is called 'text'" in wrong.stderr
