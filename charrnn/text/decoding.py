@@ -112,7 +112,13 @@ def _decoded(
         before, data = data, stream.read(BLOCK_BYTES)
         try:
             text = decoder.decode(data, final=not data)
-        except UnicodeDecodeError as error:
+        except UnicodeError as error:
+            # Python 3.13 and later raise UnicodeDecodeError for this, too.
+            if not isinstance(error, UnicodeDecodeError) or "BOM" in error.reason:
+                raise UndecodableError(
+                    f"{name}: has no byte order mark; name the byte order: "
+                    f"`encoding={encoding}-le` or `encoding={encoding}-be`"
+                ) from error
             # The decoder was given the bytes it had kept from `before`, followed by `data`.
             at = len(before) + len(data) - len(error.object) + error.start
             raise _undecodable(
@@ -123,11 +129,6 @@ def _decoded(
                 start=consumed - len(before),
                 has_bom=bom_encoding is not None,
                 at_end=not data,
-            ) from error
-        except UnicodeError as error:  # UTF-16 and UTF-32 without a byte order mark
-            raise UndecodableError(
-                f"{name}: has no byte order mark; name the byte order: "
-                f"`encoding={encoding}-le` or `encoding={encoding}-be`"
             ) from error
         yield text
         if not data:
