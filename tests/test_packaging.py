@@ -48,7 +48,7 @@ def test_the_sdist_holds_what_the_repository_holds(tmp_path: Path) -> None:
         ).stdout.split("\0")[:-1]
         for which in (["--cached"], ["--others", "--exclude-standard"])
     )
-    assert {*tracked} - {".ci/run"} <= names
+    assert {*tracked} - {".ci/run", ".gitattributes"} <= names
     assert names <= {*tracked, *new, "PKG-INFO"}
 
 
