@@ -4,7 +4,6 @@ import itertools
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ import pytest
 import charrnn
 from charrnn.checkpoint.store import Run
 from charrnn.errors import CheckpointError, RunError
-from tests.conftest import ROOT, TEXT, sealed
+from tests import processes
+from tests.conftest import TEXT, sealed
 from tests.reliability.test_faults import MODEL, TRAINING, Told, train
 from tests.training.test_resume import assert_same_run, stopping
 
@@ -88,14 +88,11 @@ def test_a_model_that_does_not_fit_into_memory_is_told_in_a_line(
         "resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))\n"
         "charrnn.cli.app.main()"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, "train", corpus, "--hidden-size", "30000", "--threads", "1"],
-        cwd=tmp_path, capture_output=True, check=False, env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    stderr = done.stderr.decode()
-    assert (done.returncode, stderr.count("\n")) == (1, 1), stderr
-    assert "error: out of memory on cpu: 1 x 30000 units and" in stderr
-    assert "GiB in training, besides 32 lanes x 64 steps; a new run with a smaller" in stderr
+    options = ["--hidden-size", 30_000, "--threads", 1]
+    done = processes.run("train", corpus, *options, code=code, cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert "error: out of memory on cpu: 1 x 30000 units and" in done.stderr
+    assert "GiB in training, besides 32 lanes x 64 steps; a new run with a smaller" in done.stderr
     assert not any((tmp_path / "checkpoints").iterdir())
 
 

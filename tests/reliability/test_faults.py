@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +21,9 @@ from charrnn.model.config import ModelConfig
 from charrnn.training.config import TrainingConfig
 from charrnn.training.events import CheckpointEvent, Event, StepEvent, WarningEvent
 from charrnn.training.trainer import MAX_BAD_STEPS, MAX_RETURNS
-from tests.conftest import ROOT, Command
+from tests import processes
+from tests.conftest import Command
+from tests.processes import start, wait_until
 from tests.training.test_resume import assert_same_run, losses_of, stopping
 
 MODEL = ModelConfig(hidden_size=8, embedding_size=4, dropout=0.2)
@@ -198,19 +199,15 @@ def test_a_limit_on_the_size_of_files_stops_the_log_and_not_the_run(
 ) -> None:
     """A real one, of the system: a quota is much the same."""
     code = (
-        "import resource, sys, charrnn\n"
+        "import resource, charrnn.cli.app\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, 9_000))\n"
-        "sys.exit(charrnn.cli.app.main())"
+        "charrnn.cli.app.main()"
     )
     options = ["--hidden-size", "8", "--embedding-size", "4", "--optimizer", "sgd", "--steps", "80"]
     options += ["--batch-size", "4", "--seq-length", "16", "--momentum", "0", "--threads", "1"]
-    done = subprocess.run(
-        [sys.executable, "-c", "import charrnn.cli.app\n" + code, "train", corpus, *options],
-        cwd=tmp_path, capture_output=True, check=False, env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    stderr = done.stderr.decode()
-    assert done.returncode == 0, stderr
-    assert "log.jsonl: cannot be written (File too large); it is tried again" in stderr
+    done = processes.run("train", corpus, *options, code=code, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "log.jsonl: cannot be written (File too large); it is tried again" in done.stderr
     assert Run(tmp_path / "checkpoints" / "river").read_latest()[0].manifest.step == 80
 
 
@@ -403,25 +400,18 @@ def test_a_run_that_always_explodes_gives_up_with_advice(corpus: Path, tmp_path:
 
 
 def test_a_run_is_trained_by_one_process_at_a_time(command: Command, corpus: Path) -> None:
-    run = Run(corpus.parent / "checkpoints" / "river")
+    river = Run(corpus.parent / "checkpoints" / "river")
     options = ["--hidden-size", "8", "--batch-size", "4", "--seq-length", "16", "--threads", "1"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "charrnn", "train", corpus, *options, "--minutes", "9"],
-        cwd=corpus.parent, stderr=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    try:
-        while not run.log.exists():
-            assert process.poll() is None
-            time.sleep(0.01)
-        done = command("resume", "river")
-        assert done.returncode == 1
-        assert "run river is being trained by another process; stop that one first" in done.stderr
-        assert command("runs", "-q").stdout == "river\n", "whoever only looks may look"
-    finally:
-        process.kill()
-        process.wait()
-    with claimed(run):  # a dead one does not block
-        assert run.read_latest()[0].manifest.step >= 0
+    process = start("train", corpus, *options, "--minutes", 2, cwd=corpus.parent)
+    wait_until(river.log.exists, process)
+    done = command("resume", "river")
+    assert done.returncode == 1
+    assert "run river is being trained by another process; stop that one first" in done.stderr
+    assert command("runs", "-q").stdout == "river\n", "reading the run stays possible"
+    process.kill()
+    process.wait()
+    with claimed(river):  # a dead process does not block it
+        assert river.read_latest()[0].manifest.step >= 0
 
 
 def test_runs_that_begin_at_once_have_a_folder_each(tmp_path: Path) -> None:

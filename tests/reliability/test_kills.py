@@ -4,7 +4,6 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -14,7 +13,7 @@ from typing import Any
 import pytest
 
 from charrnn.cli.signals import heeded
-from tests.conftest import start
+from tests.processes import Process, start
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
@@ -94,7 +93,7 @@ def kill_often(folder: Path, kills: int, steps: int, seed: int) -> Counter[str]:
     return met
 
 
-def _wait_for_a_step(process: "subprocess.Popen[bytes]", log: Path) -> None:
+def _wait_for_a_step(process: Process, log: Path) -> None:
     def size() -> int:
         return log.stat().st_size if log.exists() else 0
 
@@ -103,7 +102,7 @@ def _wait_for_a_step(process: "subprocess.Popen[bytes]", log: Path) -> None:
         time.sleep(0.005)
 
 
-def _wait_for_a_save(process: "subprocess.Popen[bytes]", run: Path) -> None:
+def _wait_for_a_save(process: Process, run: Path) -> None:
     deadline = time.monotonic() + 1
     while process.poll() is None and time.monotonic() < deadline:
         if any(name.endswith(".new.tmp") for name in os.listdir(run)):  # noqa: PTH208 - is faster

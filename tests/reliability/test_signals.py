@@ -1,8 +1,6 @@
 """Signals at every stage of a command, and readers that go away."""
 
-import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -10,41 +8,45 @@ from pathlib import Path
 import pytest
 
 from charrnn.checkpoint.store import Run
-from tests.conftest import ROOT, TEXT, start
+from tests.conftest import TEXT, Command
+from tests.processes import Process, run, start, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
 CODES = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)]
 TINY = ["--hidden-size", "8", "--embedding-size", "4", "--batch-size", "4", "--seq-length", "16"]
 TINY += ["--threads", "1"]
+LONG = ["--minutes", "2"]  # longer than any test waits, and yet over soon if nobody ends it
 
 
-def wait_for(text: bytes, path: Path, process: "subprocess.Popen[bytes]") -> None:
-    while not (path.exists() and text in path.read_bytes()):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.002)
+def wait_for(text: bytes, path: Path, process: Process) -> None:
+    """Wait until a file that the process writes contains a text."""
+    wait_until(lambda: path.exists() and text in path.read_bytes(), process)
 
 
-def wait_until_heeded(process: "subprocess.Popen[bytes]") -> None:
-    """Wait for the handlers, however long Python itself takes to start: SIGHUP's is the last."""
+def wait_for_handlers(process: Process) -> None:
+    """Wait until charrnn handles signals; until then they end Python itself."""
     status = Path(f"/proc/{process.pid}/status")
     if not status.is_file():
         time.sleep(1.0)
         return
-    caught = 0
-    while not caught & 1 << signal.SIGHUP - 1:
+
+    def handles_hangup() -> bool:  # the last of the three that it sets
         (line,) = [text for text in status.read_text().splitlines() if text.startswith("SigCgt:")]
-        caught = int(line.split()[1], 16)
-        time.sleep(0.005)
+        return bool(int(line.split()[1], 16) & 1 << signal.SIGHUP - 1)
+
+    wait_until(handles_hangup, process)
 
 
-@pytest.mark.parametrize(("number", "code"), CODES)
-@pytest.mark.parametrize("after", [0.0, 0.5, 1.1])
+@pytest.mark.parametrize(
+    ("number", "code", "after"),
+    [(*CODES[0], 0.0), (*CODES[0], 0.5), (*CODES[0], 1.1), (*CODES[1], 0.0), (*CODES[2], 0.5)],
+)
 def test_at_the_start_it_leaves_at_once_and_leaves_nothing_or_a_run(
     corpus: Path, number: int, code: int, after: float
 ) -> None:
-    process = start("train", corpus, *TINY, "--minutes", "9", cwd=corpus.parent)
-    wait_until_heeded(process)
+    process = start("train", corpus, *TINY, *LONG, cwd=corpus.parent)
+    wait_for_handlers(process)
     time.sleep(after)
     process.send_signal(number)
     _, stderr = process.communicate(timeout=60)
@@ -72,18 +74,14 @@ def test_a_signal_that_something_swallows_is_heeded_once_training_begins(corpus:
         "charrnn.runs.start.encode_corpus = swallowing\n"
         "from charrnn.__main__ import main; main()"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, "train", corpus, *TINY, "--minutes", "9"],
-        cwd=corpus.parent, capture_output=True, check=False, timeout=60,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    assert done.returncode == 143, done.stderr.decode()
+    done = run("train", corpus, *TINY, *LONG, code=code, cwd=corpus.parent)
+    assert done.returncode == 143, done.stderr
     assert Run(corpus.parent / "checkpoints" / "river").latest.step == 0
 
 
 @pytest.mark.parametrize(("number", "code"), CODES)
 def test_in_training_it_saves_and_says_how_to_go_on(corpus: Path, number: int, code: int) -> None:
-    process = start("train", corpus, *TINY, "--minutes", "9", "--save-every", 0, cwd=corpus.parent)
+    process = start("train", corpus, *TINY, *LONG, "--save-every", 0, cwd=corpus.parent)
     wait_for(b'"step": 30,', corpus.parent / "checkpoints" / "river" / "log.jsonl", process)
     process.send_signal(number)
     _, stderr = process.communicate(timeout=60)
@@ -126,11 +124,7 @@ def test_a_second_signal_leaves_at_once(corpus: Path) -> None:
         "from charrnn.__main__ import main; main()"
     )
     folder = corpus.parent
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, "train", corpus, *TINY, "--minutes", "9", "--save-every", "1"],
-        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    process = start("train", corpus, *TINY, *LONG, "--save-every", 1, code=code, cwd=folder)
     assert process.stdout is not None
     assert process.stdout.readline() == b"saving\n"
     process.send_signal(signal.SIGINT)
@@ -149,36 +143,32 @@ def test_a_second_signal_leaves_at_once(corpus: Path) -> None:
 
 def test_a_signal_that_is_ignored_stays_ignored(corpus: Path) -> None:
     """As under nohup."""
-    code = (
-        "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
-        "from charrnn.__main__ import main; main()"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, "train", corpus, *TINY, "--steps", "3000"],
-        cwd=corpus.parent, stderr=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    options = [*TINY, "--steps", 1_000]
+    process = start("train", corpus, *options, cwd=corpus.parent, ignoring=[signal.SIGHUP])
     run = Run(corpus.parent / "checkpoints" / "river")
     wait_for(b'"step": 20,', run.log, process)
     process.send_signal(signal.SIGHUP)
     _, stderr = process.communicate(timeout=120)
     assert process.returncode == 0, stderr.decode()
-    assert Run(run.path).latest.step == 3000
+    assert Run(run.path).latest.step == 1_000
 
 
-@pytest.mark.parametrize("command", ["sample", "eval"])
+@pytest.mark.parametrize("name", ["sample", "eval"])
 @pytest.mark.parametrize(("number", "code"), CODES)
-def test_other_commands_end_as_well(corpus: Path, command: str, number: int, code: int) -> None:
+def test_other_commands_end_as_well(
+    command: Command, corpus: Path, name: str, number: int, code: int
+) -> None:
     folder = corpus.parent
-    process = start("train", corpus, *TINY, "--steps", 2, "-q", cwd=folder)
-    assert process.communicate(timeout=60)[1] == b""
+    assert command("train", corpus, *TINY, "--steps", 2, "-q").returncode == 0
     (folder / "long.txt").write_text(TEXT * 5_000)
-    more = ["-n", str(10**8)] if command == "sample" else ["river", "long.txt"]
-    process = start(command, *more, cwd=folder)
-    if command == "sample":
+    more = ["-n", str(10**8)] if name == "sample" else ["river", "long.txt"]
+    process = start(name, *more, cwd=folder)
+    if name == "sample":
         assert process.stdout is not None
         process.stdout.read(100)
     else:
-        time.sleep(2.0)
+        wait_for_handlers(process)
+        time.sleep(1.0)
     process.send_signal(number)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == code, stderr.decode()
