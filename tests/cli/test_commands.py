@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import sys
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import pytest
 import charrnn
 from charrnn.checkpoint.migrations import MODEL_FORMAT
 from tests.conftest import ROOT, TEXT, Command, in_terminal, start
-from tests.processes import wait_until
 
 SMALL = (
     "--hidden-size", 16, "--embedding-size", 8, "--batch-size", 4, "--seq-length", 16,
@@ -267,26 +265,6 @@ def test_a_reader_who_has_enough_ends_the_writer_quietly(folder: Path) -> None:
         assert writer.wait(60) == 0
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no SIGTERM to send on Windows")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_saves_and_says_how_to_go_on(
-    corpus: Path, tmp_path: Path, command: Command, number: signal.Signals, code: int
-) -> None:
-    process = start("train", corpus, *SMALL, "--minutes", 2, cwd=tmp_path)
-    log = tmp_path / "checkpoints" / "river" / "log.jsonl"
-    wait_until(lambda: log.exists() and log.read_text().count('"step"') > 5, process)
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == code
-    assert "charrnn resume river" in errors.decode()
-    assert "Traceback" not in errors.decode()
-    steps = [json.loads(line)["step"] for line in log.read_text().splitlines()]
-    (run,) = charrnn.list_runs(tmp_path / "checkpoints")
-    assert run.latest.step == steps[-1] > 0
-    again = command("resume", "--steps", steps[-1] + 2)
-    assert again.returncode == 0, again.stderr
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals on Windows")
 @pytest.mark.parametrize("columns", [40, 80, 200])
 def test_the_bar_and_the_lines_above_it_fit_the_terminal(
@@ -304,18 +282,6 @@ def test_the_bar_and_the_lines_above_it_fit_the_terminal(
     evaluations = [line for line in lines if line.startswith("step ")]
     assert len(evaluations) == 2
     assert columns < 80 or all(len(line) <= columns for line in evaluations)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="no SIGHUP on Windows")
-def test_a_signal_that_is_ignored_stays_so(tmp_path: Path, corpus: Path) -> None:
-    """nohup charrnn train survives the end of its session."""
-    arguments = ["train", str(corpus), *map(str, SMALL), "--steps", "300"]
-    process = start(*arguments, cwd=tmp_path, ignoring=[signal.SIGHUP])
-    log = tmp_path / "checkpoints" / "river" / "log.jsonl"
-    wait_until(lambda: log.exists() and '"step"' in log.read_text(), process)
-    process.send_signal(signal.SIGHUP)
-    process.communicate(timeout=60)
-    assert process.returncode == 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file names are text elsewhere")

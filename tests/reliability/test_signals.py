@@ -1,5 +1,6 @@
 """Signals at every stage of a command, and readers that go away."""
 
+import json
 import signal
 import sys
 import time
@@ -80,14 +81,21 @@ def test_a_signal_that_something_swallows_is_heeded_once_training_begins(corpus:
 
 
 @pytest.mark.parametrize(("number", "code"), CODES)
-def test_in_training_it_saves_and_says_how_to_go_on(corpus: Path, number: int, code: int) -> None:
+def test_in_training_it_saves_and_says_how_to_go_on(
+    command: Command, corpus: Path, number: int, code: int
+) -> None:
+    """The step that was taken last is the one that is saved, and the run can be continued."""
     process = start("train", corpus, *TINY, *LONG, "--save-every", 0, cwd=corpus.parent)
-    wait_for(b'"step": 30,', corpus.parent / "checkpoints" / "river" / "log.jsonl", process)
+    run = Run(corpus.parent / "checkpoints" / "river")
+    wait_for(b'"step": 30,', run.log, process)
     process.send_signal(number)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == code, stderr.decode()
     assert b"charrnn resume river" in stderr
-    assert Run(corpus.parent / "checkpoints" / "river").latest.step >= 30
+    assert b"Traceback" not in stderr
+    logged = [json.loads(line)["step"] for line in run.log.read_text().splitlines()]
+    assert run.latest.step == logged[-1] >= 30
+    assert command("resume", "--steps", logged[-1] + 2).returncode == 0
 
 
 def test_in_a_long_evaluation_it_does_not_wait_for_its_end(corpus: Path) -> None:
