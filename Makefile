@@ -32,7 +32,7 @@ demo: $(VENV)/run ## Train for a minute on built-in text with a live bar, then p
 	$(BIN)/charrnn sample --temperature 0.7 --length 600 --prompt "def "
 
 test: lint ## Check style, types and layers, then run the tests.
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 slow: $(VENV)/dev ## Run the tests that take minutes.
 	$(BIN)/python -m pytest -m slow
@@ -47,7 +47,7 @@ $(LOWEST)/dev: pyproject.toml constraints.txt
 	@touch $@
 
 lowest: $(LOWEST)/dev ## Run the tests with the lowest versions that pyproject.toml allows, but for torch.
-	$(LOWEST)/bin/python -m pytest
+	$(LOWEST)/bin/python -m pytest -n 2 --dist worksteal
 
 reliability: $(VENV)/dev ## Kill real runs two hundred times; takes about half an hour.
 	$(BIN)/python -m pytest -s -m reliability tests/reliability
