@@ -1,6 +1,5 @@
 """Dataclasses from JSON that may be damaged or hostile: names, types and bounds are checked."""
 
-import math
 import types
 import typing
 from collections.abc import Mapping
@@ -52,6 +51,6 @@ def _read(kind: Any, value: Any, name: str) -> Any:
     number = kind in (int, float) and type(value) in (int, kind)
     if not number and type(value) is not kind:
         raise TypeError(f"{name} is not of type {kind.__name__}")
-    if number and not (math.isfinite(value) and -LARGEST <= value <= LARGEST):
+    if number and not -LARGEST <= value <= LARGEST:  # NaN and infinity are not
         raise ValueError(f"{name} is out of bounds")
     return float(value) if kind is float and abs(value) <= 2**53 else value

@@ -60,7 +60,7 @@ def test_what_is_different_is_told(corpus: Path, tmp_path: Path) -> None:
     told = Told()
     charrnn.resume(run, observers=[told], threads=1)
     (notice,) = told.warnings
-    assert "instead of 2.10.0, device cpu instead of cuda: the run goes on, but not bit" in notice
+    assert "instead of 2.10.0, device cpu instead of cuda: the result will not be bit" in notice
 
 
 def test_a_changed_corpus_is_refused_unless_the_user_insists(corpus: Path, tmp_path: Path) -> None:
@@ -72,10 +72,10 @@ def test_a_changed_corpus_is_refused_unless_the_user_insists(corpus: Path, tmp_p
         charrnn.resume(run)
     told = Told()
     charrnn.resume(run, force=True, observers=[told], steps=30)
-    assert told.warnings[0] == "the corpus river has changed; training goes on from its beginning"
+    assert told.warnings[0] == "the corpus river has changed; training continues from its beginning"
     assert Run(run).latest.step == 30
     corpus.write_text(TEXT + "ÄÖÜ")
-    with pytest.raises(RunError, match=r"characters that are new to the run; .*`init_from`"):
+    with pytest.raises(RunError, match=r"characters that are new to the run; .*`init_from=RUN`"):
         charrnn.resume(run, force=True, steps=40)
 
 
@@ -92,7 +92,7 @@ def test_a_model_that_does_not_fit_into_memory_is_told_in_a_line(
     done = processes.run("train", corpus, *options, code=code, cwd=tmp_path)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
     assert "error: out of memory on cpu: 1 x 30000 units and" in done.stderr
-    assert "GiB in training, besides 32 lanes x 64 steps; a new run with a smaller" in done.stderr
+    assert "GiB in training, plus 32 lanes x 64 steps; a smaller --hidden-size" in done.stderr
     assert not any((tmp_path / "checkpoints").iterdir())
 
 
@@ -154,7 +154,7 @@ def test_a_checkpoint_that_was_renamed_is_none(half: Path, tmp_path: Path) -> No
     (run / "step-00000010").rename(run / "step-00000099")
     told = Told()
     charrnn.resume(run, observers=[told])
-    assert "step-00000099/manifest.json: of step 10, not of this; going back" in told.warnings[0]
+    assert "99/manifest.json: of step 10, not of this; resuming from step 8" in told.warnings[0]
     assert (run / "damaged-1-step-00000099").is_dir()
 
 
@@ -216,6 +216,6 @@ def test_latest_by_name_falls_back_as_well(half: Path, tmp_path: Path) -> None:
     (run / "step-00000010" / "model.safetensors").write_bytes(b"")
     told = Told()
     charrnn.resume(run, checkpoint="latest", observers=[told])
-    assert "going back to step 8" in told.warnings[0]
+    assert "resuming from step 8" in told.warnings[0]
     with pytest.raises(RunError, match="is finished"):
         charrnn.resume(run)

@@ -80,7 +80,7 @@ def test_training_goes_on_where_saving_fails_and_saves_again_when_it_can(
     told = Told()
     run = train(corpus, tmp_path / "broken", told)
     assert [m.split(": ")[-1] for m in told.warnings] == [
-        "cannot be saved (No space left on device); the run goes on, and tries again",
+        "cannot be saved (No space left on device); training continues and tries again later",
         "saving works again",
     ]
     assert told.saved == [4, 16, 20, 24]
@@ -100,7 +100,7 @@ def test_a_run_whose_last_save_fails_ends_with_what_it_has(
     monkeypatch.setattr("charrnn.checkpoint.format.commit", full)
     with pytest.raises(CheckpointError, match=r"step-00000024: cannot be saved \(Input/") as raised:
         train(corpus, tmp_path / "broken")
-    assert "go on from step 12: charrnn resume" in str(raised.value)
+    assert "continue from step 12: charrnn resume" in str(raised.value)
     monkeypatch.undo()
     run = tmp_path / "broken" / "river"
     assert Run(run).latest.step == 12
@@ -147,7 +147,7 @@ def test_a_run_does_not_write_into_another_that_has_taken_its_place(
         train(corpus, tmp_path / "runs")
 
     told = Told(step6=another)
-    with pytest.raises(CheckpointError, match="is another folder than the one the run began in"):
+    with pytest.raises(CheckpointError, match="is not the folder that the run began in"):
         train(corpus, tmp_path / "runs", told)
     assert Run(place).read_latest()[0].manifest.step == 24
     assert Run(moved).read_latest()[0].manifest.step == 4
@@ -207,7 +207,7 @@ def test_a_limit_on_the_size_of_files_stops_the_log_and_not_the_run(
     options += ["--batch-size", "4", "--seq-length", "16", "--momentum", "0", "--threads", "1"]
     done = processes.run("train", corpus, *options, code=code, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "log.jsonl: cannot be written (File too large); it is tried again" in done.stderr
+    assert "log.jsonl: cannot be written (File too large); each step tries again" in done.stderr
     assert Run(tmp_path / "checkpoints" / "river").read_latest()[0].manifest.step == 80
 
 
@@ -300,7 +300,7 @@ def test_resume_goes_back_to_the_newest_checkpoint_that_is_sound(
     told = Told()
     charrnn.resume(run, observers=[told])
     assert "damaged" in told.warnings[0] or "not a manifest" in told.warnings[0]
-    assert told.warnings[0].endswith("; going back to step 16")
+    assert told.warnings[0].endswith("; resuming from step 16")
     assert told.warnings[1] == "kept what is damaged as damaged-1-step-00000018"
     assert (run / "damaged-1-step-00000018" / name).read_bytes() == data
     assert_same_run(straight, run)
@@ -326,7 +326,7 @@ def test_a_run_that_explodes_goes_back_and_goes_on_more_slowly(
 ) -> None:
     told = Told()
     run = train(corpus, tmp_path, told, model=EXPLOSIVE, training=EXPLODING)
-    returns = [m for m in told.warnings if "; back to step" in m]
+    returns = [m for m in told.warnings if "; back at step" in m]
     assert 1 <= len(returns) <= MAX_RETURNS
     assert returns[0].endswith("with 0.5 of the learning rate")
     rates = [e.learning_rate for e in told.events if isinstance(e, StepEvent)]
@@ -346,7 +346,7 @@ def test_a_run_goes_back_to_what_was_still_sound(
     training = replace(EXPLODING, save_every=save_every)
     run = train(corpus, tmp_path, told, model=EXPLOSIVE, training=training)
     assert Run(run).latest.step == 120
-    assert any("; back to step" in message for message in told.warnings)
+    assert any("; back at step" in message for message in told.warnings)
 
 
 @pytest.mark.parametrize("save_every", [3, 10])
@@ -389,7 +389,7 @@ def test_a_run_that_always_explodes_gives_up_with_advice(corpus: Path, tmp_path:
         learning_rate=1e6, grad_clip=0.0, weight_decay=0.5, warmup=0, sample_every=0,
     )  # fmt: skip
     told = Told()
-    with pytest.raises(TrainingError, match=r"after 5 returns; .*`learning_rate` or .*`grad_clip`"):
+    with pytest.raises(TrainingError, match="after 5 returns; train again with a smaller"):
         train(corpus, tmp_path, told, model=EXPLOSIVE, training=hopeless)
     steps = [e for e in told.events if isinstance(e, StepEvent)]
     assert len(steps) < 3 * MAX_BAD_STEPS * (MAX_RETURNS + 1)
