@@ -1,4 +1,4 @@
-"""`charrnn sample` and `charrnn eval --generated` as processes of their own."""
+"""`charrnn sample` and `charrnn eval --generated`."""
 
 import io
 import json
@@ -45,7 +45,7 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> tuple[object, ...]:
     return ("--checkpoint-dir", folder)
 
 
-def test_several_texts_are_told_apart_and_each_can_be_had_alone(
+def test_each_of_several_texts_can_be_written_alone(
     command: Command, where: tuple[object, ...]
 ) -> None:
     done = command("sample", *SHORT, "-p", "The ", "--num-samples", 3, *where)
@@ -58,14 +58,16 @@ def test_several_texts_are_told_apart_and_each_can_be_had_alone(
     assert alone.stdout + "\n" == third
 
 
-def test_a_model_of_lines_writes_a_line_each(command: Command, names: tuple[object, ...]) -> None:
+def test_a_model_of_lines_writes_one_line_per_sample(
+    command: Command, names: tuple[object, ...]
+) -> None:
     done = command("sample", "--num-samples", 9, "--seed", 1, "-t", 0.5, *names)
     assert len(done.stdout.splitlines()) == 9
     assert set(done.stdout.splitlines()) <= {"anna", "bert"}
     assert done.stdout.endswith("\n")
 
 
-def test_json_tells_what_a_script_needs(command: Command, where: tuple[object, ...]) -> None:
+def test_json_has_what_a_script_needs(command: Command, where: tuple[object, ...]) -> None:
     found = json.loads(
         command("sample", *SHORT, "--json", "--report", "--num-samples", 2, *where).stdout
     )
@@ -80,7 +82,7 @@ def test_json_tells_what_a_script_needs(command: Command, where: tuple[object, .
 
 
 def test_the_end_of_a_text_is_chosen_by_flags(command: Command, where: tuple[object, ...]) -> None:
-    """A stop text may be given several times, and a line end be written \\n."""
+    """--stop may be repeated, and understands \\n."""
     whole = command("sample", "-n", 300, "--seed", 1, *where).stdout
     first = whole[: whole.index("\n")]
     assert command("sample", "-n", 300, "--seed", 1, "--stop", "\\n", *where).stdout == first
@@ -103,10 +105,8 @@ def test_beam_search_returns_the_best_first(command: Command, where: tuple[objec
     assert found[2]["text"] in shown
 
 
-def test_what_is_searched_for_in_a_conversation_is_numbered(
-    command: Command, where: tuple[object, ...]
-) -> None:
-    """And the best of several is what goes on."""
+def test_beams_in_a_conversation_are_numbered(command: Command, where: tuple[object, ...]) -> None:
+    """The best of several is the one that continues."""
     flags = ("-i", "--num-beams", 4, "--num-return-sequences", 2, "-n", 6, *where)
     shown = command("sample", *flags, stdin="The\n\n").stdout
     assert re.findall("^--- (.) of 2", shown, re.MULTILINE) == ["1", "2", "1", "2"]
@@ -114,7 +114,7 @@ def test_what_is_searched_for_in_a_conversation_is_numbered(
     assert again.startswith(first.rstrip("\n"))
 
 
-def test_a_prompt_that_is_no_file_is_told(
+def test_a_missing_prompt_file_is_reported(
     command: Command, where: tuple[object, ...], tmp_path: Path
 ) -> None:
     for name, problem in (("", "a folder"), (tmp_path, "a folder"), ("no.txt", "no such file")):
@@ -124,7 +124,7 @@ def test_a_prompt_that_is_no_file_is_told(
         assert done.stderr.endswith(f": {problem}\n")
 
 
-def test_what_cannot_be_written_is_told_before_the_work(
+def test_an_unwritable_file_is_reported_before_the_work(
     command: Command, where: tuple[object, ...], tmp_path: Path
 ) -> None:
     done = command("sample", "-n", 10**9, "-o", "no/such/folder.txt", *where)
@@ -144,7 +144,9 @@ def test_a_long_prompt_is_read_within_the_time(
     assert (found["text"], found["stop_reason"]) == ("", "time")
 
 
-def test_drawn_beams_differ_and_come_again(command: Command, where: tuple[object, ...]) -> None:
+def test_sampled_beams_differ_and_are_reproducible(
+    command: Command, where: tuple[object, ...]
+) -> None:
     flags = ("--num-beams", 5, "--beam-sampling", "--num-return-sequences", 5, *SHORT, "--json")
     first, second = (command("sample", *flags, *where).stdout for _ in range(2))
     assert first == second
@@ -185,7 +187,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("arguments", "message"), WRONG)
-def test_what_cannot_be_meant_is_refused_in_a_line(
+def test_contradictory_flags_are_refused_in_one_line(
     command: Command, where: tuple[object, ...], arguments: tuple[object, ...], message: str
 ) -> None:
     done = command("sample", *arguments, *where)
@@ -194,8 +196,8 @@ def test_what_cannot_be_meant_is_refused_in_a_line(
     assert "Traceback" not in done.stderr
 
 
-def test_a_character_stays_where_the_colours_are(where: tuple[object, ...], tmp_path: Path) -> None:
-    """Heat colours a terminal's text, with a legend; nothing where colours are not wanted."""
+def test_heat_changes_colours_and_not_characters(where: tuple[object, ...], tmp_path: Path) -> None:
+    """Heat colours text on a terminal and prints a legend; NO_COLOR turns it off."""
     arguments = ("sample", *SHORT, "--heat", *where)
     plain = in_terminal(arguments, tmp_path, 80)
     assert "\x1b" not in plain
@@ -212,7 +214,7 @@ def test_heat_leaves_a_pipe_alone(command: Command, where: tuple[object, ...]) -
     assert (hot.stdout, hot.stderr) == (plain.stdout, "")
 
 
-def test_temperatures_stand_beside_each_other_where_there_is_room(
+def test_temperatures_are_side_by_side_if_there_is_room(
     where: tuple[object, ...], tmp_path: Path, command: Command
 ) -> None:
     arguments = ("sample", *SHORT, "--temperature-range", "0.5:1.5:3", *where)
@@ -226,13 +228,13 @@ def test_temperatures_stand_beside_each_other_where_there_is_room(
         ]
 
 
-def test_a_report_is_told_beside_the_text(command: Command, where: tuple[object, ...]) -> None:
+def test_a_report_goes_to_stderr(command: Command, where: tuple[object, ...]) -> None:
     done = command("sample", *SHORT, "--report", *where)
     assert done.stdout == command("sample", *SHORT, *where).stdout
     assert re.search(r"longest copy +\d+ characters \(", done.stderr)
 
 
-def test_a_copied_text_is_found_out(
+def test_a_copied_text_is_detected(
     command: Command, where: tuple[object, ...], tmp_path: Path
 ) -> None:
     (tmp_path / "g.txt").write_text("The stones " * 3 + TEXT[10:90])
@@ -269,7 +271,7 @@ The
 def test_a_conversation_works_through_pipes(
     command: Command, where: tuple[object, ...], tmp_path: Path
 ) -> None:
-    """Texts on stdout, a line end behind each; mistakes are told and change nothing."""
+    """Texts go to stdout with a line end after each; mistakes are reported and change nothing."""
     done = command("sample", "--interactive", *where, stdin=CONVERSATION)
     assert done.returncode == 0
 
@@ -345,7 +347,7 @@ def test_int8_needs_its_extra_and_says_so(
 def test_a_text_comes_character_by_character(
     trained: charrnn.TrainingResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also into a pipe, where nothing is seen before it is flushed."""
+    """Even into a pipe, which shows nothing before it is flushed."""
 
     class Pipe(io.StringIO):
         flushed: ClassVar[list[int]] = []
@@ -359,12 +361,12 @@ def test_a_text_comes_character_by_character(
     assert sorted(set(Pipe.flushed)) == [0, *range(3, 34)]
 
 
-def test_a_search_shows_how_far_it_is(where: tuple[object, ...], tmp_path: Path) -> None:
+def test_a_search_shows_its_progress(where: tuple[object, ...], tmp_path: Path) -> None:
     arguments = ("sample", "-n", 3_000, "--num-beams", 4, *where)
     assert re.search(r"beam search: +\d+%", in_terminal(arguments, tmp_path, 80))
 
 
-def test_the_threads_that_are_measured_are_one_or_all(trained: charrnn.TrainingResult) -> None:
+def test_the_fastest_threads_are_one_or_all(trained: charrnn.TrainingResult) -> None:
     assert charrnn.load(trained.folder).fastest_threads(4) == 1, "a small model gains nothing"
     config = ModelConfig(hidden_size=512, num_layers=1)
     shapes = parameter_shapes(config, 10)
@@ -372,10 +374,10 @@ def test_the_threads_that_are_measured_are_one_or_all(trained: charrnn.TrainingR
     assert fastest_threads(large, 2) in (1, None)
 
 
-def test_a_conversation_begins_with_the_prompt_that_is_given(
+def test_a_conversation_begins_with_the_given_prompt(
     command: Command, where: tuple[object, ...], tmp_path: Path
 ) -> None:
-    """Whatever it looks like; what is typed may begin with a / that is doubled."""
+    """Even if it looks like a command; a typed prompt may begin with a doubled /."""
     (tmp_path / "p.txt").write_text("/quit the\n")
     flags = ("-n", 5, "--seed", 1, "--unknown", "skip", *where)
     shown = command("sample", "-i", "--prompt-file", "p.txt", *flags, stdin="//The\n\xff").stdout
@@ -383,7 +385,7 @@ def test_a_conversation_begins_with_the_prompt_that_is_given(
     assert "\n/The" in shown
 
 
-def test_time_that_is_over_ends_a_text(command: Command, where: tuple[object, ...]) -> None:
+def test_a_text_ends_when_the_time_is_up(command: Command, where: tuple[object, ...]) -> None:
     began = time.monotonic()
     arguments = ("sample", "-n", 10**8, "--max-seconds", 0.3, "--json", "--no-echo", *where)
     found = json.loads(command(*arguments).stdout)
@@ -394,7 +396,7 @@ def test_time_that_is_over_ends_a_text(command: Command, where: tuple[object, ..
 def test_a_model_of_lines_writes_no_empty_lines(
     command: Command, names: tuple[object, ...]
 ) -> None:
-    """At this temperature, some of the seeds end a line at once."""
+    """At this temperature, some seeds end a line at once."""
     flags = ("--num-samples", 150, "--seed", 1, "-t", 4, *names)
     done = command("sample", *flags)
     assert done.stdout.count("\n") == 150
@@ -409,7 +411,7 @@ def test_a_model_of_lines_writes_no_empty_lines(
 def test_a_prompt_reads_escapes_on_the_command_line_only(
     command: Command, where: tuple[object, ...], tmp_path: Path
 ) -> None:
-    r"""--prompt reads \n, \t and \\ like --stop; a file and stdin are read as they are."""
+    r"""--prompt reads \n, \t and \\ like --stop; a file and stdin are read unchanged."""
     flags = (*SHORT, "--unknown", "skip", "--json", *where)
 
     def prompt(*arguments: object, stdin: str = "") -> str:
@@ -427,7 +429,7 @@ def test_a_prompt_reads_escapes_on_the_command_line_only(
 def test_an_empty_line_continues_a_text_after_its_stop(
     command: Command, where: tuple[object, ...], setting: str, stop: str
 ) -> None:
-    """The stop text, which the text lacks, becomes part of what is continued."""
+    """The stop text, which the text leaves out, becomes part of what is continued."""
     typed = f"{setting}\n/length 80\n/stop {stop!r}\nThe\n\n\n".replace("'", "")
     shown = command("sample", "-i", *where, stdin=typed).stdout
     first, second, third = re.split("\n(?=The)", shown.removesuffix("\n"))

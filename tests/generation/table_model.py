@@ -1,4 +1,4 @@
-"""Models with a few symbols, whose texts can be enumerated, and the tests' way to search them."""
+"""Models with few symbols, whose texts can be enumerated, and a function that searches them."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -17,20 +17,20 @@ Text = tuple[int, ...]
 
 
 class Texts:
-    """The state of a TableModel: what each lane has read."""
+    """The states of a TableModel: what each lane has read."""
 
     def __init__(self, texts: list[Text]) -> None:
         self.texts = texts
 
     def take(self, lanes: NDArray[np.integer[Any]]) -> "Texts":
-        """Leave nothing behind that could still be used."""
+        """Take these lanes, and leave nothing in the original that could still be used."""
         texts, self.texts = self.texts, []
         return Texts([texts[lane] for lane in lanes])
 
 
 @dataclass
 class TableModel:
-    """Logits drawn at random for each text from its beginning on, or the same everywhere.
+    """Random logits for each text so far, or the same logits everywhere.
 
     decimals: of the logits; with 0 there are ties.
     """
@@ -57,7 +57,7 @@ class TableModel:
     def step(self, ids: NDArray[np.integer[Any]], state: Texts) -> NDArray[np.float64]:
         state.texts = [(*text, int(id_)) for text, id_ in zip(state.texts, ids, strict=True)]
         self.most_lanes = max(self.most_lanes, len(state.texts))
-        self.last[:] = np.nan  # a step may overwrite the logits of the one before
+        self.last[:] = np.nan  # a step may overwrite the logits of the step before
         self.last = np.array([self.logits(text) for text in state.texts])
         return self.last
 
@@ -71,19 +71,19 @@ class TableModel:
 
 
 def same_everywhere(*probabilities: float) -> TableModel:
-    """A model that gives its symbols the same probabilities whatever came before."""
+    """A model that gives its symbols the same probabilities, whatever came before."""
     return TableModel(len(probabilities), everywhere=[math.log(p) for p in probabilities])
 
 
 def log_p(model: TableModel, text: Text, never: Sequence[int] = ()) -> list[float]:
-    """The log-probability of each symbol behind a text, in plain Python."""
+    """The log-probability of each symbol after a text, in plain Python."""
     logits = [-math.inf if i in never else x for i, x in enumerate(model.logits(text))]
     total = math.fsum(math.exp(x) for x in logits)
     return [x - math.log(total) for x in logits]
 
 
 def scored(model: TableModel, prompt: Text, ids: Text, never: Sequence[int] = ()) -> float:
-    """The log-probability of ids behind a prompt."""
+    """The log-probability of ids after a prompt."""
     return math.fsum(
         log_p(model, prompt + ids[:place], never)[id_] for place, id_ in enumerate(ids)
     )

@@ -1,4 +1,4 @@
-"""Beam search, held to enumeration and to plain loops on models with a few symbols."""
+"""Beam search, compared with enumeration and plain loops on models with few symbols."""
 
 import itertools
 import math
@@ -40,7 +40,7 @@ stop_lists = st.lists(st.lists(ids_of_3, min_size=1, max_size=3).map(tuple), max
 def all_texts(
     size: int, prompt: Text, length: int, stops: Sequence[Text], min_length: int, ids: Text = ()
 ) -> Iterator[Text]:
-    """Every text that a search could find: it ends with a stop, min_length symbols before it."""
+    """Every text that a search could find, with stops only after min_length symbols."""
     ended = [stop for stop in stops if ids and ends_with(prompt + ids, [stop])]
     if any(max(len(ids) - len(stop), 0) < min_length for stop in ended):
         return
@@ -53,7 +53,7 @@ def all_texts(
 
 @given(seeds, st.integers(2, 6), st.integers(0, 8), st.sampled_from([0, 8]))
 def test_one_beam_is_greedy(seed: int, size: int, length: int, decimals: int) -> None:
-    """The most probable symbol each time, of equals the lowest id."""
+    """The most probable symbol each time; in a tie, the lowest id."""
     model = TableModel(size, seed, decimals)
     (found,) = find(model, (1,), length=length)
     text: Text = (1,)
@@ -65,7 +65,7 @@ def test_one_beam_is_greedy(seed: int, size: int, length: int, decimals: int) ->
 
 
 def test_one_beam_is_still_greedy_after_a_long_text() -> None:
-    """Also where the best is better by less than the last bit of the sum so far."""
+    """Even if the best symbol is better by less than the last bit of the sum so far."""
     model = same_everywhere(0.5 - 1e-14, 0.5 + 1e-14)
     (found,) = find(model, length=2000)
     assert set(found.ids) == {1}
@@ -93,7 +93,7 @@ def test_enough_beams_find_every_text_and_rank_it(
     penalty: float,
     early: bool,
 ) -> None:
-    """Held to enumeration and log-probability / length^penalty, with stops and without."""
+    """Compared with enumeration and log-probability / length^penalty, with and without stops."""
     model = TableModel(3, seed)
     never = range(size, 3)
     stops = [stop for stop in stops if max(stop) < size]
@@ -119,7 +119,7 @@ def test_enough_beams_find_every_text_and_rank_it(
 def plain_search(
     model: TableModel, beams: int, length: int, stops: list[Text], penalty: float, early: bool
 ) -> list[tuple[float, Text]]:
-    """Beam search behind a 0 in a few lines: rank and ids of what it finds, the best first."""
+    """Beam search after a 0 in a few lines; returns ranks and ids, the best first."""
     running: list[tuple[float, Text]] = [(0.0, ())]
     ended: list[tuple[float, Text]] = []
     for n in range(1, length + 1):
@@ -163,8 +163,8 @@ def test_a_few_beams_find_what_a_plain_loop_finds(
 
 @settings(max_examples=30)
 @given(seeds, st.integers(2, 30))
-def test_no_number_of_beams_beats_all_of_them(seed: int, num_beams: int) -> None:
-    """More beams need not find a better text, but every text found is at most the best there is."""
+def test_no_search_beats_exhaustive_search(seed: int, num_beams: int) -> None:
+    """More beams need not find a better text, but none is better than the best there is."""
     model = TableModel(3, seed)
     best = max(scored(model, (0,), ids) for ids in itertools.product(range(3), repeat=3))
     found = find(model, num_beams=num_beams, length=3, beams={"length_penalty": 0.0})
@@ -172,7 +172,7 @@ def test_no_number_of_beams_beats_all_of_them(seed: int, num_beams: int) -> None
     assert len({h.ids for h in found}) == len(found) == min(num_beams, 27)
 
 
-def test_of_equals_the_better_beam_and_then_the_lower_id_is_kept() -> None:
+def test_ties_keep_the_better_beam_then_the_lower_id() -> None:
     found = find(same_everywhere(0.25, 0.25, 0.25, 0.25), num_beams=3, length=2)
     assert [h.ids for h in found] == [(0, 0), (0, 1), (0, 2)]
     # 0.2 * 0.4 and 0.4 * 0.2: the beam that was better before comes first.
@@ -186,7 +186,7 @@ def test_of_equals_the_better_beam_and_then_the_lower_id_is_kept() -> None:
 def test_texts_are_scored_in_their_own_lanes(
     mode: dict[str, Any], seed: int, prompt: Text, stops: list[Text], n: int
 ) -> None:
-    """Each log-probability is that of the text read from its beginning."""
+    """Each log-probability equals that of the text when it is read from its beginning."""
     model = TableModel(4, seed)
     found = find(
         model, prompt, stops=stops, never=[3], num_beams=6, seed=seed, length=7,
@@ -202,8 +202,8 @@ def test_texts_are_scored_in_their_own_lanes(
 
 @each_mode
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_the_lanes_of_a_real_model_are_taken_along(mode: dict[str, Any], cell: CellName) -> None:
-    """Each log-probability is that which one lane gives when it reads the text."""
+def test_beams_of_a_real_model_take_their_lanes_along(mode: dict[str, Any], cell: CellName) -> None:
+    """Each log-probability equals what a single lane gives when it reads the text."""
     config = ModelConfig(cell=cell, num_layers=2, hidden_size=5, embedding_size=4)
     generator = np.random.default_rng(0)
     weights = {n: generator.normal(size=s) for n, s in parameter_shapes(config, 7).items()}
@@ -217,7 +217,7 @@ def test_the_lanes_of_a_real_model_are_taken_along(mode: dict[str, Any], cell: C
 
 @each_mode
 def test_no_stop_comes_before_min_length(mode: dict[str, Any]) -> None:
-    """The symbol that would complete it is banned, and others come."""
+    """The symbol that would complete it is banned, so others follow."""
     model = same_everywhere(0.9, 0.04, 0.06)
     for seed in range(20):
         found = find(
@@ -241,7 +241,7 @@ def test_a_stop_may_begin_in_the_prompt() -> None:
     ("early_stopping", "penalty", "steps"),
     [(True, 0.0, 2), (True, 1.0, 2), (False, 0.0, 4), (False, 1.0, 10), (False, -1.0, 3)],
 )
-def test_the_search_ends_when_no_beam_outranks_what_ended(
+def test_the_search_ends_if_no_beam_outranks_ended_texts(
     early_stopping: bool, penalty: float, steps: int
 ) -> None:
     """P(a, b, stop) = 0.6, 0.1, 0.3, and 2 beams: "." and "a." have ended after 2 steps.
@@ -263,7 +263,7 @@ def test_the_search_ends_when_no_beam_outranks_what_ended(
         assert [h.ids for h in found] == [(0,) * 10, (0,) * 9 + (2,)]
 
 
-def test_the_search_ends_where_a_beam_only_equals_what_ended() -> None:
+def test_the_search_ends_if_a_beam_only_ties() -> None:
     progress: list[tuple[int, int]] = []
     (found,) = find(same_everywhere(0.5, 0.5), stops=[(0,)], length=5, progress=progress)
     assert (found.ids, progress) == ((0,), [(1, 5)])
@@ -271,7 +271,7 @@ def test_the_search_ends_where_a_beam_only_equals_what_ended() -> None:
 
 @settings(max_examples=30)
 @given(seeds, st.integers(1, 3), st.integers(1, 3), stop_lists)
-def test_groups_without_a_penalty_are_that_many_plain_searches(
+def test_groups_without_a_penalty_are_plain_searches(
     seed: int, groups: int, width: int, stops: list[Text]
 ) -> None:
     model = TableModel(3, seed)
@@ -284,10 +284,10 @@ def test_groups_without_a_penalty_are_that_many_plain_searches(
 
 @settings(max_examples=60)
 @given(seeds, st.integers(1, 4), st.floats(0.01, 3), st.sampled_from([(), ((2,),), ((0, 1),)]))
-def test_a_group_pays_for_what_groups_before_it_chose(
+def test_a_group_pays_for_choices_of_earlier_groups(
     seed: int, groups: int, penalty: float, stops: tuple[Text, ...]
 ) -> None:
-    """Held to a plain loop with one beam a group; the price stays in the score."""
+    """Compared with a plain loop with one beam per group; the penalty stays in the score."""
     model = TableModel(3, seed)
     texts: list[Text] = [()] * groups
     scores = [0.0] * groups
@@ -312,7 +312,7 @@ def test_a_group_pays_for_what_groups_before_it_chose(
 
 @pytest.mark.parametrize("groups", [2, 3, 6])
 def test_a_large_penalty_keeps_the_groups_apart(groups: int) -> None:
-    """In the first step all six beams take another symbol, whatever group they are in."""
+    """In the first step all six beams take different symbols, whatever their groups."""
     beams = {"num_beam_groups": groups, "diversity_penalty": 99.0}
     for seed in range(9):
         found = find(TableModel(6, seed), num_beams=6, length=1, beams=beams)
@@ -321,7 +321,7 @@ def test_a_large_penalty_keeps_the_groups_apart(groups: int) -> None:
 
 @each_mode
 def test_no_ngram_comes_twice(mode: dict[str, Any]) -> None:
-    """Counting the prompt's, which itself may have some twice."""
+    """N-grams of the prompt count, even if the prompt repeats some itself."""
     model = same_everywhere(0.7, 0.2, 0.1)
     prompt = (0, 1, 0, 1)
     for n, length in ((1, 1), (2, 4), (3, 9)):
@@ -336,8 +336,8 @@ def test_no_ngram_comes_twice(mode: dict[str, Any]) -> None:
 
 
 @each_mode
-def test_what_nothing_may_follow_is_returned_where_nothing_else_is(mode: dict[str, Any]) -> None:
-    """With each symbol once and a stop of 1, 2, only some orders of 1, 2 and 3 end with a stop."""
+def test_a_dead_end_is_returned_if_there_is_nothing_else(mode: dict[str, Any]) -> None:
+    """If each symbol may occur once and 1, 2 is a stop, only some orders of 1, 2, 3 end with it."""
     even = same_everywhere(0.25, 0.25, 0.25, 0.25)
     once: dict[str, Any] = {"num_beams": 12, "length": 9, "no_repeat_ngram_size": 1, "beams": mode}
     found = {(h.ids, h.stop_reason) for h in find(even, stops=[(1, 2)], **once)}
@@ -350,7 +350,7 @@ def test_what_nothing_may_follow_is_returned_where_nothing_else_is(mode: dict[st
 
 @each_mode
 def test_banned_symbols_never_come(mode: dict[str, Any]) -> None:
-    """Those that do not exist leave their probability to others, those that are banned do not."""
+    """Symbols that do not exist leave their probability to others; banned symbols do not."""
     model = same_everywhere(0.5, 0.3, 0.1, 0.1)
     for never, banned, share in (([0], [2], 0.5), ([], [0, 2], 1.0)):
         found = find(model, never=never, banned=banned, num_beams=3, length=6, beams=mode)
@@ -361,7 +361,7 @@ def test_banned_symbols_never_come(mode: dict[str, Any]) -> None:
 
 
 @each_mode
-def test_the_search_ends_when_the_time_is_over(mode: dict[str, Any]) -> None:
+def test_the_search_ends_when_the_time_is_up(mode: dict[str, Any]) -> None:
     """The clock is read before the search and before each step."""
     progress: list[tuple[int, int]] = []
     found = find(
@@ -373,14 +373,14 @@ def test_the_search_ends_when_the_time_is_over(mode: dict[str, Any]) -> None:
 
 
 @each_mode
-def test_a_search_of_no_symbols_finds_the_empty_text(mode: dict[str, Any]) -> None:
+def test_a_search_of_length_zero_finds_the_empty_text(mode: dict[str, Any]) -> None:
     found = find(TableModel(3), num_beams=3, length=0, beams=mode)
     assert {(h.ids, h.log_probability, h.stop_reason) for h in found} == {((), 0.0, "length")}
 
 
 @each_mode
 @pytest.mark.parametrize("number", [math.nan, math.inf])
-def test_numbers_that_overflowed_are_an_error(mode: dict[str, Any], number: float) -> None:
+def test_overflow_is_an_error(mode: dict[str, Any], number: float) -> None:
     model = TableModel(3)
     for first in range(3):
         model.table[0, first] = [0.0, number, 0.0]
@@ -388,7 +388,7 @@ def test_numbers_that_overflowed_are_an_error(mode: dict[str, Any], number: floa
         find(model, num_beams=3, length=3, beams=mode)
 
 
-def test_as_many_texts_are_returned_as_asked_for() -> None:
+def test_the_number_of_texts_is_as_requested() -> None:
     model = TableModel(3)
     some = find(model, num_beams=5, length=4, beams={"num_return_sequences": 2})
     assert some == find(model, num_beams=5, length=4)[:2]

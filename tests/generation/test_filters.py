@@ -1,4 +1,4 @@
-"""The filters of sampling, each against its definition."""
+"""The sampling filters, each compared with its definition."""
 
 import math
 import random
@@ -18,9 +18,9 @@ Logits = NDArray[Any]
 Filter = Callable[[Logits, Any], Logits]
 
 CUT = -math.inf
-NEAR = 1e-5  # what a probability computed in another way may differ by; float32 logits up to 50
+NEAR = 1e-5  # tolerance for probabilities computed in another way; float32 logits up to 50
 
-# Rows with ties and what is banned already; the first is a number, so that none is wholly banned.
+# Rows with ties and banned symbols; the first is a number, so that something is left in each.
 numbers = st.one_of(st.integers(-3, 3).map(float), st.floats(-50, 50, width=32))
 rows = st.tuples(numbers, st.lists(numbers | st.just(CUT), max_size=8)).map(lambda r: [r[0], *r[1]])
 dtypes = st.sampled_from([np.float32, np.float64])
@@ -54,7 +54,7 @@ def softmax(row: list[float]) -> list[float]:
 
 
 def kept_by(apply: Filter, row: list[float], value: Any, dtype: Any = np.float64) -> set[int]:
-    """Return the ids that a filter keeps of one row, whose logits it must not change."""
+    """Return the ids that a filter keeps in one row; it must not change their logits."""
     logits = np.array([row], dtype)
     result = apply(logits, value)
     assert result.dtype == dtype
@@ -83,7 +83,7 @@ def test_temperature_divides(row: list[float], t: float, dtype: Any) -> None:
 
 
 @given(rows, dtypes, st.sampled_from([5e-324, 1e-300, 1e-40, 1e-30]))
-def test_next_to_temperature_zero_only_the_most_probable_is_left(
+def test_a_tiny_temperature_leaves_the_most_probable(
     row: list[float], dtype: Any, t: float
 ) -> None:
     assume(all(x == max(row) or x < max(row) - 1e-3 for x in row))
@@ -104,9 +104,7 @@ def test_each_lane_may_have_a_temperature(pair: list[list[float]], dtype: Any) -
 
 
 @given(rows, st.integers(1, 10), dtypes)
-def test_top_k_keeps_the_k_most_probable_and_what_equals_them(
-    row: list[float], k: int, dtype: Any
-) -> None:
+def test_top_k_keeps_the_k_most_probable_and_ties(row: list[float], k: int, dtype: Any) -> None:
     best = sorted(row, reverse=True)[:k]
     expected = {i for i, x in enumerate(row) if x >= best[-1]}
     assert kept_by(filters.top_k, row, k, dtype) == expected & possible(row)
@@ -114,7 +112,7 @@ def test_top_k_keeps_the_k_most_probable_and_what_equals_them(
 
 @given(rows, shares, dtypes)
 def test_top_p_keeps_the_smallest_nucleus(row: list[float], p: float, dtype: Any) -> None:
-    """The most probable; together p; without the last of them less. Of equals the lower ids."""
+    """The most probable ones reach p, and do not without the last; in a tie, lower ids are kept."""
     kept = kept_by(filters.top_p, row, p, dtype)
     order = sorted(range(len(row)), key=lambda i: (-row[i], i))
     assert set(order[: len(kept)]) == kept
@@ -124,9 +122,7 @@ def test_top_p_keeps_the_smallest_nucleus(row: list[float], p: float, dtype: Any
 
 
 @given(rows, shares, dtypes)
-def test_min_p_keeps_what_is_that_probable_beside_the_most_probable(
-    row: list[float], p: float, dtype: Any
-) -> None:
+def test_min_p_keeps_symbols_relative_to_the_best(row: list[float], p: float, dtype: Any) -> None:
     kept = kept_by(filters.min_p, row, p, dtype)
     probability = softmax(row)
     bound = p * max(probability)
@@ -135,10 +131,8 @@ def test_min_p_keeps_what_is_that_probable_beside_the_most_probable(
 
 
 @given(rows, shares, dtypes)
-def test_typical_p_keeps_what_is_nearest_to_the_entropy(
-    row: list[float], p: float, dtype: Any
-) -> None:
-    """Nearer than all that is cut; together p; without the farthest, and its equals, less."""
+def test_typical_p_keeps_symbols_near_the_entropy(row: list[float], p: float, dtype: Any) -> None:
+    """The nearest ones reach p, and do not without the farthest and its ties."""
     kept = kept_by(filters.typical_p, row, p, dtype)
     probability = softmax(row)
     surprisal = {i: -math.log(q) for i, q in enumerate(probability) if q > 0}
@@ -152,20 +146,20 @@ def test_typical_p_keeps_what_is_nearest_to_the_entropy(
 
 
 def test_typical_p_may_cut_the_most_probable() -> None:
-    """It tells less than the next symbol tells on average."""
+    """It is less surprising than the next symbol is on average."""
     assert kept_by(filters.typical_p, logs([0.4, 0.2, 0.2, 0.2]), 0.5) == {1, 2, 3}
 
 
 @given(st.integers(1, 8), shares)
-def test_typical_p_keeps_equals_together(n: int, p: float) -> None:
+def test_typical_p_keeps_ties_together(n: int, p: float) -> None:
     assert kept_by(filters.typical_p, [0.3] * n, p) == set(range(n))
 
 
 @given(rows, st.floats(1e-6, 1), dtypes)
-def test_epsilon_cutoff_keeps_what_is_that_probable(
+def test_epsilon_cutoff_keeps_probable_symbols(
     row: list[float], epsilon: float, dtype: Any
 ) -> None:
-    """And the most probable, whatever its probability is."""
+    """The most probable symbol is kept whatever its probability."""
     kept = kept_by(filters.epsilon_cutoff, row, epsilon, dtype)
     probability = softmax(row)
     best = {i for i, x in enumerate(row) if x == max(row)}
@@ -175,8 +169,8 @@ def test_epsilon_cutoff_keeps_what_is_that_probable(
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 1, 0, 2]])
-def test_a_bound_met_but_for_rounding_is_met(dtype: Any, order: list[int]) -> None:
-    """Probabilities that are exact on paper, and the bounds between them."""
+def test_a_bound_missed_by_rounding_counts_as_met(dtype: Any, order: list[int]) -> None:
+    """With probabilities that are exact on paper, and bounds between them."""
     probability = [0.5, 0.3, 0.15, 0.05]
     row = logs([probability[i] for i in order])
 
@@ -191,7 +185,7 @@ def test_a_bound_met_but_for_rounding_is_met(dtype: Any, order: list[int]) -> No
 
 
 @given(rows, dtypes)
-def test_a_share_of_one_keeps_all_however_improbable(row: list[float], dtype: Any) -> None:
+def test_a_probability_of_one_keeps_everything(row: list[float], dtype: Any) -> None:
     for apply in (filters.top_p, filters.typical_p):
         assert kept_by(apply, row, 1.0, dtype) == possible(row)
 
@@ -205,7 +199,7 @@ def test_the_smallest_share_keeps_one(row: list[float], p: float, dtype: Any) ->
 def test_the_most_probable_survives(
     row: list[float], filter_: tuple[Filter, Any], dtype: Any
 ) -> None:
-    """All filters but typical_p, which does not promise it, keep what a greedy choice takes."""
+    """All filters keep the greedy choice, except typical_p, which does not promise it."""
     apply, value = filter_
     assume(apply is not filters.typical_p)
     logits = np.array([row], dtype)
@@ -213,10 +207,10 @@ def test_the_most_probable_survives(
 
 
 @given(rows, st.lists(filter_and_value, min_size=1, max_size=5), dtypes)
-def test_filters_follow_each_other_in_any_order(
+def test_filters_work_in_any_order(
     row: list[float], sequence: list[tuple[Filter, Any]], dtype: Any
 ) -> None:
-    """What is cut stays cut, something is left, nothing is NaN, the input is not written to."""
+    """Cut symbols stay cut, something is left, nothing is NaN, and the input does not change."""
     logits = np.array([row], dtype)
     for apply, value in sequence:
         before = logits.copy()
@@ -233,7 +227,7 @@ def test_filters_follow_each_other_in_any_order(
 def test_a_second_time_changes_nothing(
     row: list[float], filter_: tuple[Filter, Any], dtype: Any
 ) -> None:
-    """Of the filters that judge each symbol by itself: a nucleus of a nucleus is smaller."""
+    """For filters that judge each symbol alone; a nucleus of a nucleus would be smaller."""
     apply, value = filter_
     assume(apply in (filters.top_k, filters.min_p, filters.epsilon_cutoff))
     once = apply(np.array([row], dtype), value)
@@ -242,7 +236,7 @@ def test_a_second_time_changes_nothing(
 
 @every_filter
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_lanes_are_filtered_each_on_its_own(apply: Filter, value: Any, dtype: Any) -> None:
+def test_lanes_are_filtered_independently(apply: Filter, value: Any, dtype: Any) -> None:
     generator = np.random.default_rng(0)
     logits = generator.integers(-4, 5, (50, 7)).astype(dtype)
     logits[generator.random((50, 7)) < 0.2] = CUT
@@ -252,14 +246,14 @@ def test_lanes_are_filtered_each_on_its_own(apply: Filter, value: Any, dtype: An
 
 
 @every_filter
-def test_a_number_type_does_not_decide_what_is_cut(apply: Filter, value: Any) -> None:
+def test_both_float_types_cut_the_same(apply: Filter, value: Any) -> None:
     logits = np.random.default_rng(1).normal(0, 3, (200, 65)).astype(np.float32)
     single, double = apply(logits, value), apply(logits.astype(np.float64), value)
     np.testing.assert_array_equal(single, double.astype(np.float32))
 
 
-def test_filtered_applies_what_is_set_in_the_order_of_its_arguments() -> None:
-    """After temperature 0.5 a nucleus is smaller, and min_p sees what the nucleus left."""
+def test_filtered_applies_filters_in_order() -> None:
+    """A nucleus is smaller after temperature 0.5, and min_p sees what the nucleus left."""
     logits = np.random.default_rng(2).normal(0, 2, (20, 65))
     settings: dict[str, Any] = {
         "temperature": 1.5,
@@ -284,7 +278,7 @@ def test_filtered_applies_what_is_set_in_the_order_of_its_arguments() -> None:
 
 @given(rows, st.sets(st.integers(0, 8)))
 def test_ban_cuts_these_and_nothing_else(row: list[float], ids: set[int]) -> None:
-    """Where it leaves nothing, it leaves nothing."""
+    """Even if nothing is left."""
     ids &= set(range(len(row)))
     logits = np.array([row, row[::-1]])
     before = logits.copy()
@@ -307,7 +301,7 @@ def would_repeat(text: list[int], n: int) -> list[int]:
 
 @given(st.lists(texts, min_size=1, max_size=3), sizes, dtypes)
 def test_no_ngram_is_repeated(history: list[list[int]], n: int, dtype: Any) -> None:
-    """Every id that would complete one of its lane's history is banned, and no other."""
+    """Exactly the ids that would complete an n-gram of the lane's history are banned."""
     logits = np.arange(4 * len(history)).astype(dtype).reshape(-1, 4)
     expected = logits.copy()
     for lane, ids in enumerate(history):
@@ -321,10 +315,8 @@ def test_no_ngram_is_repeated(history: list[list[int]], n: int, dtype: Any) -> N
 
 
 @given(sizes, texts, st.randoms(use_true_random=False))
-def test_beams_know_their_own_ngrams_and_no_others(
-    n: int, prompt: list[int], choice: random.Random
-) -> None:
-    """Through 60 steps in which beams are dropped and duplicated."""
+def test_copies_of_ngrams_are_independent(n: int, prompt: list[int], choice: random.Random) -> None:
+    """Over 60 steps in which beams are dropped and duplicated."""
     beams = [(prompt, SeenNgrams(n, prompt))]
     for _ in range(60):
         parents = choice.choices(beams, k=3)

@@ -19,10 +19,8 @@ sizes = st.integers(1, 5) | st.sampled_from([BLOCK - 1, BLOCK, BLOCK + 1, 3 * BL
 @settings(max_examples=100, deadline=None)
 @given(rows=sizes, columns=sizes, lanes=st.integers(1, 4), seed=st.integers(0, 99))
 @example(rows=3, columns=20_000, lanes=1, seed=0)  # where sums of int32 could overflow
-def test_a_product_is_that_of_the_rounded_weights(
-    rows: int, columns: int, lanes: int, seed: int
-) -> None:
-    """To the precision of int16 vectors, and whatever the sizes leave over from whole blocks."""
+def test_a_product_uses_the_rounded_weights(rows: int, columns: int, lanes: int, seed: int) -> None:
+    """To the precision of int16 vectors, also for sizes that are not whole blocks."""
     rng = np.random.default_rng(seed)
     matrix = rng.normal(size=(rows, columns)).astype(np.float32)
     x = rng.normal(size=(columns, lanes)).astype(np.float32)
@@ -43,7 +41,7 @@ def test_the_largest_sums_do_not_overflow() -> None:
     assert out[0, 0] == pytest.approx(100_000, rel=1e-3)
 
 
-def test_zeros_and_what_is_no_number_stay_what_they_are() -> None:
+def test_zeros_stay_zeros_and_nan_stays_nan() -> None:
     weights, scales = quantize(np.zeros((2, 3), np.float32))
     out = np.ones((2, 2), np.float32)
     vectors = np.array([[1, 2, 3], [1, np.nan, 3]], np.float32)
@@ -53,8 +51,8 @@ def test_zeros_and_what_is_no_number_stay_what_they_are() -> None:
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn", "peephole-lstm", "layernorm-lstm"])
-def test_a_model_of_int8_predicts_nearly_the_same(cell: str) -> None:
-    """Logits differ by a few hundredths of their size; a prompt is read as it would be stepped."""
+def test_int8_weights_predict_nearly_the_same(cell: str) -> None:
+    """Logits differ by a few hundredths of their size; reading a prompt equals stepping."""
     config = ModelConfig(cell=cell, num_layers=2, hidden_size=64, embedding_size=8)  # type: ignore[arg-type]
     rng = np.random.default_rng(0)
     weights = {
@@ -74,7 +72,7 @@ def test_a_model_of_int8_predicts_nearly_the_same(cell: str) -> None:
 
 
 def test_text_is_written_with_int8_weights(trained: charrnn.TrainingResult) -> None:
-    """Text that the model with its own weights finds about as probable."""
+    """The exact model finds the text about as probable."""
     model = charrnn.load(trained.folder)
     model.prepare(weights="int8")
     generation = model.sample("The ", SamplingConfig(length=200, temperature=0.5, seed=1))

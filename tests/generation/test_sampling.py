@@ -36,7 +36,7 @@ def test_log_softmax_sums_to_one(logits: Sequence[float]) -> None:
 
 
 def draw(logits: NDArray[Any], temperature: float, uniforms: NDArray[Any]) -> list[int]:
-    """Draw from one row of logits with as many random numbers as there are, in lanes."""
+    """Draw from one row of logits, in a lane for each random number."""
     rows = np.tile(logits, (len(uniforms), 1))
     drawn: list[int] = sample_next(rows, np.array([[temperature]]), uniforms).tolist()
     return drawn
@@ -44,10 +44,10 @@ def draw(logits: NDArray[Any], temperature: float, uniforms: NDArray[Any]) -> li
 
 @given(logit_lists, st.floats(0, 1e3), st.integers(0, 999))
 @example([0.0], 1.0, 0)
-def test_a_draw_is_always_a_symbol_that_may_be_drawn(
+def test_a_draw_is_never_a_banned_symbol(
     logits: Sequence[float], temperature: float, seed: int
 ) -> None:
-    """Also the last one banned, temperatures next to 0, and random numbers next to 0 and 1."""
+    """Even if the last id is banned, or temperature and random numbers are close to 0 or 1."""
     banned = np.array([*logits, -np.inf])
     uniforms = np.array([0.0, *rng(seed).random(3), 1 - 2**-53])
     drawn = draw(banned, temperature, uniforms)
@@ -65,7 +65,7 @@ def test_temperature_zero_is_greedy_and_near_zero_agrees(logits: Sequence[float]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_symbols_are_drawn_as_often_as_they_are_probable(dtype: str) -> None:
+def test_draws_follow_the_probabilities(dtype: str) -> None:
     """p = softmax(logits / T): 200,000 draws lie within five standard deviations of it."""
     logits = np.log(np.array([0.1, 0.2, 0.7], dtype))
     for temperature, p in ((1.0, [0.1, 0.2, 0.7]), (0.5, [1 / 54, 4 / 54, 49 / 54])):
@@ -75,7 +75,7 @@ def test_symbols_are_drawn_as_often_as_they_are_probable(dtype: str) -> None:
         assert (np.abs(share - p) < 5 * deviation).all()
 
 
-def test_lanes_have_temperatures_of_their_own() -> None:
+def test_each_lane_has_its_own_temperature() -> None:
     logits = np.log(np.array([[0.6, 0.4], [0.6, 0.4]]))
     assert sample_next(logits, np.array([[0.0], [1.0]]), np.array([0.9, 0.9])).tolist() == [0, 1]
 
@@ -93,16 +93,14 @@ def test_the_same_seed_writes_the_same_text(trained: charrnn.TrainingResult) -> 
 
 
 @pytest.mark.parametrize("length", [0, 1, 37])
-def test_as_many_characters_are_written_as_asked_for(
-    trained: charrnn.TrainingResult, length: int
-) -> None:
+def test_the_length_is_exact(trained: charrnn.TrainingResult, length: int) -> None:
     generation = charrnn.sample(trained.folder, "The", SamplingConfig(length=length))
     text = "".join(generation)
     assert len(text) == generation.characters == length
     assert generation.stop_reason == "length"
 
 
-def test_the_log_probability_is_that_of_the_written_text(trained: charrnn.TrainingResult) -> None:
+def test_the_log_probability_is_that_of_the_text(trained: charrnn.TrainingResult) -> None:
     """Under the model at temperature 1, whatever the temperature of the draw."""
     model = charrnn.load(trained.folder)
     for temperature in (0.0, 0.5, 2.0):
@@ -118,7 +116,7 @@ def test_a_prompt_changes_what_follows(trained: charrnn.TrainingResult) -> None:
     assert "".join(model.sample("The riv", greedy)) != "".join(model.sample("small w", greedy))
 
 
-def test_an_unknown_character_of_the_prompt_is_named(trained: charrnn.TrainingResult) -> None:
+def test_an_unknown_prompt_character_is_named(trained: charrnn.TrainingResult) -> None:
     model = charrnn.load(trained.folder)
     with pytest.raises(UnknownCharacterError, match=r"'é' \(U\+00E9\), character 3"):
         model.sample("Thé")
@@ -128,7 +126,7 @@ def test_an_unknown_character_of_the_prompt_is_named(trained: charrnn.TrainingRe
     assert "".join(replaced) == "".join(model.sample("Th ", SamplingConfig(seed=1)))
 
 
-def test_line_ends_of_a_prompt_are_read_as_the_corpus_was(trained: charrnn.TrainingResult) -> None:
+def test_a_prompt_is_normalised_like_the_corpus(trained: charrnn.TrainingResult) -> None:
     model = charrnn.load(trained.folder)
     assert "".join(model.sample("name.\r\n", SamplingConfig(seed=1))) == "".join(
         model.sample("name.\n", SamplingConfig(seed=1))
@@ -136,7 +134,7 @@ def test_line_ends_of_a_prompt_are_read_as_the_corpus_was(trained: charrnn.Train
 
 
 def test_the_unknown_symbol_is_never_written(tmp_path: Path) -> None:
-    """Half of this text is of characters that occur once; at a high temperature any would come."""
+    """Half of this text is characters that occur once; a high temperature would write any."""
     text = "".join(f"ab{chr(0x4E00 + n)}" for n in range(300))
     (tmp_path / "t.txt").write_text(text, encoding="utf-8")
     result = charrnn.train(
@@ -150,11 +148,11 @@ def test_the_unknown_symbol_is_never_written(tmp_path: Path) -> None:
     assert model.vocabulary.symbols == ("", "a", "b")
     generation = model.sample("", SamplingConfig(length=300, temperature=5.0, seed=0))
     assert set("".join(generation)) == {"a", "b"}
-    # What is left shares the whole probability: two symbols have at least half of it between them.
+    # The other symbols share all the probability, so one of the two has at least half.
     assert min(generation.surprises()) <= 1
 
 
-def test_a_model_of_bytes_takes_any_prompt_and_writes_whole_characters(tmp_path: Path) -> None:
+def test_byte_models_read_any_prompt_and_write_whole_characters(tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_text("Ä字😀 " * 100, encoding="utf-8")
     result = charrnn.train(
         tmp_path / "t.txt",
@@ -182,14 +180,12 @@ def test_a_model_of_bytes_takes_any_prompt_and_writes_whole_characters(tmp_path:
         ({"seed": -1}, "`seed=-1`: must be at least 0"),
     ],
 )
-def test_settings_that_cannot_be_are_refused_by_name(
-    settings: dict[str, float], message: str
-) -> None:
+def test_invalid_settings_are_refused_by_name(settings: dict[str, float], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         SamplingConfig(**settings)  # type: ignore[arg-type]
 
 
-def test_numbers_that_overflowed_are_an_error(trained: charrnn.TrainingResult) -> None:
+def test_overflow_is_an_error(trained: charrnn.TrainingResult) -> None:
     model = charrnn.load(trained.folder)
     for number in (np.nan, np.inf):
         model._weights = dict(model._weights) | {
@@ -210,7 +206,7 @@ def test_numbers_that_overflowed_are_an_error(trained: charrnn.TrainingResult) -
 
 
 class Place:
-    """Where in its text each lane of a Reciter is."""
+    """The position of each lane of a Reciter in its text."""
 
     def __init__(self, positions: NDArray[Any]) -> None:
         self.positions = positions
@@ -220,7 +216,7 @@ class Place:
 
 
 class Reciter:
-    """Knows a text by heart: what it reads must be the text, what it writes is what follows."""
+    """Knows one text by heart: it must read this text, and predicts what follows."""
 
     def __init__(self, ids: Sequence[int], vocabulary_size: int) -> None:
         self.ids = np.array(ids)
@@ -243,7 +239,7 @@ class Reciter:
         return np.array([self.step(row, state).copy() for row in ids])
 
 
-LETTERS = Vocabulary("char", tuple("\n-abn、。"))  # the bytes of the last two differ in the third
+LETTERS = Vocabulary("char", tuple("\n-abn、。"))  # the last two differ only in their third byte
 
 
 def reciting(
@@ -254,7 +250,7 @@ def reciting(
     unit: Literal["char", "byte"],
     **settings: Any,
 ) -> Generation:
-    """A generation that draws `text` after a prompt, and fails where it draws more than that."""
+    """A generation that draws `text` after a prompt, and fails if it draws more."""
     vocabulary = LETTERS if unit == "char" else BYTES
     before = first_ids(vocabulary, end) if end or not prompt else []
     ids = [*before, *vocabulary.encode(prompt + text).tolist()]
@@ -274,8 +270,8 @@ units = pytest.mark.parametrize("unit", ["char", "byte"])
         ("\n", "\n", []),
         ("ab\n--\n", "\n--\n", ["a", "b"]),
         ("\n--\n", "\n--\n", []),
-        ("a\n-b\n--\n", "\n--\n", ["a", "\n-b"]),  # begins, and is none after all
-        ("\n\n--\n", "\n--\n", ["\n"]),  # begins, and begins again on the way
+        ("a\n-b\n--\n", "\n--\n", ["a", "\n-b"]),  # only begins like an ending
+        ("\n\n--\n", "\n--\n", ["\n"]),  # begins twice
         ("aaab", "aab", ["a"]),
         ("abaababb", "ababb", ["aba"]),
         ("a、b。", "。", ["a", "、", "b"]),
@@ -285,7 +281,7 @@ units = pytest.mark.parametrize("unit", ["char", "byte"])
 def test_a_sample_ends_where_its_document_does(
     text: str, end: str, expected: list[str], unit: Literal["char", "byte"]
 ) -> None:
-    """The end is not written, nor is anything drawn behind it; what only begins like it is."""
+    """The end is not written and nothing is drawn after it; a mere beginning of it is written."""
     generation = reciting(text, end, prompt="n", unit=unit)
     assert list(generation) == expected
     assert generation.stop_reason == "end"
@@ -299,13 +295,13 @@ def test_a_sample_ends_where_its_document_does(
     end=st.text("ab。", min_size=1, max_size=4),
     length=st.integers(0, 30),
 )
-@example(text="ba" + "。" * 28, end="aa", length=2)  # an end may have begun where the length is up
-@example(text="baa" + "。" * 28, end="aa", length=2)  # and would have been completed behind it
+@example(text="ba" + "。" * 28, end="aa", length=2)  # an ending may have begun at the full length
+@example(text="baa" + "。" * 28, end="aa", length=2)  # and would be completed after it
 @example(text="baa" + "。" * 28, end="aa", length=3)
-def test_a_sample_ends_with_its_length_or_before_the_first_end(
+def test_a_sample_ends_at_its_length_or_before_an_end(
     text: str, end: str, length: int, unit: Literal["char", "byte"]
 ) -> None:
-    """Whichever is drawn first; the pieces together are the text up to there."""
+    """Whichever comes first; the pieces together are the text up to there."""
     generation = reciting(text, end, prompt="n", length=length, unit=unit)
     pieces = list(generation)
     at = text[:length].find(end)
@@ -316,8 +312,8 @@ def test_a_sample_ends_with_its_length_or_before_the_first_end(
 
 
 @units
-def test_a_document_begins_behind_what_ends_another(unit: Literal["char", "byte"]) -> None:
-    """As in training; the prompt comes after it. (The Reciter checks what is read.)"""
+def test_a_document_begins_after_the_end_of_another(unit: Literal["char", "byte"]) -> None:
+    """As in training; the prompt follows it. The Reciter checks what is read."""
     assert first_ids(LETTERS, "-\n") == [LETTERS.symbols.index("\n")]
     assert first_ids(BYTES, "a。") == ["。".encode()[-1]]
     for end in ("\n", "b-", "a。"):
@@ -335,14 +331,14 @@ def test_an_end_may_begin_in_the_prompt(unit: Literal["char", "byte"]) -> None:
 
 @units
 def test_without_an_end_nothing_is_held_back(unit: Literal["char", "byte"]) -> None:
-    """And the prompt is read as it is."""
+    """The prompt is read unchanged."""
     generation = reciting("a\n\nb", "", prompt="n", length=4, unit=unit)
     assert list(generation) == ["a", "\n", "\n", "b"]
     assert generation.stop_reason == "length"
 
 
 def test_a_model_of_lines_writes_one_line(tmp_path: Path) -> None:
-    """And begins it as a line begins, after which it has not read any other."""
+    """It begins like any line, without having read another one."""
     (tmp_path / "names.txt").write_text("a\nbb\n" * 400, encoding="utf-8")
     result = charrnn.train(
         tmp_path / "names.txt",

@@ -1,4 +1,4 @@
-"""Beam search from a prompt to texts."""
+"""Beam search, from a request to texts."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ def found(
 
 
 @pytest.mark.parametrize("included", [False, True])
-def test_a_text_is_cut_before_its_stop_text_or_behind_it(included: bool) -> None:
+def test_a_text_ends_before_or_after_its_stop_text(included: bool) -> None:
     texts = found(stop=("b", "1a"), include_stop=included, length=3, beams=ALL)
     assert {text.stop_reason for text in texts} == {"length", "stop"}
     for beam in texts:
@@ -45,21 +45,21 @@ def test_a_text_is_cut_before_its_stop_text_or_behind_it(included: bool) -> None
         assert "b" not in beam.text[:-1]
 
 
-def test_a_document_ends_with_its_end_which_is_not_written() -> None:
+def test_the_end_of_a_document_is_not_written() -> None:
     texts = found(end="\n", length=3, beams=ALL)
     assert "end" in {beam.stop_reason for beam in texts}
     assert not any("\n" in beam.text for beam in texts)
 
 
-def test_what_is_read_before_a_document_is_no_part_of_its_end() -> None:
-    """Its end is two line ends, of which one is read before the first character."""
+def test_an_end_does_not_begin_before_the_document() -> None:
+    """The end is two line ends, and one of them is read before the first character."""
     for beam in found("", end="\n\n", length=3, beams=ALL):
         assert beam.stop_reason in ("end", "length")
         assert beam.stop_reason == "length" or not beam.text.endswith("\n")
 
 
-def test_a_stop_text_is_looked_for_in_what_was_read() -> None:
-    """In the prompt é is replaced; what then is its last character may begin a stop text."""
+def test_a_stop_text_may_begin_in_the_prompt_as_read() -> None:
+    """The é of the prompt is replaced by a space, in which a stop text may begin."""
     texts = found("bé", unknown="replace", stop=(" a",), length=3, beams=ALL)
     assert "stop" in {beam.stop_reason for beam in texts}
     for beam in texts:
@@ -75,7 +75,7 @@ def test_a_stop_text_is_looked_for_in_what_was_read() -> None:
 
 
 def test_a_text_of_bytes_ends_with_a_whole_character() -> None:
-    """This model knows two characters of three bytes by heart; the length is four bytes."""
+    """This model knows two characters of three bytes each by heart; the length is four bytes."""
     request = GenerationRequest(prompt="x", sampling=SamplingConfig(length=4))
     reciter = Reciter([*BYTES.encode("x日本").tolist()], len(BYTES))
     (beam,) = search_text(reciter, encode_request(request, BYTES))
@@ -88,7 +88,7 @@ def test_the_bits_count_what_was_drawn() -> None:
         assert beam.bits_per_char == pytest.approx(-beam.log_probability / drawn / 0.69314718)
 
 
-def test_beams_that_no_memory_holds_are_refused() -> None:
+def test_beams_that_exceed_the_memory_are_refused() -> None:
     def check(length: int, beams: int) -> None:
         model = ModelConfig(num_layers=2, hidden_size=512)
         sampling, search = SamplingConfig(length=length), BeamConfig(num_beams=beams)
@@ -101,7 +101,7 @@ def test_beams_that_no_memory_holds_are_refused() -> None:
 
 
 def test_a_search_does_not_find_an_empty_document() -> None:
-    """But a prompt may be complete without more, and a stop text may come at once."""
+    """But a prompt may already be complete, and a stop text may come at once."""
 
     def empty(prompt: str = "", **values: Any) -> list[Beam]:
         return [beam for beam in found(prompt, length=3, beams=ALL, **values) if not beam.text]

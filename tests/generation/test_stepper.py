@@ -25,7 +25,7 @@ configurations = st.fixed_dictionaries(
         "embedding_size": st.integers(0, 5),
     }
 )
-READ_STEPS = 4  # of a prompt at once, in these tests: so that some are longer than that
+READ_STEPS = 4  # so few that the prompts of these tests take several blocks
 LEFT_OUT = [
     {"cell": "rnn", "nonlinearity": "relu"},
     {"cell": "rnn", "nonlinearity": "leaky-relu"},
@@ -36,7 +36,7 @@ LEFT_OUT = [
 def random_model(config: ModelConfig, seed: int, *, single: bool = False) -> LanguageModel:
     model = LanguageModel(config, SYMBOLS).double()
     generator = torch.Generator().manual_seed(seed)
-    # So small that no state is chaotic, in which any two programs would drift apart.
+    # So small that no state is chaotic; otherwise any two programs would drift apart.
     deviation = 0.7 / config.hidden_size**0.5
     with torch.no_grad():
         for parameter in model.parameters():
@@ -47,7 +47,7 @@ def random_model(config: ModelConfig, seed: int, *, single: bool = False) -> Lan
 def assert_equal_logits(
     config: ModelConfig, read: int, lanes: int, seed: int, *, single: bool = False
 ) -> None:
-    """Hold steps, a prompt that is read, and further steps against the model's forward pass."""
+    """Compare steps, a prompt and further steps with the model's forward pass."""
     model = random_model(config, seed, single=single)
     ids = np.random.default_rng(seed).integers(SYMBOLS, size=(read + 6, lanes))
     with torch.no_grad():
@@ -78,13 +78,13 @@ def assert_equal_logits(
     seed=st.integers(0, 99),
     single=st.booleans(),
 )
-def test_logits_are_those_of_the_model(
+def test_logits_equal_those_of_the_torch_model(
     values: dict[str, Any], read: int, lanes: int, seed: int, single: bool
 ) -> None:
-    """Any cell, depth, number of lanes and length of prompt; in float32 to 1e-5 of the largest.
+    """For any cell, depth, number of lanes and prompt; in float32 to 1e-5 of the largest logit.
 
-    To normalise two or three numbers that are nearly equal magnifies their rounding 300 times a
-    step, in any program: such layers are held to it in float64 alone.
+    Normalising two or three nearly equal numbers magnifies their rounding 300 times per step, in
+    any program, so such layers are only compared in float64.
     """
     tiny = values["cell"] == "layernorm-lstm" and values["hidden_size"] < 4
     assume(not (single and tiny))
@@ -130,12 +130,12 @@ def test_read_all_needs_little_besides_its_result() -> None:
 
 
 @pytest.mark.parametrize("values", LEFT_OUT)
-def test_so_they_are_for_what_the_above_leaves_out(values: dict[str, Any]) -> None:
+def test_other_architectures_equal_the_torch_model(values: dict[str, Any]) -> None:
     assert_equal_logits(ModelConfig(hidden_size=6, num_layers=2, **values), 5, 3, 1)
 
 
 @pytest.mark.parametrize("embedding_size", [0, 4])
-def test_so_they_are_for_vocabularies_too_large_for_a_table(
+def test_large_vocabularies_equal_the_torch_model(
     embedding_size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stepper, "TABLE_BYTES", 0)
@@ -148,7 +148,7 @@ def test_so_they_are_for_vocabularies_too_large_for_a_table(
 )
 @example(rows=24, inner=3, lanes=layers.FEW_LANES, seed=0)
 def test_a_product_in_blocks_is_the_product(rows: int, inner: int, lanes: int, seed: int) -> None:
-    """Whether the rows can be halved or not."""
+    """Whether or not the rows can be halved."""
     rng = np.random.default_rng(seed)
     matrix, x = rng.normal(size=(rows, inner)), rng.normal(size=(inner, lanes))
     out = np.empty((rows, lanes))
@@ -164,10 +164,10 @@ def test_a_product_in_blocks_is_the_product(rows: int, inner: int, lanes: int, s
     lanes=st.integers(1, 3),
     taken=st.lists(st.integers(0, 2), min_size=1, max_size=5),
 )
-def test_taken_lanes_go_on_where_they_were(
+def test_taken_lanes_continue_where_they_were(
     values: dict[str, Any], lanes: int, taken: list[int]
 ) -> None:
-    """More, fewer, repeated or in another order: as if each had been alone from the beginning."""
+    """More, fewer, repeated or reordered lanes continue as if each had always been alone."""
     config = ModelConfig(**values)
     weights = export_weights(random_model(config, 1))
     ids = np.random.default_rng(1).integers(SYMBOLS, size=(4, lanes))

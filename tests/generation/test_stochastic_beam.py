@@ -1,4 +1,4 @@
-"""Stochastic beam search, held to the distribution of texts that can all be enumerated."""
+"""Stochastic beam search, compared with the distribution of enumerable texts."""
 
 import itertools
 import math
@@ -25,7 +25,7 @@ def drawn(model: TableModel, number: int, **others: Any) -> list[Hypothesis]:
 
 
 def probabilities(model: TableModel, temperature: float) -> dict[Text, float]:
-    """What sampling would draw the texts of up to 2 symbols with, which end after a 1."""
+    """The probabilities with which sampling draws texts of up to 2 symbols that end after a 1."""
     table: dict[Text, float] = {}
     for ids in [(1,), *itertools.product((0, 2), range(3))]:
         p = 1.0
@@ -38,7 +38,7 @@ def probabilities(model: TableModel, temperature: float) -> dict[Text, float]:
 
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
 def test_texts_are_drawn_without_replacement(temperature: float) -> None:
-    """The first with its probability p, the second of what is left: p' = p / (1 - p of the first).
+    """The first has its probability p; the second, of those left, p / (1 - p of the first).
 
     Shares of 4000 draws lie within five standard deviations.
     """
@@ -65,7 +65,7 @@ def assert_share(count: int, draws: int, p: float) -> None:
 
 
 def test_scores_are_perturbed_log_probabilities() -> None:
-    """The greatest of all is a standard Gumbel, with its mean and variance."""
+    """The largest score is a standard Gumbel, with its mean and variance."""
     model = TableModel(3, seed=106)
     greatest = [drawn(model, 2, stops=STOPS, length=2, seed=seed)[0].score for seed in range(2000)]
     assert np.mean(greatest) == pytest.approx(np.euler_gamma, abs=5 * 1.2825 / math.sqrt(2000))
@@ -74,10 +74,8 @@ def test_scores_are_perturbed_log_probabilities() -> None:
 
 @settings(max_examples=40)
 @given(seeds, st.integers(2, 40), st.floats(0.1, 5))
-def test_texts_are_different_and_in_the_order_of_their_scores(
-    seed: int, number: int, temperature: float
-) -> None:
-    """As many as asked for, or all there are; the log-probability is at temperature 1."""
+def test_texts_differ_and_are_ordered_by_score(seed: int, number: int, temperature: float) -> None:
+    """As many as requested, or all there are; the log-probability is at temperature 1."""
     model = TableModel(3, seed)
     found = drawn(model, number, stops=STOPS, length=3, temperature=temperature, seed=seed)
     assert len({h.ids for h in found}) == len(found) == min(number, 1 + 2 + 4 * 3)
@@ -94,7 +92,7 @@ def test_the_same_seed_draws_the_same_texts() -> None:
 
 
 def test_the_temperature_moves_along_its_schedule() -> None:
-    """Next to 0 the most probable symbol is drawn, and at 1000 any."""
+    """Near 0 the most probable symbol is drawn; at 1000, any symbol."""
     model = TableModel(3, seed=1)
 
     def greedy(text: Text) -> int:
@@ -119,7 +117,7 @@ def test_filters_cut_what_is_drawn(filters: dict[str, Any], texts: int) -> None:
 
 
 @pytest.mark.parametrize("temperature", [5e-324, 3e-308, 1e-40])
-def test_next_to_temperature_zero_the_first_text_is_the_greedy_one(temperature: float) -> None:
+def test_a_tiny_temperature_draws_the_greedy_text_first(temperature: float) -> None:
     found = drawn(TableModel(3), 3, length=4, temperature=temperature)
     assert found[0].ids == find(TableModel(3), length=4)[0].ids
 
@@ -129,15 +127,15 @@ def test_next_to_temperature_zero_the_first_text_is_the_greedy_one(temperature: 
     arrays(float, 3, elements=st.floats(-1e6, 1e6)),
     seeds,
 )
-def test_each_row_of_gumbels_has_its_greatest(phi: Any, greatest: Any, seed: int) -> None:
-    """However far apart they are; what has no probability stays at -inf."""
+def test_each_row_of_gumbels_has_the_given_maximum(phi: Any, greatest: Any, seed: int) -> None:
+    """However far apart the locations are; impossible symbols stay at -inf."""
     phi[:, 1] = -5.0
     below = gumbels_below(phi, greatest, np.random.default_rng(seed))
     np.testing.assert_array_equal(below.max(axis=1), greatest)
     np.testing.assert_array_equal(np.isneginf(below), np.isneginf(phi))
 
 
-def test_the_logarithm_of_1_minus_exp_is_accurate_at_both_ends() -> None:
+def test_log_1_minus_exp_is_accurate_at_both_ends() -> None:
     x = np.array([0.0, -1e-20, -1e-9, -0.5, -1.0, -50.0, -1e3, -math.inf])
     expected = [-math.inf, -20 * math.log(10), math.log(1e-9) - 5e-10]
     expected += [math.log(1 - math.exp(-0.5)), math.log(1 - math.exp(-1)), -math.exp(-50), 0, 0]

@@ -1,4 +1,4 @@
-"""Where texts end, what is in them, and that each is its own."""
+"""Generated texts: where they end, what they may contain, and their independence."""
 
 import itertools
 import math
@@ -25,7 +25,7 @@ PROMPT = "ab a"
 
 
 def random_stepper(vocabulary: Vocabulary = LETTERS, size: float = 1.0) -> Stepper:
-    """A random model in float64; its rounding decides no draw, whatever the number of lanes."""
+    """A random model in float64, in which rounding never decides a draw."""
     config = ModelConfig(num_layers=2, hidden_size=6, embedding_size=3)
     rng = np.random.default_rng(0)
     shapes = parameter_shapes(config, len(vocabulary))
@@ -33,7 +33,7 @@ def random_stepper(vocabulary: Vocabulary = LETTERS, size: float = 1.0) -> Stepp
 
 
 STEPPER = random_stepper()
-FLAT = random_stepper(size=0.1)  # every symbol is about as probable
+FLAT = random_stepper(size=0.1)  # all symbols are about equally probable
 
 
 def texts(
@@ -53,7 +53,7 @@ def texts(
         sampling=SamplingConfig(**({"length": 20, "seed": 1} | own | values)),
     )
     vocabulary = LETTERS if stepper.vocabulary_size == len(LETTERS) else BYTES
-    clock = itertools.count().__next__  # a second passes between two looks at it
+    clock = itertools.count().__next__  # a second passes each time it is read
     encoded = encode_request(request, vocabulary, end)
     return list(generations(stepper, encoded, clock=lambda: float(clock())))
 
@@ -63,15 +63,15 @@ def written(number: int = 1, **values: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("number", [2, 3, MAX_LANES + 2])
-def test_a_sample_is_the_same_however_many_there_are(number: int) -> None:
+def test_a_sample_does_not_depend_on_their_number(number: int) -> None:
     together = written(number, length=12)
     assert len(set(together)) == number
     for k in (0, 1, number - 1):
         assert written(length=12, seed=derived_seed(1, k)) == [together[k]]
 
 
-def test_it_is_the_same_in_whatever_order_they_are_read() -> None:
-    """Also where one is read character by character and others end before it."""
+def test_samples_do_not_depend_on_the_order_of_reading() -> None:
+    """Even if one is read character by character and others end before it."""
     in_order = written(3, stop=("b",))
     first, second, third = texts(3, stop=("b",))
     backwards = ["".join(third), "".join(itertools.chain([next(first)], first)), "".join(second)]
@@ -87,10 +87,10 @@ def test_it_is_the_same_in_whatever_order_they_are_read() -> None:
     number=st.integers(1, 3),
 )
 @example(stops=["b", "ab"], length=40, seed=1, included=False, number=1)
-def test_a_text_ends_before_the_stop_text_that_comes_first(
+def test_a_text_ends_before_the_first_stop_text(
     stops: list[str], length: int, seed: int, included: bool, number: int
 ) -> None:
-    """Of those that end in the same place, before the longest; or behind it, if it is included."""
+    """If several end at the same place, before the longest, or after it if it is included."""
     flat: dict[str, Any] = {"stepper": FLAT, "length": length, "seed": seed}
     whole = written(number, **flat)
     cut = texts(number, stop=tuple(stops), include_stop=included, **flat)
@@ -115,7 +115,7 @@ def test_a_text_ends_before_the_stop_text_that_comes_first(
         assert generation.stop_reason == ("stop" if found else "length")
 
 
-def test_no_stop_text_comes_before_the_minimum() -> None:
+def test_no_stop_text_comes_before_min_length() -> None:
     for seed in range(20):
         (generation,) = texts(stop=("b", "1a"), min_length=12, seed=seed, stepper=FLAT)
         text = "".join(generation)
@@ -124,7 +124,7 @@ def test_no_stop_text_comes_before_the_minimum() -> None:
         assert "1a" not in text
 
 
-def test_nor_does_the_end_of_a_document_of_bytes() -> None:
+def test_no_document_end_comes_before_min_length() -> None:
     stepper = random_stepper(BYTES, size=0.1)
     values: dict[str, Any] = {"length": 60, "min_length": 40, "seed": 3, "stop": ("e",)}
     for generation in texts(8, prompt="x", stepper=stepper, end="。", **values):
@@ -134,7 +134,7 @@ def test_nor_does_the_end_of_a_document_of_bytes() -> None:
         assert "。" not in text
 
 
-def test_time_that_is_over_ends_every_text() -> None:
+def test_every_text_ends_when_the_time_is_up() -> None:
     for generation in texts(3, length=1_000, max_seconds=5):
         assert 4 <= len("".join(generation)) <= 6
         assert generation.stop_reason == "time"
@@ -143,7 +143,7 @@ def test_time_that_is_over_ends_every_text() -> None:
 @given(temperature=st.sampled_from([0.0, 0.7, 3.0]), n=st.integers(2, 4), seed=st.integers(0, 9))
 @settings(max_examples=30, deadline=None)
 def test_no_ngram_is_written_twice(temperature: float, n: int, seed: int) -> None:
-    """Nor one of the prompt's; a text that has used up all ends."""
+    """Not even one of the prompt; a text that has used up all of them ends."""
     (generation,) = texts(no_repeat_ngram_size=n, temperature=temperature, length=300, seed=seed)
     text = PROMPT + "".join(generation)
     grams = [text[k : k + n] for k in range(len(text) - n + 1)]
@@ -151,15 +151,15 @@ def test_no_ngram_is_written_twice(temperature: float, n: int, seed: int) -> Non
     assert generation.stop_reason in ("banned", "length")
 
 
-def test_what_is_read_before_a_text_is_not_in_it_yet() -> None:
-    """A line end is, before an empty prompt; one may still be written where none may be twice."""
+def test_what_is_read_first_is_not_part_of_the_text() -> None:
+    """A line end is read before an empty prompt. It can still be written if each may occur once."""
     values: dict[str, Any] = {"no_repeat_ngram_size": 1, "temperature": 50.0, "seed": 0}
     for text in texts(5, prompt="", stepper=FLAT, **values):
         assert sorted("".join(text)) == sorted(LETTERS.symbols)
         assert text.stop_reason == "banned"
 
 
-def test_what_is_ruled_out_never_comes() -> None:
+def test_banned_characters_are_never_written() -> None:
     assert set(written(ban="ab", length=200, stepper=FLAT)[0]) == set("\n 1。")
     assert set(written(only="letters", length=200, stepper=FLAT)[0]) == {"a", "b"}
     assert set(written(only="digits", length=20, stepper=FLAT)[0]) == {"1"}
@@ -170,13 +170,13 @@ def test_what_is_ruled_out_never_comes() -> None:
     assert set(written(ban="[^a]", length=20, stepper=FLAT)[0]) == {"a"}
 
 
-def test_with_few_characters_alone_a_document_still_ends() -> None:
+def test_only_still_lets_a_document_end() -> None:
     (generation,) = texts(only="digits", end="\n", stepper=FLAT, length=1_000)
     assert set("".join(generation)) <= {"1"}
     assert generation.stop_reason == "end"
 
 
-def test_without_stop_at_end_a_text_goes_on_behind_a_document() -> None:
+def test_without_stop_at_end_a_text_continues() -> None:
     (generation,) = texts(end="\n", stop_at_end=False, stepper=FLAT, length=200)
     assert "\n" in "".join(generation)
     assert generation.stop_reason == "length"
@@ -204,8 +204,8 @@ def test_settings_that_cannot_be_met_are_refused(values: dict[str, Any], message
         texts(**values)
 
 
-def test_a_schedule_moves_the_temperature_from_its_start_to_its_end() -> None:
-    """Cold at first, where the most probable comes; hot at last, where anything does."""
+def test_a_schedule_moves_the_temperature() -> None:
+    """At first cold, so the most probable character comes; at last hot, so anything does."""
     greedy = written(temperature=0, length=10)[0]
     cold_first = {text[:4] for text in written(20, temperature_schedule="0:50", length=10)}
     assert cold_first != {greedy[:4]}
@@ -223,8 +223,8 @@ def test_texts_at_several_temperatures_have_one_seed() -> None:
         assert "".join(text) == written(temperature=text.temperature)[0]
 
 
-def test_they_keep_their_temperatures_when_others_end() -> None:
-    """Of five texts the first, hot ones end soon, and the state becomes smaller."""
+def test_texts_keep_their_temperatures_when_others_end() -> None:
+    """The first three of five texts are hot and end soon, which makes the state smaller."""
     hot = [3.0, 3.0, 3.0, 0.0, 0.5]
     settings: dict[str, Any] = {"stop": ("b", "1", "。"), "length": 60}
     for seed in range(5):
@@ -233,8 +233,8 @@ def test_they_keep_their_temperatures_when_others_end() -> None:
             assert ["".join(text)] == alone
 
 
-def test_a_stop_text_that_the_prompt_begins_may_be_completed_at_once() -> None:
-    """Also where something else is ruled out step by step; this model writes " " or "b" next."""
+def test_a_stop_text_may_begin_in_the_prompt() -> None:
+    """Even if other symbols are banned at each step; this model writes " " or "b" next."""
     values: dict[str, Any] = {"stop": ("ab",), "no_repeat_ngram_size": 9, "length": 1}
     found = texts(60, temperature=50.0, **values)
     reasons = [text.stop_reason for text in found if "".join(text) == ""]
@@ -256,8 +256,8 @@ def test_filters_that_leave_one_symbol_are_greedy(values: dict[str, Any]) -> Non
 
 
 @pytest.mark.parametrize("stepper", [STEPPER, random_stepper(BYTES)])
-def test_the_surprises_are_those_of_the_characters(stepper: Stepper) -> None:
-    """They add up to the log-probability, and each is what the model gave the character."""
+def test_surprises_add_up_to_the_log_probability(stepper: Stepper) -> None:
+    """Each is the model's own for its character."""
     (generation,) = texts(stepper=stepper, length=30, top_k=4)
     text = ""
     for piece in generation:
@@ -275,8 +275,8 @@ def test_the_surprises_are_those_of_the_characters(stepper: Stepper) -> None:
             assert surprise == pytest.approx(-log_p[ids[k]] / math.log(2))
 
 
-def test_a_text_that_ended_costs_what_it_did_whatever_the_others_do() -> None:
-    """Its log-probability has its stop text in it, and nothing drawn behind that."""
+def test_other_lanes_do_not_change_an_ended_text() -> None:
+    """Its log-probability includes its stop text, and nothing drawn after it."""
     for k, generation in enumerate(texts(5, stop=("b",), length=200)):
         text = "".join(generation)
         (alone,) = texts(stop=("b",), length=200, seed=derived_seed(1, k))

@@ -1,4 +1,4 @@
-"""The stepper for GPUs equals the one in numpy: on the CPU, and on a GPU where there is one."""
+"""The torch stepper equals the numpy stepper, on the CPU and on a GPU if there is one."""
 
 from typing import Any
 
@@ -26,10 +26,8 @@ DEVICES = [
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("cell", sorted(CELLS))
-def test_steps_prompts_and_taken_lanes_are_those_of_the_numpy_stepper(
-    cell: str, device: str
-) -> None:
-    """Many steps in a row too, which a GPU replays from a graph."""
+def test_torch_and_numpy_steppers_agree(cell: str, device: str) -> None:
+    """Steps, prompts and taken lanes; also many steps in a row, which a GPU replays as a graph."""
     config = ModelConfig(cell=cell, num_layers=2, hidden_size=5, embedding_size=3)  # type: ignore[arg-type]
     model = LanguageModel(config, 7)
     generator = torch.Generator().manual_seed(0)
@@ -61,7 +59,7 @@ def test_steps_prompts_and_taken_lanes_are_those_of_the_numpy_stepper(
     check(numpy_stepper.step(rest[0], states[0]), torch_stepper.step(rest[0], states[1]))
 
 
-def test_a_device_that_is_not_there_is_told(trained: charrnn.TrainingResult) -> None:
+def test_a_missing_device_is_reported(trained: charrnn.TrainingResult) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA GPU")
     with pytest.raises(CharrnnError, match="`device=cuda`: not available"):
@@ -69,11 +67,11 @@ def test_a_device_that_is_not_there_is_told(trained: charrnn.TrainingResult) -> 
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_a_model_writes_the_same_by_way_of_torch(
+def test_a_model_writes_the_same_with_torch(
     trained: charrnn.TrainingResult, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain, other = charrnn.load(trained.folder), charrnn.load(trained.folder)
-    other._device = f"{device}:0"  # what the command line reaches with a GPU alone
+    other._device = f"{device}:0"  # the command line only does this with a GPU
     config = SamplingConfig(length=30, temperature=0)
     assert "".join(plain.sample("The ", config)) == "".join(other.sample("The ", config))
     beams = BeamConfig(num_beams=3)
