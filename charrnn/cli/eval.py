@@ -62,6 +62,16 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    corpus: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATH",
+            help="With --generated: compare with this corpus instead of the one of the run; can be "
+            "repeated.",
+            autocompletion=options.complete_corpus,
+            show_default=False,
+        ),
+    ] = None,
     unknown: options.UnknownOption = "error",
     as_json: options.JsonOption = False,
     checkpoint: options.CheckpointOption = None,
@@ -83,6 +93,8 @@ def evaluate(
     options.check_choice("--unknown", unknown, options.UNKNOWN)
     if generated is not None and texts:
         raise charrnn.SettingsError("--generated and TEXT: choose one")
+    if corpus and generated is None:
+        raise charrnn.SettingsError("--corpus needs --generated")
     block = _context(context)
     learning = _learning(dynamic, given, context=block, generated=generated)
     options.resolve(charrnn.CorpusConfig, given, {})  # report an unknown encoding early
@@ -118,7 +130,11 @@ def evaluate(
         _print(results, context="dynamic" if learning else block or "carried", as_json=as_json)
         return
     report = loaded.report(
-        text or "", score.bits_per_char, cache_dir=cache_dir, corpora_dir=corpora_dir
+        text or "",
+        score.bits_per_char,
+        corpus=corpus or (),
+        cache_dir=cache_dir,
+        corpora_dir=corpora_dir,
     )
     if as_json:
         print_json({"text": generated} | dataclasses.asdict(report))

@@ -483,3 +483,10 @@ def test_a_model_without_its_run_is_reported_on(
     assert re.search(r"longest copy +2\d characters", command(*flags).stderr)
     refused = command("sample", lone, "--corpus", corpus)
     assert (refused.returncode, refused.stderr) == (2, "error: --corpus needs --report\n")
+    (tmp_path / "g.txt").write_text(found["text"])
+    generated = ("eval", lone, "--generated", "g.txt", "--json")
+    assert json.loads(command(*generated).stdout)["copied"] is None
+    assert (
+        json.loads(command(*generated, "--corpus", corpus).stdout)["copied"] == compared["copied"]
+    )
+    assert command("eval", lone, "--corpus", corpus).stderr == "error: --corpus needs --generated\n"
