@@ -33,9 +33,14 @@ WRONG_NAME = re.compile(
 )
 
 
+def name(requirement: str) -> str:
+    """The package a requirement is for, as indexes spell it: PyYAML>=6 is pyyaml."""
+    return re.sub(r"[-_.]+", "-", re.findall(r"[\w.-]+", requirement)[0]).lower()
+
+
 def texts() -> Iterator[tuple[Path, str]]:
     """The files people read and the code, each with its text."""
-    found = [*ROOT.iterdir(), *(path for name in SEARCHED for path in (ROOT / name).rglob("*"))]
+    found = [*ROOT.iterdir(), *(path for folder in SEARCHED for path in (ROOT / folder).rglob("*"))]
     for path in found:
         if path.is_file() and (path.suffix in SUFFIXES or path.name == "Makefile"):
             yield path.relative_to(ROOT), path.read_text(encoding="utf-8", errors="replace")
@@ -63,9 +68,18 @@ def test_every_extra_that_is_recommended_exists() -> None:
     named = {
         extra for _, text in texts() for extra in re.findall(rf"{DISTRIBUTION}\[([a-z,]+)\]", text)
     }
-    assert {name for extra in named for name in extra.split(",")} <= {
+    assert {one for extra in named for one in extra.split(",")} <= {
         *PROJECT["optional-dependencies"]
     }
+
+
+def test_every_direct_dependency_has_a_tested_version() -> None:
+    pins = {
+        name(line) for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line
+    }
+    direct = {name(each) for each in PROJECT["dependencies"]}
+    extras = {name(each) for extra in PROJECT["optional-dependencies"].values() for each in extra}
+    assert (direct | extras) - {DISTRIBUTION} <= pins
 
 
 def test_the_citation_names_this_version() -> None:
