@@ -10,7 +10,7 @@ import typer
 import charrnn
 from charrnn.cli import flags, options
 from charrnn.cli.messages import notices, say
-from charrnn.cli.writing import report_facts
+from charrnn.cli.reports import report_facts
 from charrnn.render.terminal import print_json
 
 EXAMPLES = """\

@@ -14,13 +14,13 @@ import typer
 import charrnn
 from charrnn.cli import options
 from charrnn.cli.messages import say
+from charrnn.cli.reports import report_facts
 from charrnn.render.terminal import Heat, harmless, has_colours, json_text
 
 if TYPE_CHECKING:
     Source = charrnn.Generation | charrnn.Beam
 
 COLUMN = 24  # columns of a terminal that a text needs beside others
-SHOWN = 60  # characters of a copy to show
 LONG_PROMPT = 100_000  # characters that take a while to read
 EARLY = {
     "time": "notice: --max-seconds are over",
@@ -176,29 +176,6 @@ def stream(job: Job, listener: Listener = lambda _source, _piece: None) -> list[
             sys.stdout.write("\n")
 
 
-def report_facts(report: "charrnn.Report") -> dict[str, str]:
-    """Return the figures of a report as names and words."""
-    facts = {
-        "bits/char": _figure(report.bits_per_char, ".4f"),
-        "distinct 4-grams": _figure(report.distinct_4, ".1%"),
-        "distinct 8-grams": _figure(report.distinct_8, ".1%"),
-        "distinct 16-grams": _figure(report.distinct_16, ".1%"),
-    }
-    if report.copied is None:
-        return facts | {"longest copy": "unknown without the training corpus; pass --corpus PATH"}
-    copied = "nothing"
-    if report.copied_at is not None:
-        copied = (
-            f"{charrnn.counted(len(report.copied), 'character')} "
-            f"({report.copied_share:.0%} of the text) from character {report.copied_at + 1:,} of "
-            f"the corpus: {_shortened(report.copied)}"
-        )
-    known = "no words to look up"
-    if report.known_words is not None:
-        known = f"{report.known_words:.1%} of {report.words:,}"
-    return facts | {"longest copy": copied, "known words": known}
-
-
 def _write_to(file: IO[str], job: Job, texts: "Iterable[Source]") -> None:
     if job.showing.as_json:
         written = _finished(texts)
@@ -322,12 +299,3 @@ def _opened(output: Path, mode: str) -> Iterator[IO[str]]:
 def _columns() -> int:
     """Return the width of the terminal, or 0 if stdout is not one."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-
-
-def _figure(value: float | None, form: str) -> str:
-    return "the text is too short" if value is None else f"{value:{form}}"
-
-
-def _shortened(text: str) -> str:
-    shown = text if len(text) <= SHOWN else text[:SHOWN] + "…"
-    return repr(shown)

@@ -1,9 +1,8 @@
-"""`charrnn sample` and `charrnn eval --generated`."""
+"""`charrnn sample`."""
 
 import io
 import json
 import re
-import shutil
 import signal
 import sys
 import time
@@ -21,28 +20,6 @@ from charrnn.model.config import ModelConfig, parameter_shapes
 from tests.conftest import ROOT, TEXT, Command, in_terminal, start
 
 SHORT = ("-n", 40, "--seed", 1)
-
-
-@pytest.fixture(scope="module")
-def where(trained: charrnn.TrainingResult) -> tuple[object, ...]:
-    return ("--checkpoint-dir", trained.folder.parent)
-
-
-@pytest.fixture(scope="module")
-def names(tmp_path_factory: pytest.TempPathFactory) -> tuple[object, ...]:
-    """A model of lines."""
-    folder = tmp_path_factory.mktemp("names")
-    (folder / "names.txt").write_text("anna\nbert\n" * 200, encoding="utf-8")
-    charrnn.train(
-        folder / "names.txt",
-        corpus_config=charrnn.CorpusConfig(lines=True),
-        model=charrnn.ModelConfig(hidden_size=16, embedding_size=4, dropout=0.0, input_dropout=0.0),
-        training=charrnn.TrainingConfig(
-            steps=80, batch_size=4, seq_length=16, learning_rate=0.05, sample_every=0
-        ),
-        checkpoint_dir=folder,
-    )
-    return ("--checkpoint-dir", folder)
 
 
 def test_each_of_several_texts_can_be_written_alone(
@@ -103,15 +80,6 @@ def test_beam_search_returns_the_best_first(command: Command, where: tuple[objec
     first = f"score {scores[0]:.4f}, log-probability {found[0]['log_probability']:.2f}"
     assert shown.startswith(f"--- 1 of 3, {first} ---\n")
     assert found[2]["text"] in shown
-
-
-def test_beams_in_a_conversation_are_numbered(command: Command, where: tuple[object, ...]) -> None:
-    """The best of several is the one that continues."""
-    flags = ("-i", "--num-beams", 4, "--num-return-sequences", 2, "-n", 6, *where)
-    shown = command("sample", *flags, stdin="The\n\n").stdout
-    assert re.findall("^--- (.) of 2", shown, re.MULTILINE) == ["1", "2", "1", "2"]
-    first, _, again, _ = re.split(r"--- .* ---\n", shown)[1:]
-    assert again.startswith(first.rstrip("\n"))
 
 
 def test_a_missing_prompt_file_is_reported(
@@ -228,99 +196,6 @@ def test_temperatures_are_side_by_side_if_there_is_room(
         ]
 
 
-def test_a_report_goes_to_stderr(command: Command, where: tuple[object, ...]) -> None:
-    done = command("sample", *SHORT, "--report", *where)
-    assert done.stdout == command("sample", *SHORT, *where).stdout
-    assert re.search(r"longest copy +\d+ characters \(", done.stderr)
-
-
-def test_a_copied_text_is_detected(
-    command: Command, where: tuple[object, ...], tmp_path: Path
-) -> None:
-    (tmp_path / "g.txt").write_text("The stones " * 3 + TEXT[10:90])
-    done = command("eval", "--generated", "g.txt", "--json", *where)
-    found = json.loads(done.stdout)
-    assert found["copied"] == " " + TEXT[10:90] or found["copied"] == TEXT[10:90]
-    assert found["copied_at"] in (9, 10)
-    assert found["distinct_4"] < 0.9
-    both = command("eval", "river", "g.txt", "--generated", "g.txt", *where)
-    assert (both.returncode, both.stdout) == (2, "")
-    assert "--generated and TEXT: choose one" in both.stderr
-
-
-CONVERSATION = """\
-/seed 5
-/length 20
-The
-/retry
-
-/temperature 0
-The
-/beams 3
-The
-/save saved.txt
-/nonsense 3
-/length many
-/settings
-Thé
-/quit
-The
-"""
-
-
-def test_a_conversation_works_through_pipes(
-    command: Command, where: tuple[object, ...], tmp_path: Path
-) -> None:
-    """Texts go to stdout with a line end after each; mistakes are reported and change nothing."""
-    done = command("sample", "--interactive", *where, stdin=CONVERSATION)
-    assert done.returncode == 0
-
-    def alone(*arguments: object) -> str:
-        return command("sample", "-n", 20, *arguments, *where).stdout + "\n"
-
-    first = alone("-p", "The", "--seed", 5)
-    second = alone("-p", "The", "--seed", 6)
-    third = alone("-p", second[:-1], "--seed", 5)
-    best = alone("-p", "The", "--num-beams", 3)
-    expected = first + second + third + alone("-p", "The", "-t", 0) + best
-    assert done.stdout == expected
-    assert (tmp_path / "saved.txt").read_text() == f"{best}\n"
-    assert done.stderr.splitlines() == [
-        "temperature is back at its default, because of num-beams",
-        "saved in saved.txt",
-        "error: /nonsense: no such command or setting; see /help",
-        "error: --length many: must be a whole number",
-        "length 20",
-        "seed 5",
-        "num-beams 3",
-        "error: the model does not know 'é' (U+00E9), character 3 of the text; leave it out, or "
-        "pass --unknown skip or --unknown replace",
-    ]
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
-def test_ctrl_c_ends_a_text_and_not_the_conversation(
-    where: tuple[object, ...], tmp_path: Path
-) -> None:
-    shown = in_terminal(
-        ("sample", "-i", "--seed", 1, *where),
-        tmp_path,
-        80,
-        typed=[
-            ("2004h", b"/length 100000000\r"),
-            ("2004h", b"The\r"),
-            ("2004lThe", b"\x03"),
-            ("2004h", b"/length 7\r"),
-            ("2004h", b"/settings\r"),
-            ("2004h", b"\x04"),
-        ],
-        TERM="xterm",
-        PROMPT_TOOLKIT_NO_CPR="1",
-    )
-    assert "\nlength 7\r\n" in shown.replace("2004l", "\n")
-    assert "Traceback" not in shown
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="no signals to send on Windows")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_a_text_at_once(
@@ -374,17 +249,6 @@ def test_the_fastest_threads_are_one_or_all(trained: charrnn.TrainingResult) -> 
     assert fastest_threads(large, 2) in (1, None)
 
 
-def test_a_conversation_begins_with_the_given_prompt(
-    command: Command, where: tuple[object, ...], tmp_path: Path
-) -> None:
-    """Even if it looks like a command; a typed prompt may begin with a doubled /."""
-    (tmp_path / "p.txt").write_text("/quit the\n")
-    flags = ("-n", 5, "--seed", 1, "--unknown", "skip", *where)
-    shown = command("sample", "-i", "--prompt-file", "p.txt", *flags, stdin="//The\n\xff").stdout
-    assert shown.startswith("/quit the\n")
-    assert "\n/The" in shown
-
-
 def test_a_text_ends_when_the_time_is_up(command: Command, where: tuple[object, ...]) -> None:
     began = time.monotonic()
     arguments = ("sample", "-n", 10**8, "--max-seconds", 0.3, "--json", "--no-echo", *where)
@@ -425,20 +289,6 @@ def test_a_prompt_reads_escapes_on_the_command_line_only(
     assert prompt("--prompt-file", "p.txt") == r"The\nriver"
 
 
-@pytest.mark.parametrize(("setting", "stop"), [("/seed 1", "\n"), ("/beams 3", "s")])
-def test_an_empty_line_continues_a_text_after_its_stop(
-    command: Command, where: tuple[object, ...], setting: str, stop: str
-) -> None:
-    """The stop text, which the text leaves out, becomes part of what is continued."""
-    typed = f"{setting}\n/length 80\n/stop {stop!r}\nThe\n\n\n".replace("'", "")
-    shown = command("sample", "-i", *where, stdin=typed).stdout
-    first, second, third = re.split("\n(?=The)", shown.removesuffix("\n"))
-    assert second.startswith(first + stop)
-    assert len(second) > len(first + stop)
-    assert third.startswith(second + stop)
-    assert stop not in first.removeprefix("The")
-
-
 def test_verbose_names_the_model_once(command: Command, where: tuple[object, ...]) -> None:
     done = command("sample", *SHORT, "--num-samples", 3, "-v", *where)
     path, *seeds = done.stderr.splitlines()
@@ -458,35 +308,3 @@ def test_texts_side_by_side_wrap_between_words(
     heading, *lines = in_terminal(arguments, tmp_path, 80).splitlines()
     assert heading.split() == ["temperature", "0.1", "temperature", "0.45", "temperature", "0.8"]
     assert {word for line in lines for word in line.split()} == words
-
-
-def test_a_model_without_its_run_is_reported_on(
-    command: Command, trained: charrnn.TrainingResult, tmp_path: Path
-) -> None:
-    """Repetition needs no corpus; copies are looked for in the corpus that is given."""
-    lone, corpus = tmp_path / "lone.safetensors", tmp_path / "other.txt"
-    shutil.copy(next(trained.folder.glob("step-*/model.safetensors")), lone)
-    done = command("sample", lone, *SHORT, "-p", "The ", "--report")
-    assert (done.returncode, done.stdout) == (
-        0,
-        command("sample", lone, *SHORT, "-p", "The ").stdout,
-    )
-    assert re.search(r"distinct 4-grams +\d", done.stderr)
-    assert re.search(r"longest copy +unknown .* --corpus PATH", done.stderr)
-    found = json.loads(command("sample", lone, *SHORT, "--report", "--json").stdout)
-    assert found["report"]["copied"] is None
-    assert found["report"]["distinct_4"] > 0
-    corpus.write_text(f"Ω {found['text'][5:25]} Ω")
-    flags = ("sample", lone, *SHORT, "--report", "--corpus", corpus, "--corpus", corpus)
-    compared = json.loads(command(*flags, "--json").stdout)["report"]
-    assert found["text"][5:25] in compared["copied"]
-    assert re.search(r"longest copy +2\d characters", command(*flags).stderr)
-    refused = command("sample", lone, "--corpus", corpus)
-    assert (refused.returncode, refused.stderr) == (2, "error: --corpus needs --report\n")
-    (tmp_path / "g.txt").write_text(found["text"])
-    generated = ("eval", lone, "--generated", "g.txt", "--json")
-    assert json.loads(command(*generated).stdout)["copied"] is None
-    assert (
-        json.loads(command(*generated, "--corpus", corpus).stdout)["copied"] == compared["copied"]
-    )
-    assert command("eval", lone, "--corpus", corpus).stderr == "error: --corpus needs --generated\n"
