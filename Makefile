@@ -73,8 +73,8 @@ bench: $(VENV)/dev ## Measure what docs/research/results.md states; takes about 
 	$(BIN)/python benchmarks/reference.py
 	$(BIN)/python benchmarks/quality.py --budgets 1 5
 
-docs: $(VENV)/dev ## Rebuild docs/reference/cli.md from the help pages.
-	$(BIN)/python -m pytest -q tests/cli/test_docs.py --rebuild-docs
+docs: $(VENV)/dev ## Rebuild the pages of the reference that are made from the code.
+	$(BIN)/python -m pytest -q tests/cli/test_docs.py tests/docs/test_configuration.py --rebuild-docs
 
 site: $(VENV)/docs ## Build the documentation as a website in site/.
 	$(BIN)/mkdocs build --strict

@@ -15,7 +15,7 @@ from typing import Any
 
 import charrnn
 
-PAGE = Path(__file__).parents[1] / "docs" / "decoding.md"
+PAGE = Path(__file__).parents[1] / "docs" / "explanation" / "decoding.md"
 MARKS = "<!-- made by benchmarks/decoding.py -->\n", "<!-- end -->\n"
 PROMPT = "ROMEO:\n"
 LENGTH, TEXTS, SHOWN = 1_000, 8, 160
