@@ -2,14 +2,16 @@
 
 import dataclasses
 import importlib
+import json
 import re
+import tomllib
 from typing import Any
 
 import pytest
 
 import charrnn
 from charrnn.training.events import LOGGED
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Command
 from tests.docs.pages import DOCS
 
 
@@ -42,3 +44,41 @@ def test_the_table_of_results_is_made_of_the_records(monkeypatch: pytest.MonkeyP
         {**records[0], "seed": seed, "carried": carried} for seed, carried in ((7, 1), (8, 2))
     ]
     assert "| 1.5000 (1.0000 to 2.0000) |" in quality.table(others)
+
+
+def test_every_public_name_has_an_entry_in_the_api_pages() -> None:
+    pages = "".join(path.read_text() for path in (DOCS / "reference" / "api").glob("*.md"))
+    entries = re.findall(r"^::: charrnn\.(\w+)$", pages, re.M)
+    assert sorted(entries) == sorted(charrnn.__all__)
+
+
+def test_every_dependency_is_explained() -> None:
+    page = (DOCS / "explanation" / "dependencies.md").read_text(encoding="utf-8")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for requirement in project["dependencies"]:
+        (name,) = re.findall(r"^[\w.-]+", requirement)
+        assert f"| {name} |" in page
+
+
+@pytest.mark.parametrize(
+    ("words", "section"),
+    [
+        (("sample", "river", "--seed", "1", "--length", "9", "--report"), "sample"),
+        (("eval", "river"), "eval"),
+        (("runs",), "runs"),
+        (("compare", "--no-eval"), "compare"),
+        (("info", "river"), "info"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_keys_of_json_are_documented(
+    command: Command, trained: charrnn.TrainingResult, words: tuple[str, ...], section: str
+) -> None:
+    folder = trained.folder.parent
+    result = json.loads(command(*words, "--json", "--checkpoint-dir", folder).stdout)
+    page = (DOCS / "reference" / "scripting.md").read_text(encoding="utf-8")
+    part = page.partition(f"\n### {section}\n")[2].partition("\n### ")[0]
+    cells = "".join(re.findall(r"^\| (`.*?) \|", part, re.M))
+    keys = set(result[0] if isinstance(result, list) else result)
+    only_for_beams = {"score"} if section == "sample" else set()
+    assert set(re.findall(r"`(\w+)`", cells)) == keys | only_for_beams
