@@ -68,8 +68,9 @@ bench: $(VENV)/dev ## Measure what docs/research/results.md states; takes about 
 	$(BIN)/python benchmarks/corpus_memory.py
 	$(BIN)/python benchmarks/checkpoint_cost.py
 	$(BIN)/python benchmarks/sampling.py
-	$(BIN)/python benchmarks/training_overhead.py
 	$(BIN)/python benchmarks/training_rate.py
+	$(BIN)/charrnn corpora fetch tiny-shakespeare
+	$(BIN)/python benchmarks/training_overhead.py
 	$(BIN)/python benchmarks/reference.py
 	$(BIN)/python benchmarks/quality.py --budgets 1 5
 

@@ -1,4 +1,4 @@
-"""A bare torch loop over nn.LSTM, which charrnn is measured against."""
+"""A training loop over nn.LSTM without charrnn, which charrnn is measured against."""
 
 import math
 
@@ -9,7 +9,7 @@ from torch.nn import functional as F
 import charrnn
 
 HIDDEN, LANES, TIME, RATE = 256, 32, 64, 0.004
-# What charrnn is to be told so that it does the same work.
+# The settings with which charrnn does the same work.
 MODEL = charrnn.ModelConfig(
     hidden_size=HIDDEN, embedding_size=HIDDEN, dropout=0.0, input_dropout=0.0
 )
@@ -25,17 +25,18 @@ TRAINING = charrnn.TrainingConfig(
 
 
 class Bare:
-    """The bare loop: what one writes by hand.
+    """A loop as one writes it by hand.
 
     nn.LSTM 1 x 256, embedding 256, 32 lanes x 64 steps of truncated BPTT on the first 90% of a
-    text, AdamW, cosine to 0 within so many steps, clipping at 1.
+    text, AdamW, cosine to 0 over `steps` steps, gradient clipping at 1.
     """
 
     def __init__(self, text: str, steps: int) -> None:
         self.steps = steps
         characters = sorted(set(text))
         index = {c: i for i, c in enumerate(characters)}
-        ids = torch.tensor([index[c] for c in text[: int(len(text) * 0.9)]])
+        ids = torch.tensor([index[c] for c in text])
+        ids, self.held_out = ids[: int(len(ids) * 0.9)], ids[int(len(ids) * 0.9) :]
         length = (len(ids) - 1) // LANES
         self.inputs = ids[: LANES * length].view(LANES, length).t().contiguous()
         self.targets = ids[1 : LANES * length + 1].view(LANES, length).t().contiguous()
@@ -54,7 +55,7 @@ class Bare:
         self.step = self.at = 0
 
     def stretch(self, steps: int) -> None:
-        """Take so many steps."""
+        """Train for a number of steps."""
         for _ in range(steps):
             if self.at + TIME > len(self.inputs):
                 self.at, self.state = 0, None
@@ -73,3 +74,14 @@ class Bare:
             loss.item()
             self.at += TIME
             self.step += 1
+
+    @torch.inference_mode()
+    def nats_per_char(self) -> float:
+        """Return the loss on the last 10% of the text, read once with carried state."""
+        state, total = None, 0.0
+        for start in range(0, len(self.held_out) - 1, TIME):
+            chunk = self.held_out[start : start + TIME + 1, None]
+            y, state = self.lstm(self.embedding(chunk[:-1]), state)
+            loss = F.cross_entropy(self.output(y)[:, 0], chunk[1:, 0], reduction="sum")
+            total += loss.item()
+        return total / (len(self.held_out) - 1)

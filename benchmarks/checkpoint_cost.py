@@ -1,8 +1,8 @@
-"""How long saving a checkpoint stops training, against a plain write and fsync of the same bytes.
+"""How long saving a checkpoint holds up training, against a plain write of the same bytes.
 
-An LSTM 2 x 512 with AdamW is trained and saved after every step; the time is that from the end of
-the step to the checkpoint's event. After each, the checkpoint's bytes are written into one file
-beside it and synced, in this process. The median of the ratios should be at most 1.5.
+Trains an LSTM 2 x 512 with AdamW and saves it after every step; a save takes from the end of the
+step to the checkpoint's event. After each save, this process writes the checkpoint's bytes to one
+file beside it, with fsync. The median of the ratios should be at most 1.5.
 
     python benchmarks/checkpoint_cost.py [FOLDER on the disk to measure]
 """

@@ -5,20 +5,24 @@ import platform
 import sys
 from pathlib import Path
 
-SHAKESPEARE = Path(__file__).parents[2] / "shared" / "data" / "tinyshakespeare.txt"
+ROOT = Path(__file__).parents[1]
+FETCHED = ROOT / "corpora" / "tiny-shakespeare.txt"
+FETCH = "charrnn corpora fetch tiny-shakespeare"
 
 
-def shakespeare() -> Path:
-    """Return the path of tiny Shakespeare, or end with the reason why there is none."""
-    path = Path(sys.argv[1]) if len(sys.argv) > 1 else SHAKESPEARE
+def shakespeare(path: Path | None = None) -> Path:
+    """Return the path of tiny Shakespeare: the given one, the first argument or the fetched file.
+
+    Ends the program if there is no such file.
+    """
+    path = path or (Path(sys.argv[1]) if len(sys.argv) > 1 else FETCHED)
     if not path.is_file():
-        print(f"skipped: {path} is not there; give the path of tinyshakespeare.txt")
-        sys.exit(0)
+        sys.exit(f"{path}: no such file; in {ROOT}, run: {FETCH}")
     return path
 
 
 def machine() -> str:
-    """Name the machine in a line."""
+    """Describe the machine in one line."""
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.is_file():

@@ -1,7 +1,7 @@
 """Peak memory of encoding and training on a corpus of 2 GB, against the same training on 1 MB.
 
-Makes both corpora, runs `charrnn train` on each as a process of its own, and reads its peak
-resident set. Needs about 5 GB of disk for a while.
+Makes both corpora, runs `charrnn train` on each in a process of its own, and reads its peak
+resident set. Needs about 5 GB of disk space while it runs.
 
     python benchmarks/corpus_memory.py [MEGABYTES]
 """
@@ -23,7 +23,7 @@ TRAIN = [
 
 
 def write_corpus(path: Path, megabytes: int) -> None:
-    """Write paragraphs of the English, Russian and Chinese text in random order."""
+    """Write paragraphs of the English, Russian and Chinese books in random order."""
     rng = np.random.default_rng(0)
     texts = [p.read_text(encoding="utf-8") for p in sorted(CORPORA.glob("*.txt"))]
     paragraphs = [f"{part}\n\n".encode() for text in texts for part in text.split("\n\n")]
@@ -46,7 +46,7 @@ def peak_megabytes(corpus: Path, folder: Path, *options: str) -> float:
 
 
 def main() -> None:
-    """Print the peak of each run and their difference."""
+    """Print the peak of each run, and the difference."""
     megabytes = int(sys.argv[1]) if len(sys.argv) > 1 else 2_000
     print(machine())
     with tempfile.TemporaryDirectory() as name:

@@ -1,7 +1,6 @@
-"""One model under each way to write: what the text is like, in figures and in its first lines.
+"""What one model writes under different sampling settings: measurements, and the first lines.
 
-The table and the excerpts in docs/explanation/decoding.md, between its two marks, are this
-script's output.
+Writes the table and the excerpts between the two marks in docs/explanation/decoding.md.
 
     python benchmarks/decoding.py MODEL [--checkpoint-dir FOLDER]
 """
@@ -24,7 +23,7 @@ SEED = 1
 
 @dataclass(frozen=True)
 class Way:
-    """A way to write: the flags that say so, and the settings that they stand for."""
+    """Flags of `charrnn sample`, and the settings that they stand for."""
 
     flags: str
     sampling: dict[str, Any]
@@ -100,7 +99,7 @@ def report(
 
 
 def row(way: Way, reports: Sequence[charrnn.Report]) -> str:
-    """Return a row of the table: means over the texts, and the longest copy of all."""
+    """Return a row of the table: means over the texts, and the longest copy in any of them."""
 
     def mean(name: str) -> float:
         values: list[float] = [getattr(report, name) for report in reports]

@@ -1,7 +1,7 @@
-"""How fast a corpus is encoded, end to end, in megabytes of UTF-8 a second and against numpy alone.
+"""How fast a corpus is encoded, end to end: in megabytes of UTF-8 a second, and against numpy.
 
-The plain pass has the whole text in memory: UTF-32 by str.encode, one look-up in a table of ids,
-one conversion to the smallest type. It reads no file, counts, hashes and keeps nothing.
+The plain pass starts with the whole text in memory: UTF-32 by str.encode, one look-up in a table of
+ids, one conversion to the smallest type. It reads no file, and neither counts, hashes nor stores.
 Both run in turn in one thread.
 
     python benchmarks/encoding.py
@@ -27,7 +27,7 @@ ROUNDS = 5
 
 
 def long_text(path: Path) -> str:
-    """Return a text of BYTES of UTF-8, made of a text's paragraphs in random order."""
+    """Return BYTES of UTF-8 text, made of a file's paragraphs in random order."""
     rng = np.random.default_rng(0)
     paragraphs = path.read_text(encoding="utf-8").split("\n\n")
     parts, size = [], 0
@@ -38,7 +38,7 @@ def long_text(path: Path) -> str:
 
 
 def plain_pass(text: str, table: np.ndarray, kind: type) -> None:
-    """Turn a text into ids, and nothing else."""
+    """Turn a text into ids, and do nothing else."""
     codes = np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
     table[codes].astype(kind)
 
@@ -51,7 +51,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    """Print a line for each kind of text."""
+    """Print a line for each language."""
     print(machine())
     for name, source in TEXTS.items():
         text = long_text(CORPORA / source)

@@ -1,6 +1,6 @@
 """What --weights int8 costs in bits per character: one model, one text, both kinds of weights.
 
-The text is the beginning of the last tenth of tiny Shakespeare, read by the samplers' own steps.
+The text is the beginning of the last tenth of tiny Shakespeare. It is read the way sampling reads.
 
     python benchmarks/int8_cost.py TEXT MODEL [--checkpoint-dir FOLDER]
 """
@@ -16,7 +16,7 @@ from charrnn.generation.filters import log_softmax
 from charrnn.generation.stepper import Stepper
 
 CHARACTERS = 50_000
-CHECK = 500  # logits looked at together
+CHECK = 500  # logits scored together
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Draw docs/train.svg: `charrnn train` in a terminal, from a real run.
 
-Runs the command in a terminal of 80 columns, watches until the bar has passed the middle, and has
-rich draw the screen as it is then.
+Runs the command in a terminal of 80 columns until the bar has reached 80%, then draws the screen
+with rich.
 
     python benchmarks/picture.py [tinyshakespeare.txt]
 """
@@ -26,11 +26,11 @@ from rich.text import Text
 COLUMNS, LINES = 80, 40
 PICTURE = Path(__file__).parents[1] / "docs" / "train.svg"
 COMMAND = ["train", "shakespeare.txt", "--minutes", "2", "--eval-every", "400"]
-STOP_AT = 80  # per cent
+STOP_AT = 80  # percent
 
 
 def watch(folder: str) -> str:
-    """Run the command in a terminal and return all it showed up to STOP_AT."""
+    """Run the command in a terminal; returns all it showed up to STOP_AT."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
     process = subprocess.Popen(
@@ -56,7 +56,7 @@ def watch(folder: str) -> str:
 
 
 def screen(shown: str) -> list[str]:
-    """Reduce what was shown to the lines that are left standing: \\r begins a line anew."""
+    """Return the lines that remain visible: text after \\r replaces the line."""
     lines = []
     for line in shown.replace("\r\n", "\n").split("\n"):
         parts = [part for part in line.split("\r") if part.strip()]
@@ -65,7 +65,7 @@ def screen(shown: str) -> list[str]:
 
 
 def main() -> None:
-    """Watch a run and draw it."""
+    """Run the command, and draw its screen."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "shakespeare.txt").symlink_to(shakespeare().resolve())
         lines = screen(watch(folder))

@@ -1,18 +1,18 @@
 """What `charrnn train --minutes` reaches on tiny Shakespeare within multiples of a machine's R.
 
 R is the time of 2,000 steps of a bare torch loop (bare_loop.py), measured in this process in
-stretches before, between and after the runs that it is the yardstick of. A run has `--minutes` and
-a seed; all else is chosen by charrnn. Its best checkpoint is then scored by `charrnn eval`, with
-carried state, with a fresh one every 256 characters, and with --dynamic where that is asked for.
---record keeps a record of each in docs/research/quality.jsonl; --table makes the table in
-docs/research/results.md from those.
+stretches before, between and after the runs. A run is given `--minutes` and a seed; charrnn
+chooses all else. `charrnn eval` then scores the best checkpoint with carried state, with a fresh
+state every 256 characters, and, if asked, with --dynamic. --record writes a record of each run to
+docs/research/quality.jsonl; --table makes the table in docs/research/results.md from the records.
 
     python benchmarks/quality.py --record --budgets 1 5 13 --seeds 0 1 2
     python benchmarks/quality.py --record --budgets 60 --dynamic
     python benchmarks/quality.py --record --corpora
     python benchmarks/quality.py --table
 
-Where other work goes on beside a long run, give it --threads 1, and --r what was measured before.
+The text is that of `charrnn corpora fetch tiny-shakespeare`, unless --text names another. If the
+machine has other work to do during a long run, pass --threads 1, and an R measured before as --r.
 """
 
 import argparse
@@ -28,9 +28,8 @@ from typing import Any
 
 import torch
 from bare_loop import Bare
-from common import SHAKESPEARE, machine
+from common import FETCHED, ROOT, machine, shakespeare
 
-ROOT = Path(__file__).parents[1]
 RECORDS = ROOT / "docs" / "research" / "quality.jsonl"
 RESULTS = ROOT / "docs" / "research" / "results.md"
 MARKS = ("<!-- quality: made by benchmarks/quality.py --table -->\n", "<!-- end of quality -->\n")
@@ -39,12 +38,12 @@ R_STEPS = 2_000
 # Built-in corpora, and the books in corpora/: English, Russian, Chinese; minutes for each.
 CORPORA = {"python": 1.0, "unicode-names": 1.0}
 CORPORA |= dict.fromkeys(("ferry-book.txt", "pisma-s-mayaka.txt", "shan-zhen-shou-ji.txt"), 0.5)
-# What makes two records the same measurement, made again.
+# Fields that are equal in two records if the later one repeats the measurement of the earlier.
 KIND = ("corpus", "within", "seed", "machine", "threads")
 
 
 class Yardstick:
-    """Times stretches of the bare loop."""
+    """Measures R by timing stretches of the bare loop."""
 
     def __init__(self, text: str) -> None:
         self.bare = Bare(text, 1_000_000)
@@ -52,7 +51,7 @@ class Yardstick:
         self.times: list[float] = []
 
     def measure(self, stretches: int) -> float:
-        """Time some more stretches; returns R by the median of all so far, in seconds."""
+        """Time more stretches; returns R in seconds, from the median of all stretches so far."""
         for _ in range(stretches):
             began = time.perf_counter()
             self.bare.stretch(STRETCH)
@@ -61,7 +60,7 @@ class Yardstick:
 
 
 def charrnn(*arguments: object) -> str:
-    """Run a command; returns its stdout."""
+    """Run `charrnn ...`; returns its stdout."""
     command = [sys.executable, "-m", "charrnn", *map(str, arguments)]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
@@ -69,7 +68,7 @@ def charrnn(*arguments: object) -> str:
 def trained(
     corpus: object, minutes: float, seed: int, threads: int, *, dynamic: bool
 ) -> dict[str, Any]:
-    """Train a run, and score it from its checkpoint alone."""
+    """Train a run, score its best checkpoint, and return the record."""
     with tempfile.TemporaryDirectory() as folder:
         flags = ("--checkpoint-dir", folder, "--threads", threads)
         limit = ("--minutes", f"{minutes:.4g}", "--seed", seed)
@@ -101,7 +100,7 @@ def trained(
 
 
 def keep(record: dict[str, Any], *, write: bool) -> None:
-    """Print a record; write it, too, in the place of one of the same kind from the same machine."""
+    """Print a record; with `write`, let it replace the earlier record of the same measurement."""
     print(json.dumps(record), flush=True)
     if not write:
         return
@@ -110,14 +109,14 @@ def keep(record: dict[str, Any], *, write: bool) -> None:
 
 
 def read_records() -> list[dict[str, Any]]:
-    """Read the records there are."""
+    """Read all records."""
     if not RECORDS.is_file():
         return []
     return [json.loads(line) for line in RECORDS.read_text(encoding="utf-8").splitlines()]
 
 
 def table(records: list[dict[str, Any]]) -> str:
-    """Make the table: a row for each run, and one for the mean and spread of several seeds."""
+    """Make the table: a row for each run, and one for the mean and range of several seeds."""
     lines = [
         "| corpus | within | command and what was chosen | parameters | seed | carried | fresh "
         "| dynamic | on |",
@@ -144,19 +143,19 @@ def table(records: list[dict[str, Any]]) -> str:
 
 
 def shown(nats: float | None) -> str:
-    """Show a figure, or that there is none."""
+    """Format a loss; empty if it was not measured."""
     return "" if nats is None else f"{nats:.4f}"
 
 
 def mean(values: list[float]) -> str:
-    """Show a mean and a range."""
+    """Format a mean and a range."""
     if not values:
         return ""
     return f"{statistics.mean(values):.4f} ({min(values):.4f} to {max(values):.4f})"
 
 
 def rewrite() -> None:
-    """Put the table where docs/research/results.md has its place for it."""
+    """Replace the table between the two marks in docs/research/results.md."""
     page = RESULTS.read_text(encoding="utf-8")
     before, _, rest = page.partition(MARKS[0])
     after = rest.partition(MARKS[1])[2]
@@ -165,15 +164,19 @@ def rewrite() -> None:
 
 
 def main() -> None:
-    """Train, score and record what is asked for."""
+    """Train, score and record the runs that the arguments ask for."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--text", type=Path, default=SHAKESPEARE)
+    parser.add_argument("--text", type=Path, default=FETCHED)
     parser.add_argument("--budgets", type=float, nargs="*", default=[1, 5, 13], help="in R")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0])
     parser.add_argument("--dynamic", action="store_true")
-    parser.add_argument("--corpora", action="store_true", help="the built-in corpora instead")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of charrnn")
-    parser.add_argument("--r", type=float, help="seconds; left out, it is measured")
+    parser.add_argument(
+        "--corpora", action="store_true", help="train on the built-in corpora and books instead"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=torch.get_num_threads(), help="that charrnn uses"
+    )
+    parser.add_argument("--r", type=float, help="seconds; measured if left out")
     parser.add_argument("--record", action="store_true", help="write docs/research/quality.jsonl")
     parser.add_argument("--table", action="store_true")
     asked = parser.parse_args()
@@ -188,10 +191,7 @@ def main() -> None:
                 kind = {"corpus": corpus, "within": f"{minutes:g} min"}
                 keep(kind | record, write=asked.record)
         return
-    if not asked.text.is_file():
-        print(f"skipped: {asked.text} is not there; give it with --text")
-        return
-    text = asked.text.read_text(encoding="utf-8")
+    text = shakespeare(asked.text).read_text(encoding="utf-8")
     yardstick = None if asked.r else Yardstick(text)
     unit = yardstick.measure(10) if yardstick else asked.r
     for budget in asked.budgets:

@@ -1,12 +1,12 @@
-"""How fast text is written: against the bare matrix products, a torch loop, and `import torch`.
+"""How fast text is generated: against the bare matrix products, a torch loop, and `import torch`.
 
-Everything is timed in turn, round after round, with one thread and with all; the ratios are those
-of the medians, each with the number of threads that suits it best. Writing is timed end to end:
-draw, log-probabilities and decoding to text included, at temperature 0.8. Weights are random.
+Everything is timed in turn, round after round, with one thread and with all. Ratios are ratios of
+medians, each with the number of threads that suits it best. Generation is timed end to end, with
+drawing, log-probabilities and decoding to text, at temperature 0.8. Weights are random.
 
     python benchmarks/sampling.py [MODEL [--checkpoint-dir FOLDER]]
 
-With a trained MODEL, also how many texts rounding makes other ones in a batch than alone.
+With a trained MODEL, also counts the texts that differ, by rounding, between a batch and alone.
 """
 
 import os
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def measure(timed: Timed) -> dict[str, dict[int, float]]:
-    """Time everything in turn; return the median seconds a character for each thread count."""
+    """Time everything in turn; returns the median seconds per character for each thread count."""
     rounds: dict[str, dict[int, list[float]]] = {
         name: {threads: [] for threads in THREADS} for name in timed
     }
@@ -118,7 +118,7 @@ def random(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def products(hidden: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return the matrices of a character and vectors for them."""
+    """Return the matrices that a character is multiplied by, with vectors for them."""
     rng = np.random.default_rng(0)
     shapes = [(4 * hidden, hidden), (4 * hidden, 2 * hidden), (len(VOCABULARY), hidden)]
     return [(random(rng, shape), random(rng, shape[1:])) for shape in shapes]
@@ -158,7 +158,7 @@ def bare_torch(hidden: int, characters: int) -> float:
 
 
 def torch_loop(hidden: int, characters: int) -> float:
-    """Sample as a plain torch program does: embedding, nn.LSTM, linear, softmax, multinomial."""
+    """Sample as a plain torch program: embedding, nn.LSTM, linear, softmax, multinomial."""
     embedding = torch.nn.Embedding(len(VOCABULARY), 64)
     lstm = torch.nn.LSTM(64, hidden, 2)
     linear = torch.nn.Linear(hidden, len(VOCABULARY))
@@ -199,7 +199,7 @@ def prompt(stepper: Stepper, characters: int) -> float:
 
 
 def differing(model: charrnn.Model) -> None:
-    """Count the texts in which rounding makes a draw of a batch another than one alone."""
+    """Count the texts that differ by rounding when they are generated in a batch, not alone."""
     config = SamplingConfig(length=1_000, temperature=1, seed=7)
     differ = 0
     for one in model.samples(ALONE, "", config):
@@ -209,7 +209,7 @@ def differing(model: charrnn.Model) -> None:
 
 
 def start_up() -> None:
-    """Time whole processes in turn, and take the largest memory of those that sample."""
+    """Time whole processes in turn, and measure the peak memory of sampling."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         text = folder / "river.txt"
@@ -241,7 +241,7 @@ def start_up() -> None:
 
 
 def peak_memory(command: list[str]) -> float:
-    """Return the largest resident size of a command's process, in MB."""
+    """Return the peak resident set of a command's process, in MB."""
     measure = (
         "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, "
         "stdout=subprocess.DEVNULL); "

@@ -1,6 +1,6 @@
-"""How soon help, completion and usage errors answer, against a bare `import typer`.
+"""How long help, completion and usage errors take, against a bare `import typer`.
 
-Whole processes, in turn; the median of the ratios of each round should be at most 2.
+Times whole processes, in turn. The median over the rounds of each ratio should be at most 2.
 
     python benchmarks/startup.py
 """
@@ -34,7 +34,7 @@ COMMANDS: dict[str, tuple[list[str], dict[str, str]]] = {
 
 
 def main() -> None:
-    """Time all commands in turn and print a line each."""
+    """Time all commands in turn, and print a line for each."""
     seconds: dict[str, list[float]] = {name: [] for name in COMMANDS}
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(ROUNDS):

@@ -1,9 +1,9 @@
-"""What `charrnn train` costs a step beyond a bare torch loop of the same work.
+"""How much longer a step of `charrnn train` takes than a bare torch loop of the same work.
 
 Both train nn.LSTM 1 x 256 (embedding 256, 32 lanes x 64 steps, AdamW, cosine, clipping at 1) on the
-same text in this process, a stretch of steps each in turn, so that the machine's moods meet both.
-charrnn runs with its log and, on a pseudo-terminal, its bar. The ratio of each pair of stretches is
-printed; the median should be at most 1.05.
+same text in this process. They take turns, a stretch of steps each, so that both meet the machine
+equally busy. charrnn writes its log and shows its bar, on a pseudo-terminal. Prints the median of
+the ratios of the pairs of stretches, which should be at most 1.05.
 
     python benchmarks/training_overhead.py [tinyshakespeare.txt]
 """
@@ -35,9 +35,9 @@ STEPS = STRETCH * (PAIRS + WARM_UP)
 
 
 class Turns:
-    """An observer that times charrnn's stretches of steps, and a bare one behind each.
+    """An observer that times charrnn's stretches of steps, and a bare stretch after each.
 
-    Both run in the one thread, so that torch's pool of threads is the same for both.
+    Both run in the same thread, and so share torch's pool of threads.
     """
 
     def __init__(self, bare: Bare) -> None:
@@ -47,7 +47,7 @@ class Turns:
         self.began = 0.0
 
     def __call__(self, event: Event) -> None:
-        """Take the time at the end of each stretch."""
+        """Note the time at the end of each stretch."""
         if event.kind == "step" and event.step % STRETCH == 0:
             ended = time.perf_counter()
             self.charrnn_seconds.append(ended - self.began)
@@ -59,7 +59,7 @@ class Turns:
 
 
 def terminal_on_stderr() -> None:
-    """Put a terminal in the place of stderr, and read what is shown there."""
+    """Replace stderr by a terminal, and discard what it shows."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
     os.dup2(slave, sys.stderr.fileno())
@@ -72,7 +72,7 @@ def terminal_on_stderr() -> None:
 
 
 def main() -> None:
-    """Time both in turns and print the ratios."""
+    """Time both in turn, and print the ratio."""
     path = shakespeare()
     terminal_on_stderr()
     turns = Turns(Bare(path.read_text(encoding="utf-8"), STEPS))

@@ -1,10 +1,10 @@
-"""How much of the machine's matrix-product rate `charrnn train` makes use of.
+"""How much of the machine's matrix-product rate `charrnn train` uses.
 
-A step of truncated BPTT multiplies each weight three times with each of its 32 x 64 characters,
-once forward and twice backward, two operations each; the rate of a step is those operations over
-all of its time, optimizer and loss included. The machine's rate is that of a product of two float32
-matrices of 2,048 x 2,048, the faster of torch.mm and oneDNN's. Everything in turn, in one process;
-medians.
+A step of truncated BPTT uses each weight in three multiply-adds per character, once forward and
+twice backward, which are two operations each, for 32 x 64 characters. The rate of a step is these
+operations divided by all of its time, optimizer and loss included. The machine's rate is that of a
+product of two float32 matrices of 2,048 x 2,048, by torch.mm or oneDNN, whichever is faster. All
+are timed in turn, in one process; figures are medians.
 
     python benchmarks/training_rate.py
 """
@@ -38,7 +38,7 @@ def products() -> dict[str, Callable[[], object]]:
 
 
 def step_of(num_layers: int, hidden_size: int, precision: torch.dtype) -> Callable[[], object]:
-    """Return a function that takes a step of training, as the trainer does."""
+    """Return a function that does a step of training as the trainer does."""
     config = charrnn.ModelConfig(
         num_layers=num_layers, hidden_size=hidden_size, dropout=0.2, input_dropout=0.1
     )
@@ -57,7 +57,7 @@ def step_of(num_layers: int, hidden_size: int, precision: torch.dtype) -> Callab
 
 
 def main() -> None:
-    """Time everything in turn and print the shares."""
+    """Time everything in turn, and print the shares."""
     works = dict.fromkeys(products(), 2.0 * SIZE**3)
     ways = products()
     for name, (layers, hidden) in MODELS.items():

@@ -40,8 +40,6 @@ settings.load_profile("charrnn")
 
 atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
-SHAKESPEARE = ROOT.parent / "shared" / "data" / "tinyshakespeare.txt"
-
 # Written for these tests.
 TEXT = (
     "The river does not know its name.\nIt asks the stones, who say the same\n"
@@ -129,11 +127,3 @@ def spawn(tmp_path: Path) -> Command:
     that are hidden or imported first.
     """
     return functools.partial(processes.run, cwd=tmp_path)
-
-
-@pytest.fixture(scope="session")
-def shakespeare() -> Path:
-    """Tiny Shakespeare, where it is there."""
-    if not SHAKESPEARE.is_file():
-        pytest.skip(f"tiny Shakespeare is not at {SHAKESPEARE}")
-    return SHAKESPEARE
