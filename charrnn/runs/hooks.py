@@ -20,8 +20,9 @@ from charrnn.generation.texts import generations
 from charrnn.model.language_model import LanguageModel, export_weights, load_weights
 from charrnn.runs.plan import RunPlan
 from charrnn.training.context import ExecutionContext
+from charrnn.training.hooks import Hooks, TrainerState
 from charrnn.training.progress import TrainerProgress
-from charrnn.training.trainer import Hooks, Trainer, TrainerState
+from charrnn.training.trainer import Trainer
 from charrnn.training.validation import total_nats
 
 SAMPLE_LENGTH = 200

@@ -1,10 +1,10 @@
 """Continue a run exactly where it stopped: `charrnn.resume`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from charrnn.catalog.survey import path_or_none, sources
+from charrnn.catalog.survey import sources
 from charrnn.checkpoint.corpus import corpus_of
 from charrnn.checkpoint.format import Saved, read_checkpoint
 from charrnn.checkpoint.layout import CHECKPOINT_DIR, MANIFEST_FILE, STEP_FOLDER
@@ -12,12 +12,8 @@ from charrnn.checkpoint.lifecycle import claimed
 from charrnn.checkpoint.manifest import Manifest
 from charrnn.checkpoint.store import Run, find_checkpoint, find_run
 from charrnn.errors import CheckpointError, RunError
-from charrnn.runs.start import (
-    TrainingResult,
-    reading_events,
-    with_absolute_val_text,
-    with_progress,
-)
+from charrnn.runs.places import Places, reading_events, with_absolute_val_text, with_progress
+from charrnn.runs.start import TrainingResult
 from charrnn.settings import make
 from charrnn.text.config import CORPORA_DIR
 from charrnn.training.config import TrainingConfig, fit
@@ -58,55 +54,44 @@ def resume(
     progress, observers, stop: see `train`.
     Raises CharrnnError, also if the run is finished or its corpus has changed.
     """
-    run, chosen = _find(model, checkpoint, Path(checkpoint_dir))
+    places = Places.of(checkpoint_dir, cache_dir, corpora_dir)
+    limits = {"steps": steps, "epochs": epochs, "minutes": minutes, "patience": patience}
+    run, chosen = _find(model, checkpoint, places.checkpoint_dir)
     with claimed(run) as claim, with_progress(observers, progress=progress) as everyone:
-        if chosen is None:
-            saved, findings = run.read_latest(_check_resumable)
-        else:
-            saved, findings = read_checkpoint(chosen.parent), []
-            _check_resumable(saved)
-        manifest = saved.manifest
-        training = _with_limits(
-            manifest, steps=steps, epochs=epochs, minutes=minutes, patience=patience
-        )
-        from charrnn.model.device import resolve_device
+        saved, notices = _read(run, chosen)
+        training = _with_limits(saved.manifest, limits)
+        from charrnn.runs.begin import execution_context
         from charrnn.runs.execute import execute
         from charrnn.runs.plan import RunPlan
-        from charrnn.training.context import ExecutionContext
 
+        config = saved.manifest.corpus_config
         if val_text is not None:
-            config = with_absolute_val_text(replace(manifest.corpus_config, val_text=str(val_text)))
-            manifest = replace(manifest, corpus_config=config)
+            config = with_absolute_val_text(replace(config, val_text=str(val_text)))
         encoded = corpus_of(
-            manifest,
+            replace(saved.manifest, corpus_config=config),
             saved.model.vocabulary,
             sources(corpus),
-            cache_dir=path_or_none(cache_dir),
-            corpora_dir=Path(corpora_dir),
+            cache_dir=places.cache_dir,
+            corpora_dir=places.corpora_dir,
             force=force,
             on_progress=reading_events(everyone),
         )
-        context = ExecutionContext(
-            resolve_device(device), threads or int(manifest.environment["threads"]), stop=stop
-        )
+        had = int(saved.manifest.environment["threads"])
         lanes, chunk_steps = fit(len(encoded.train), training.batch_size, training.seq_length)
-        plan = RunPlan(
-            corpus=encoded,
-            corpus_config=manifest.corpus_config,
-            model=manifest.model,
-            training=training,
-            lanes=lanes,
-            steps=chunk_steps,
-        )
-        end = execute(
-            plan,
-            context,
-            claim,
-            saved=saved,
-            notices=[f"{error}; resuming from step {manifest.step:,}" for error in findings],
-            observers=everyone,
-        )
+        plan = RunPlan(encoded, config, saved.manifest.model, training, lanes, chunk_steps)
+        context = execution_context(device, threads or had, stop)
+        end = execute(plan, context, claim, saved=saved, notices=notices, observers=everyone)
     return TrainingResult(run.name, run.path, end)
+
+
+def _read(run: Run, chosen: Path | None) -> tuple[Saved, list[str]]:
+    """Read the checkpoint to resume from; returns it and what was wrong with newer ones."""
+    if chosen is not None:
+        saved = read_checkpoint(chosen.parent)
+        _check_resumable(saved)
+        return saved, []
+    saved, findings = run.read_latest(_check_resumable)
+    return saved, [f"{error}; resuming from step {saved.manifest.step:,}" for error in findings]
 
 
 def _find(
@@ -142,7 +127,7 @@ def _check_resumable(saved: Saved) -> None:
         ) from error
 
 
-def _with_limits(manifest: Manifest, **limits: float | None) -> TrainingConfig:
+def _with_limits(manifest: Manifest, limits: Mapping[str, float | None]) -> TrainingConfig:
     """Return the run's training settings, with the limits that are given in place of its own."""
     given = {name: value for name, value in limits.items() if value is not None}
     settings = dict(manifest.training)

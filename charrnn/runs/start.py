@@ -1,29 +1,18 @@
 """Train a new run: `charrnn.train`."""
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from charrnn.checkpoint.layout import CHECKPOINT_DIR
-from charrnn.errors import SettingsError
-from charrnn.model.config import REGULARISERS, ModelConfig
-from charrnn.runs.choice import Circumstances, choose, requested
+from charrnn.model.config import ModelConfig
+from charrnn.runs.choice import requested
+from charrnn.runs.places import Places, with_absolute_val_text, with_progress
 from charrnn.settings import make
 from charrnn.text.config import CORPORA_DIR, CorpusConfig
-from charrnn.training.config import TrainingConfig, fit
-from charrnn.training.events import EndEvent, Observer, ReadingEvent
-
-if TYPE_CHECKING:
-    from charrnn.checkpoint.model_file import SavedModel
-    from charrnn.text.entries import Progress
-    from charrnn.text.vocabulary import Vocabulary
-
-# numpy and torch are imported where they are needed, so that a mistake in the settings is reported
-# at once.
+from charrnn.training.config import TrainingConfig
+from charrnn.training.events import EndEvent, Observer
 
 
 @dataclass(frozen=True)
@@ -75,142 +64,24 @@ def train(
     stop: asked after each step; once it returns True the run is saved and ends.
     Raises CharrnnError.
     """
-    runs = Path(checkpoint_dir)
-    parent = None if init_from is None else _read_parent(init_from, runs)
-    if parent is not None and (model is None or isinstance(model, Mapping)):
-        model = make(ModelConfig, asdict(parent.config) | dict(model or {}))
+    places = Places.of(checkpoint_dir, cache_dir, corpora_dir)
+    parent, inherited = None, {}
+    if init_from is not None:
+        from charrnn.runs.parent import read_parent
+
+        parent = read_parent(init_from, places.checkpoint_dir)
+        model, inherited = parent.model_settings(model), parent.corpus_settings()
     request = requested(model or {}, training or {}, preset)
-    config = with_absolute_val_text(_corpus_config(corpus_config, parent))
+    if not isinstance(corpus_config, CorpusConfig):
+        corpus_config = make(CorpusConfig, inherited | dict(corpus_config or {}))
+    config = with_absolute_val_text(corpus_config)
     if parent is not None:
-        _check_same_architecture(request.model, config, parent)
-    from charrnn.checkpoint.lifecycle import claimed_new, new_run
+        parent.check(request.model, config)
+    # numpy and torch are imported now, when no mistake in the settings is left to be reported.
+    from charrnn.catalog.survey import sources
+    from charrnn.runs.begin import NewRun, begin, execution_context
 
-    if run is not None:
-        new_run(runs, run, run)  # reports a name that is taken before the corpus is read
-    import torch
-
-    from charrnn.catalog.corpora import Catalog
-    from charrnn.catalog.survey import path_or_none, sources
-    from charrnn.model.device import resolve_device
-    from charrnn.runs.execute import execute
-    from charrnn.runs.memory import products_per_second
-    from charrnn.runs.plan import RunPlan
-    from charrnn.text.encoded import check_length, encode_corpus
-    from charrnn.training.context import ExecutionContext
-
+    new = NewRun(sources(corpus), config, request, parent, run)
     with with_progress(observers, progress=progress) as everyone:
-        where = resolve_device(device)
-        context = ExecutionContext(where, threads or torch.get_num_threads(), stop=stop)
-        encoded = encode_corpus(
-            sources(corpus),
-            config,
-            Catalog(corpora_dir),
-            None if parent is None else parent.vocabulary,
-            cache_dir=path_or_none(cache_dir),
-            on_progress=reading_events(everyone),
-        )
-        check_length(encoded, config)
-        notices = []
-        if parent is not None:
-            notices.append(_parent_notice(parent.vocabulary, encoded.vocabulary, str(init_from)))
-        lanes, steps = fit(
-            len(encoded.train), request.training.batch_size, request.training.seq_length
-        )
-        symbols = len(encoded.vocabulary)
-        rate = partial(products_per_second, symbols, where, context.threads)
-        choice = choose(request, Circumstances(len(encoded.train), symbols, lanes, steps, rate))
-        plan = RunPlan(
-            corpus=encoded,
-            corpus_config=config,
-            model=choice.model,
-            training=choice.training.resolved(),
-            lanes=lanes,
-            steps=steps,
-            chosen=choice.chosen,
-        )
-        with claimed_new(runs, run, encoded.name) as claim:
-            end = execute(
-                plan,
-                context,
-                claim,
-                weights=None if parent is None else parent.weights,
-                notices=notices,
-                observers=everyone,
-            )
-    return TrainingResult(claim.run.name, claim.run.path, end)
-
-
-@contextmanager
-def with_progress(
-    observers: Sequence[Observer], *, progress: bool
-) -> Iterator[tuple[Observer, ...]]:
-    """Yield the observers, and with progress a live bar that is closed at the end."""
-    if not progress:
-        yield tuple(observers)
-        return
-    from charrnn.render.progress import ProgressBar
-
-    with closing(ProgressBar()) as bar:
-        yield (*observers, bar)
-
-
-def reading_events(observers: Sequence[Observer]) -> "Progress":
-    """Return a function that reports the reading of a corpus to observers."""
-
-    def report(what: str, done: int, total: int) -> None:
-        for observer in observers:
-            observer(ReadingEvent(what, done, total))
-
-    return report
-
-
-def _read_parent(model: str | Path, checkpoint_dir: Path) -> "SavedModel":
-    from charrnn.checkpoint.model_file import read_model
-    from charrnn.checkpoint.store import find_checkpoint
-
-    return read_model(find_checkpoint(model, checkpoint_dir, None, "best"))
-
-
-def _corpus_config(
-    given: CorpusConfig | Mapping[str, Any] | None, parent: "SavedModel | None"
-) -> CorpusConfig:
-    """Return how the corpus is read; by default as that of the model to start from was."""
-    if isinstance(given, CorpusConfig):
-        return given
-    inherited = {} if parent is None else asdict(parent.corpus_config.inherited())
-    return make(CorpusConfig, inherited | dict(given or {}))
-
-
-def with_absolute_val_text(config: CorpusConfig) -> CorpusConfig:
-    """Make the path of a validation text absolute, so that another folder finds it."""
-    if config.val_text is None or not os.path.lexists(config.val_text):  # or a corpus's name
-        return config
-    return replace(config, val_text=str(Path(config.val_text).absolute()))
-
-
-def _check_same_architecture(
-    model: ModelConfig, config: CorpusConfig, parent: "SavedModel"
-) -> None:
-    if config.unit != parent.vocabulary.unit:
-        raise SettingsError(
-            f"`unit={config.unit}`: the model to start from reads {parent.vocabulary.unit}s"
-        )
-    wanted, has = (asdict(c) | dict.fromkeys(REGULARISERS) for c in (model, parent.config))
-    if wanted != has:
-        key = next(k for k in has if wanted[k] != has[k])
-        raise SettingsError(
-            f"`{key}={wanted[key]}`: the model to start from has {has[key]}, and its architecture "
-            f"cannot change; leave `{key}` out"
-        )
-
-
-def _parent_notice(base: "Vocabulary", vocabulary: "Vocabulary", parent: str) -> str:
-    added = [s or "unknown" for s in vocabulary.symbols[len(base) :]]
-    if not added:
-        return f"starting from {parent}, whose vocabulary covers the corpus"
-    shown = " ".join(s if s.isprintable() else ascii(s)[1:-1] for s in added[:20])
-    more = f" and {len(added) - 20:,} more" if len(added) > 20 else ""
-    return (
-        f"starting from {parent}; {len(added):,} characters are new to it and start untrained: "
-        f"{shown}{more}"
-    )
+        own, end = begin(new, places, execution_context(device, threads, stop), everyone)
+    return TrainingResult(own.name, own.path, end)

@@ -1,8 +1,8 @@
 """The training loop. It emits events and never prints; what it needs is passed in."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ from charrnn.training.events import (
     StepEvent,
     WarningEvent,
 )
+from charrnn.training.hooks import Hooks, TrainerState
 from charrnn.training.lanes import Chunk, Lanes
 from charrnn.training.limits import fraction_done, limit_reached
 from charrnn.training.optimization import Optimizer, chunk_loss, learning_rate
@@ -35,35 +36,6 @@ MAX_RETURNS = 5
 RETURN_FACTOR = 0.5  # of the learning rate, at each return
 # A loss so many times that of guessing, log V, means that what was learned is lost.
 LOST = 2.0
-
-
-@dataclass(frozen=True)
-class TrainerState:
-    """Everything besides its weights that a run needs to continue as if never interrupted.
-
-    arrays: the carried state, the optimizer's state, the random generator.
-    """
-
-    arrays: dict[str, NDArray[Any]]
-    progress: TrainerProgress
-
-
-@dataclass(frozen=True)
-class Hooks:
-    """What a trainer calls for everything that is not training.
-
-    validate: nats per symbol of the validation part, None if a stop interrupted it; itself None if
-    there is no such part.
-    write_sample: a text by the model as it is at a step.
-    save: commits a checkpoint and returns its path. Raises CheckpointError.
-    go_back: restores the weights of a checkpoint from before a step, deletes the later ones and
-    returns its trainer state; None if there is no such checkpoint.
-    """
-
-    validate: Callable[[], float | None] | None
-    write_sample: Callable[[int], str]
-    save: Callable[["Trainer"], str]
-    go_back: Callable[[int], TrainerState | None]
 
 
 class Trainer:

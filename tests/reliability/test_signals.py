@@ -64,15 +64,15 @@ def test_at_the_start_it_leaves_at_once_and_leaves_nothing_or_a_run(
 def test_a_signal_that_something_swallows_is_heeded_once_training_begins(corpus: Path) -> None:
     """Imports of large libraries have handlers that stop at nothing."""
     code = (
-        "import os, signal, charrnn.runs.start\n"
-        "real = charrnn.runs.start.encode_corpus\n"
+        "import os, signal, charrnn.runs.begin\n"
+        "real = charrnn.runs.begin.encode_corpus\n"
         "def swallowing(*arguments, **options):\n"
         "    try:\n"
         "        os.kill(os.getpid(), signal.SIGTERM)\n"
         "        for _ in range(100_000): pass\n"
         "    except BaseException: pass\n"
         "    return real(*arguments, **options)\n"
-        "charrnn.runs.start.encode_corpus = swallowing\n"
+        "charrnn.runs.begin.encode_corpus = swallowing\n"
         "from charrnn.__main__ import main; main()"
     )
     done = run("train", corpus, *TINY, *LONG, code=code, cwd=corpus.parent)

@@ -15,8 +15,8 @@ from charrnn.errors import RunError
 from charrnn.model.cells import CELLS
 from charrnn.model.config import ModelConfig
 from charrnn.training.config import TrainingConfig
+from charrnn.training.hooks import TrainerState
 from charrnn.training.progress import TrainerProgress
-from charrnn.training.trainer import TrainerState
 from tests.conftest import sealed
 
 STEPS = 23

@@ -21,8 +21,9 @@ from charrnn.text.store import Symbols
 from charrnn.training.config import TrainingConfig
 from charrnn.training.context import ExecutionContext
 from charrnn.training.events import Event
+from charrnn.training.hooks import Hooks
 from charrnn.training.lanes import Lanes
-from charrnn.training.trainer import Hooks, Trainer
+from charrnn.training.trainer import Trainer
 
 V = 7
 

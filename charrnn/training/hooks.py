@@ -1,0 +1,41 @@
+"""What a trainer calls for everything that is not training, and what a checkpoint stores of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from charrnn.training.progress import TrainerProgress
+
+if TYPE_CHECKING:
+    from charrnn.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class TrainerState:
+    """Everything besides its weights that a run needs to continue as if never interrupted.
+
+    arrays: the carried state, the optimizer's state, the random generator.
+    """
+
+    arrays: dict[str, NDArray[Any]]
+    progress: TrainerProgress
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What a trainer calls for everything that is not training.
+
+    validate: nats per symbol of the validation part, None if a stop interrupted it; itself None if
+    there is no such part.
+    write_sample: a text by the model as it is at a step.
+    save: commits a checkpoint and returns its path. Raises CheckpointError.
+    go_back: restores the weights of a checkpoint from before a step, deletes the later ones and
+    returns its trainer state; None if there is no such checkpoint.
+    """
+
+    validate: Callable[[], float | None] | None
+    write_sample: Callable[[int], str]
+    save: Callable[["Trainer"], str]
+    go_back: Callable[[int], TrainerState | None]
