@@ -41,14 +41,14 @@ from .generation.texts import Generation as Generation
 from .model.config import ModelConfig as ModelConfig
 from .models import Model as Model
 from .models import evaluate as evaluate
-from .models import list_runs as list_runs
 from .models import load as load
 from .models import sample as sample
-from .models import verify as verify
 from .runs.choice import PRESETS as PRESETS
 from .runs.compare import Comparison as Comparison
 from .runs.compare import compare as compare
 from .runs.curves import Curve as Curve
+from .runs.existing import list_runs as list_runs
+from .runs.existing import verify as verify
 from .runs.resume import resume as resume
 from .runs.start import TrainingResult as TrainingResult
 from .runs.start import train as train

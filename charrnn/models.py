@@ -1,29 +1,26 @@
-"""Trained models: load, sample, score, list, verify. Part of the public Python API.
+"""Trained models: load, sample, score. Part of the public Python API.
 
 torch is imported by the functions that need it, so that everything else starts at once.
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from charrnn.checkpoint.format import read_checkpoint
+from charrnn.catalog.places import CorpusPlaces
 from charrnn.checkpoint.layout import CHECKPOINT_DIR
 from charrnn.checkpoint.manifest import Manifest, read_manifest
 from charrnn.checkpoint.model_file import SavedModel, read_model
 from charrnn.checkpoint.store import (
-    Run,
     find_checkpoint,
-    find_checkpoints,
     find_run_of,
     other_checkpoints,
-    saved_runs,
 )
-from charrnn.errors import CharrnnError, CheckpointError, CorpusError, RunError, SettingsError
-from charrnn.generation.encoding import EncodedRequest, encode_request, first_ids
+from charrnn.errors import CheckpointError, SettingsError
+from charrnn.generation.encoding import EncodedRequest, encode_request
 from charrnn.generation.lane_model import LaneModel
 from charrnn.generation.layers import Dense, MatrixKind
 from charrnn.generation.request import BeamConfig, GenerationRequest, SamplingConfig
@@ -35,15 +32,13 @@ from charrnn.text.decoding import transformed
 from charrnn.text.vocabulary import Unknown
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from torch import Tensor
 
+    from charrnn.checkpoint.corpus import ModelCorpora
     from charrnn.evaluation.config import DynamicConfig
     from charrnn.evaluation.copying import Report
     from charrnn.evaluation.score import CharacterScore, Evaluation
     from charrnn.model.language_model import LanguageModel
-    from charrnn.text.encoded import EncodedCorpus
     from charrnn.text.store import Symbols
 
 
@@ -60,8 +55,6 @@ class Model:
         self._weights = saved.weights
         self._kind: MatrixKind = Dense
         self._device = "cpu"
-        self._learned: EncodedCorpus | None = None
-        self._comparison: tuple[tuple[str, ...], EncodedCorpus] | None = None
         self._gradient_rms: dict[tuple[int, str], list[Tensor]] = {}  # by chunk length and device
 
     def prepare(self, device: str = "auto", weights: str = "float32") -> None:
@@ -191,37 +184,12 @@ class Model:
 
         text = transformed(text, self.corpus_config)
         if isinstance(corpus, str | Path) or len(corpus):
-            encoded = self._compared(corpus, cache_dir, corpora_dir)
+            encoded = self.corpora.other(corpus, CorpusPlaces.of(cache_dir, corpora_dir))
         elif self.manifest is None:
             return report(text, bits_per_char, self.vocabulary, None, ended=ended)
         else:
-            encoded = self.learned(cache_dir, corpora_dir)
+            encoded = self.corpora.learned(CorpusPlaces.of(cache_dir, corpora_dir))
         return report(text, bits_per_char, encoded.vocabulary, encoded.train, ended=ended)
-
-    def _compared(
-        self,
-        corpus: str | Path | Sequence[str | Path],
-        cache_dir: str | Path | None,
-        corpora_dir: str | Path,
-    ) -> "EncodedCorpus":
-        """Return a corpus to compare with, all of it in its training part; the last is kept."""
-        from charrnn.catalog.corpora import Catalog
-        from charrnn.catalog.survey import path_or_none, sources
-        from charrnn.text.encoded import encode_corpus
-
-        paths = sources(corpus)
-        if self._comparison is None or self._comparison[0] != paths:
-            whole = replace(
-                self.corpus_config,
-                val_fraction=0.0,
-                val_text=None,
-                split_documents=False,
-                min_count=1,
-            )
-            catalog, cache = Catalog(corpora_dir), path_or_none(cache_dir)
-            encoded = encode_corpus(paths, whole, catalog, self.vocabulary, cache_dir=cache)
-            self._comparison = paths, encoded
-        return self._comparison[1]
 
     @cached_property
     def stepper(self) -> LaneModel[Any]:
@@ -262,12 +230,10 @@ class Model:
         on_progress: called with the symbols predicted so far and in all.
         Raises UnknownCharacterError and GenerationError.
         """
-        from charrnn.evaluation.score import character_scores
+        from charrnn.evaluation.scored_text import ScoredText
 
-        symbols = self._encoded(text, unknown)
-        predicted = symbols.cut(self._unpredicted(symbols), len(symbols))
-        scores = self._symbol_scores(symbols, context, on_progress)
-        return character_scores(predicted, self.vocabulary, scores)
+        scored = ScoredText.of_text(text, self.vocabulary, self.corpus_config, unknown)
+        return scored.characters(self.stepper, context, on_progress)
 
     def evaluate(
         self,
@@ -301,91 +267,47 @@ class Model:
         diverges.
         """
         if dynamic is not None and context is not None:
-            raise SettingsError(
-                "`dynamic` and `context=N`: choose one; `dynamic` carries the state"
-            )
+            raise SettingsError("`dynamic` and `context`: choose one; `dynamic` carries the state")
+        from charrnn.evaluation.scored_text import ScoredText
+
+        places = CorpusPlaces.of(cache_dir, corpora_dir)
         if text is None:
-            symbols = self._validation_part(cache_dir, corpora_dir)
+            held_out = self.corpora.validation_part(places)
+            scored = ScoredText.of_symbols(held_out, self.vocabulary)
         else:
-            symbols = self._encoded(text, unknown)
-        first = self._unpredicted(symbols)
-        if len(symbols) <= first:
-            raise CorpusError(
-                f"a text of at least {2 if text is None or not self._lead else 1} characters that "
-                "the model knows is needed"
-            )
-        from charrnn.evaluation.score import evaluation
+            scored = ScoredText.of_text(text, self.vocabulary, self.corpus_config, unknown)
+        scored.check_length()
+        if dynamic is not None:
+            learned = self.corpora.training_part(places)
+            with self._on_torch(device, threads) as model:
+                rms = self._rms(model, learned, dynamic.dynamic_length, on_gradients)
+                return scored.dynamic_evaluation(model, rms, dynamic, on_progress)
+        if device not in ("auto", self._device):
+            self.prepare(device)
+        with blas_threads(threads or self.fastest_threads()):
+            return scored.evaluation(self.stepper, context, on_progress)
 
-        if dynamic is None:
-            if device not in ("auto", self._device):
-                self.prepare(device)
-            with blas_threads(threads or self.fastest_threads()):
-                scores = self._symbol_scores(symbols, context, on_progress)
-                log_probability = math.fsum(float(block.sum()) for block in scores)
-        else:
-            learned = self._training_part(cache_dir, corpora_dir)
-            log_probability = self._dynamic(
-                symbols, learned, dynamic, device, threads, on_progress, on_gradients
-            )
-            first = 1
-        return evaluation(log_probability, symbols.cut(first, len(symbols)), self.vocabulary)
-
-    @property
-    def _lead(self) -> list[int]:
-        """What is read before a text: the end of another document, if the model learned any."""
-        end = self.corpus_config.document_end
-        return first_ids(self.vocabulary, end) if end else []
-
-    def _encoded(self, text: str, unknown: Unknown) -> "Symbols":
-        from charrnn.text.encoded import encode_text
-
-        return encode_text(text, self.vocabulary, self.corpus_config, unknown, lead=self._lead)
-
-    def _unpredicted(self, symbols: "Symbols") -> int:
-        """Return how many symbols at the beginning are only read: the bytes of one character."""
-        first = symbols[:4].tolist()
-        if self.vocabulary.unit == "char":
-            return min(len(first), 1)
-        return next((i for i, byte in enumerate(first) if i and byte & 0xC0 != 0x80), len(first))
-
-    def _symbol_scores(
-        self, symbols: "Symbols", context: int | None, on_progress: Callable[[int, int], None]
-    ) -> "Iterator[NDArray[np.float64]]":
-        """Yield ln p of the symbols behind those that are only read."""
-        from charrnn.evaluation.score import symbol_scores
-
-        skipped = self._unpredicted(symbols) - 1
-        for block in symbol_scores(self.stepper, symbols, context=context, on_progress=on_progress):
-            yield block[skipped:]
-            skipped = max(skipped - len(block), 0)
-
-    def _dynamic(
+    def _rms(
         self,
-        symbols: "Symbols",
+        model: "LanguageModel",
         learned: "Symbols",
-        config: "DynamicConfig",
-        device: str,
-        threads: int | None,
-        on_progress: Callable[[int, int], None],
+        length: int,
         on_gradients: Callable[[int, int], None],
-    ) -> float:
-        """Return ln p of a text under dynamic evaluation."""
-        from charrnn.evaluation.dynamic import dynamic_nats, gradient_rms
+    ) -> "list[Tensor]":
+        """Return the RMS of gradients that dynamic evaluation needs, computed once."""
+        from charrnn.evaluation.dynamic import gradient_rms
+
+        key = length, str(model.output.weight.device)
+        if key not in self._gradient_rms:
+            self._gradient_rms[key] = gradient_rms(model, learned, length, on_gradients)
+        return self._gradient_rms[key]
+
+    @contextmanager
+    def _on_torch(self, device: str, threads: int | None) -> "Iterator[LanguageModel]":
         from charrnn.model.device import torch_threads
 
-        model = self._torch_model(device)
-        done = 0
-
-        def report(predicted: int) -> None:
-            nonlocal done
-            done += predicted
-            on_progress(done, len(symbols) - 1)
-
         with torch_threads(threads):
-            length, rms = config.dynamic_length, self._gradient_rms
-            if (key := (length, str(model.output.weight.device))) not in rms:
-                rms[key] = gradient_rms(model, learned, length, on_gradients)
-            return -dynamic_nats(model, symbols, rms[key], config, report)
+            yield self._torch_model(device)
 
     def _torch_model(self, device: str) -> "LanguageModel":
         from charrnn.model.device import resolve_device
@@ -408,43 +330,12 @@ class Model:
         except CheckpointError:
             return None
 
-    def learned(
-        self, cache_dir: str | Path | None = None, corpora_dir: str | Path = CORPORA_DIR
-    ) -> "EncodedCorpus":
-        """Return the corpus of the model's run; it is read once.
+    @cached_property
+    def corpora(self) -> "ModelCorpora":
+        """The corpora that the model can be measured on: that of its run, and others."""
+        from charrnn.checkpoint.corpus import ModelCorpora
 
-        Raises RunError if it is gone or has changed.
-        """
-        if self._learned is None:
-            if self.manifest is None:
-                raise RunError(
-                    f"{self.path} is a model without its run, so the text it learned is not known"
-                )
-            from charrnn.checkpoint.corpus import corpus_of
-
-            self._learned = corpus_of(
-                self.manifest,
-                self.vocabulary,
-                cache_dir=None if cache_dir is None else Path(cache_dir),
-                corpora_dir=Path(corpora_dir),
-            )
-        return self._learned
-
-    def _training_part(self, cache_dir: str | Path | None, corpora_dir: str | Path) -> "Symbols":
-        try:
-            return self.learned(cache_dir, corpora_dir).train
-        except RunError as error:
-            raise RunError(f"`dynamic` needs the text that the run learned: {error}") from error
-
-    def _validation_part(self, cache_dir: str | Path | None, corpora_dir: str | Path) -> "Symbols":
-        if self.manifest is None:
-            raise RunError(
-                f"{self.path} is a model without its run, so it has no validation text; name a text"
-            )
-        corpus = self.learned(cache_dir, corpora_dir)
-        if len(corpus.val) == 0:
-            raise RunError("the run has no validation part (`val_fraction=0`); name a text")
-        return corpus.val
+        return ModelCorpora(self.path, self.manifest, self.corpus_config, self.vocabulary)
 
 
 def load(
@@ -504,29 +395,3 @@ def evaluate(
     return loaded.evaluate(
         text, context=context, dynamic=dynamic, unknown=unknown, device=device, threads=threads
     )
-
-
-def list_runs(checkpoint_dir: str | Path = CHECKPOINT_DIR) -> list[Run]:
-    """Return the runs under a folder that have a checkpoint, the newest first."""
-    return saved_runs(Path(checkpoint_dir))
-
-
-def verify(
-    model: str | Path | None = None, *, checkpoint_dir: str | Path = CHECKPOINT_DIR
-) -> dict[Path, str | None]:
-    """Check every checkpoint of the run that MODEL means, or a single model file.
-
-    Returns each path with None if it is sound, else with what is wrong.
-    """
-    findings: dict[Path, str | None] = {}
-    for path in find_checkpoints(model, Path(checkpoint_dir)):
-        try:
-            if path.is_file():
-                read_model(path)
-            else:
-                read_checkpoint(path)
-            findings[path] = None
-        except CharrnnError as error:
-            if path.exists():  # not deleted just now by the run, which may still be training
-                findings[path] = str(error)
-    return findings

@@ -1,14 +1,18 @@
-"""The corpus that a run learned, read again."""
+"""The corpora that a model can be measured on: that of its run, read again, and others."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from charrnn.catalog.corpora import Catalog
+from charrnn.catalog.places import CorpusPlaces
+from charrnn.catalog.survey import sources as as_sources
 from charrnn.checkpoint.manifest import Manifest
 from charrnn.errors import CorpusError, RunError
-from charrnn.text.config import CORPORA_DIR
+from charrnn.text.config import CORPORA_DIR, CorpusConfig
 from charrnn.text.encoded import EncodedCorpus, encode_corpus, find_encoded
 from charrnn.text.entries import Progress
+from charrnn.text.store import Symbols
 from charrnn.text.vocabulary import Vocabulary
 
 
@@ -67,3 +71,67 @@ def corpus_of(
             "weights: charrnn train TEXT `init_from=RUN`"
         )
     return replace(corpus, sources=corpus.sources if sources else record.sources)
+
+
+@dataclass
+class ModelCorpora:
+    """The corpora that a model can be measured on. Each is read once.
+
+    path: the model file. manifest: None if it is not in a run.
+    """
+
+    path: Path
+    manifest: Manifest | None
+    config: CorpusConfig
+    vocabulary: Vocabulary
+    _learned: EncodedCorpus | None = field(default=None, init=False)
+    _other: tuple[tuple[str, ...], EncodedCorpus] | None = field(default=None, init=False)
+
+    def learned(self, places: CorpusPlaces) -> EncodedCorpus:
+        """Return the corpus of the model's run. Raises RunError if it is gone or has changed."""
+        if self._learned is None:
+            if self.manifest is None:
+                raise RunError(
+                    f"{self.path} is a model without its run, so the text it learned is not known"
+                )
+            self._learned = corpus_of(
+                self.manifest,
+                self.vocabulary,
+                cache_dir=places.cache_dir,
+                corpora_dir=places.corpora_dir,
+            )
+        return self._learned
+
+    def training_part(self, places: CorpusPlaces) -> Symbols:
+        """Return what the run was trained on. Raises RunError."""
+        try:
+            return self.learned(places).train
+        except RunError as error:
+            raise RunError(f"`dynamic` needs the text that the run learned: {error}") from error
+
+    def validation_part(self, places: CorpusPlaces) -> Symbols:
+        """Return what the run is validated on. Raises RunError, also if there is none."""
+        if self.manifest is None:
+            raise RunError(
+                f"{self.path} is a model without its run, so it has no validation text; name a text"
+            )
+        corpus = self.learned(places)
+        if len(corpus.val) == 0:
+            raise RunError("the run has no validation part (`val_fraction=0`); name a text")
+        return corpus.val
+
+    def other(
+        self, corpus: str | Path | Sequence[str | Path], places: CorpusPlaces
+    ) -> EncodedCorpus:
+        """Return another corpus, all of it in its training part. Raises CorpusError."""
+        paths = as_sources(corpus)
+        if self._other is None or self._other[0] != paths:
+            whole = replace(
+                self.config, val_fraction=0.0, val_text=None, split_documents=False, min_count=1
+            )
+            catalog = Catalog(places.corpora_dir)
+            encoded = encode_corpus(
+                paths, whole, catalog, self.vocabulary, cache_dir=places.cache_dir
+            )
+            self._other = paths, encoded
+        return self._other[1]

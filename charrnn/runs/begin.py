@@ -3,10 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import torch
 
 from charrnn.catalog.corpora import Catalog
+from charrnn.catalog.places import CorpusPlaces
 from charrnn.checkpoint.lifecycle import claimed_new, new_run
 from charrnn.checkpoint.store import Run
 from charrnn.model.device import resolve_device
@@ -14,8 +16,8 @@ from charrnn.runs.choice import Circumstances, Requested, choose
 from charrnn.runs.execute import execute
 from charrnn.runs.memory import products_per_second
 from charrnn.runs.parent import Parent
-from charrnn.runs.places import Places, reading_events
 from charrnn.runs.plan import RunPlan
+from charrnn.runs.watching import reading_events
 from charrnn.text.config import CorpusConfig
 from charrnn.text.encoded import EncodedCorpus, check_length, encode_corpus
 from charrnn.training.config import fit
@@ -25,12 +27,13 @@ from charrnn.training.events import EndEvent, Observer
 
 @dataclass(frozen=True)
 class NewRun:
-    """What a new run is made of. name: None for that of its corpus."""
+    """What a new run is made of. name: None for that of its corpus. runs: the folder of all."""
 
     sources: tuple[str, ...]
     corpus_config: CorpusConfig
     request: Requested
     parent: Parent | None
+    runs: Path
     name: str | None
 
 
@@ -42,11 +45,11 @@ def execution_context(
 
 
 def begin(
-    new: NewRun, places: Places, context: ExecutionContext, observers: Sequence[Observer]
+    new: NewRun, places: CorpusPlaces, context: ExecutionContext, observers: Sequence[Observer]
 ) -> tuple[Run, EndEvent]:
     """Encode the corpus, choose what is not given, and train. Raises CharrnnError."""
     if new.name is not None:
-        new_run(places.checkpoint_dir, new.name, new.name)  # a name that is taken: say so first
+        new_run(new.runs, new.name, new.name)  # a name that is taken: say so first
     parent = new.parent
     corpus = encode_corpus(
         new.sources,
@@ -58,7 +61,7 @@ def begin(
     )
     check_length(corpus, new.corpus_config)
     plan = _plan(corpus, new, context)
-    with claimed_new(places.checkpoint_dir, new.name, corpus.name) as claim:
+    with claimed_new(new.runs, new.name, corpus.name) as claim:
         end = execute(
             plan,
             context,

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from charrnn.catalog.places import CorpusPlaces
 from charrnn.checkpoint.layout import CHECKPOINT_DIR
 from charrnn.checkpoint.manifest import CorpusRecord, Manifest
 from charrnn.checkpoint.store import Run, find_checkpoint, find_run, saved_runs
@@ -156,7 +157,7 @@ def _of_manifests(row: Comparison, latest: Manifest, best: Manifest) -> Comparis
 
 
 def _check_validation(model: Model, cache_dir: str | Path | None, corpora_dir: str | Path) -> None:
-    if len(model.learned(cache_dir, corpora_dir).val) < 2:
+    if len(model.corpora.learned(CorpusPlaces.of(cache_dir, corpora_dir)).val) < 2:
         raise RunError("it has no validation part to score it on")
 
 

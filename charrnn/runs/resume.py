@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from charrnn.catalog.places import CorpusPlaces
 from charrnn.catalog.survey import sources
 from charrnn.checkpoint.corpus import corpus_of
 from charrnn.checkpoint.format import Saved, read_checkpoint
@@ -12,8 +13,8 @@ from charrnn.checkpoint.lifecycle import claimed
 from charrnn.checkpoint.manifest import Manifest
 from charrnn.checkpoint.store import Run, find_checkpoint, find_run
 from charrnn.errors import CheckpointError, RunError
-from charrnn.runs.places import Places, reading_events, with_absolute_val_text, with_progress
 from charrnn.runs.start import TrainingResult
+from charrnn.runs.watching import reading_events, with_absolute_val_text, with_progress
 from charrnn.settings import make
 from charrnn.text.config import CORPORA_DIR
 from charrnn.training.config import TrainingConfig, fit
@@ -54,9 +55,9 @@ def resume(
     progress, observers, stop: see `train`.
     Raises CharrnnError, also if the run is finished or its corpus has changed.
     """
-    places = Places.of(checkpoint_dir, cache_dir, corpora_dir)
+    places = CorpusPlaces.of(cache_dir, corpora_dir)
     limits = {"steps": steps, "epochs": epochs, "minutes": minutes, "patience": patience}
-    run, chosen = _find(model, checkpoint, places.checkpoint_dir)
+    run, chosen = _find(model, checkpoint, Path(checkpoint_dir))
     with claimed(run) as claim, with_progress(observers, progress=progress) as everyone:
         saved, notices = _read(run, chosen)
         training = _with_limits(saved.manifest, limits)

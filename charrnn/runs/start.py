@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from charrnn.catalog.places import CorpusPlaces
 from charrnn.checkpoint.layout import CHECKPOINT_DIR
 from charrnn.model.config import ModelConfig
 from charrnn.runs.choice import requested
-from charrnn.runs.places import Places, with_absolute_val_text, with_progress
+from charrnn.runs.watching import with_absolute_val_text, with_progress
 from charrnn.settings import make
 from charrnn.text.config import CORPORA_DIR, CorpusConfig
 from charrnn.training.config import TrainingConfig
@@ -64,12 +65,12 @@ def train(
     stop: asked after each step; once it returns True the run is saved and ends.
     Raises CharrnnError.
     """
-    places = Places.of(checkpoint_dir, cache_dir, corpora_dir)
+    runs = Path(checkpoint_dir)
     parent, inherited = None, {}
     if init_from is not None:
         from charrnn.runs.parent import read_parent
 
-        parent = read_parent(init_from, places.checkpoint_dir)
+        parent = read_parent(init_from, runs)
         model, inherited = parent.model_settings(model), parent.corpus_settings()
     request = requested(model or {}, training or {}, preset)
     if not isinstance(corpus_config, CorpusConfig):
@@ -81,7 +82,8 @@ def train(
     from charrnn.catalog.survey import sources
     from charrnn.runs.begin import NewRun, begin, execution_context
 
-    new = NewRun(sources(corpus), config, request, parent, run)
+    places = CorpusPlaces.of(cache_dir, corpora_dir)
+    new = NewRun(sources(corpus), config, request, parent, runs, run)
     with with_progress(observers, progress=progress) as everyone:
         own, end = begin(new, places, execution_context(device, threads, stop), everyone)
     return TrainingResult(own.name, own.path, end)

@@ -130,5 +130,5 @@ def test_a_model_without_its_run_cannot(trained: charrnn.TrainingResult, tmp_pat
 def test_a_fresh_state_and_a_learning_model_exclude_each_other(
     trained: charrnn.TrainingResult,
 ) -> None:
-    with pytest.raises(SettingsError, match="`dynamic` and `context=N`: choose one"):
+    with pytest.raises(SettingsError, match="`dynamic` and `context`: choose one"):
         charrnn.evaluate(trained.folder, "The river", dynamic=STILL, context=3)

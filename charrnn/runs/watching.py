@@ -1,30 +1,13 @@
-"""Where runs and corpora are kept, and who is told of a run."""
+"""What train and resume share: who watches a run, and where its validation text is."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from charrnn.text.config import CorpusConfig
 from charrnn.training.events import Observer, ReadingEvent
-
-
-@dataclass(frozen=True)
-class Places:
-    """The folders of all runs, of encoded corpora (None: the user's cache) and of fetched ones."""
-
-    checkpoint_dir: Path
-    cache_dir: Path | None
-    corpora_dir: Path
-
-    @staticmethod
-    def of(
-        checkpoint_dir: str | Path, cache_dir: str | Path | None, corpora_dir: str | Path
-    ) -> "Places":
-        """Take folders as text or paths."""
-        cache = None if cache_dir is None else Path(cache_dir)
-        return Places(Path(checkpoint_dir), cache, Path(corpora_dir))
 
 
 @contextmanager

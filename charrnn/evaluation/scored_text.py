@@ -1,0 +1,126 @@
+"""A text as a model is measured on it: what is only read, and what is predicted."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.errors import CorpusError
+from charrnn.evaluation.config import DynamicConfig
+from charrnn.evaluation.score import (
+    CharacterScore,
+    Evaluation,
+    character_scores,
+    evaluation,
+    symbol_scores,
+)
+from charrnn.generation.encoding import first_ids
+from charrnn.generation.lane_model import LaneModel
+from charrnn.text.config import CorpusConfig
+from charrnn.text.encoded import encode_text
+from charrnn.text.store import Symbols
+from charrnn.text.vocabulary import Unknown, Vocabulary
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from charrnn.model.language_model import LanguageModel
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class ScoredText:
+    """Symbols, of which the first `read` are only read. least: the characters that are needed."""
+
+    symbols: Symbols
+    read: int
+    vocabulary: Vocabulary
+    least: int = 2
+
+    @staticmethod
+    def of_symbols(symbols: Symbols, vocabulary: Vocabulary) -> "ScoredText":
+        """Take encoded text, whose first character is read, not predicted."""
+        first = symbols[:4].tolist()
+        read = min(len(first), 1)
+        if vocabulary.unit == "byte":  # all bytes of that character
+            read = next(
+                (i for i, byte in enumerate(first) if i and byte & 0xC0 != 0x80), len(first)
+            )
+        return ScoredText(symbols, read, vocabulary)
+
+    @staticmethod
+    def of_text(
+        text: str, vocabulary: Vocabulary, config: CorpusConfig, unknown: Unknown
+    ) -> "ScoredText":
+        """Encode a text as the model's corpus was.
+
+        If the model learned documents, the end of another one is read first, and every character
+        of the text is predicted. Raises UnknownCharacterError.
+        """
+        end = config.document_end
+        lead = first_ids(vocabulary, end) if end else []
+        symbols = encode_text(text, vocabulary, config, unknown, lead=lead)
+        if lead:
+            return ScoredText(symbols, len(lead), vocabulary, least=1)
+        return ScoredText.of_symbols(symbols, vocabulary)
+
+    def check_length(self) -> None:
+        """Raise CorpusError if there is nothing to predict."""
+        if len(self.symbols) <= self.read:
+            raise CorpusError(
+                f"a text of at least {self.least} characters that the model knows is needed"
+            )
+
+    def scores(
+        self, model: LaneModel[Any], context: int | None, on_progress: Progress
+    ) -> Iterator[NDArray[np.float64]]:
+        """Yield ln p of the predicted symbols, some at a time."""
+        skipped = self.read - 1
+        for block in symbol_scores(model, self.symbols, context=context, on_progress=on_progress):
+            yield block[skipped:]
+            skipped = max(skipped - len(block), 0)
+
+    def characters(
+        self, model: LaneModel[Any], context: int | None, on_progress: Progress
+    ) -> Iterator[CharacterScore]:
+        """Yield the predicted characters with their scores."""
+        scores = self.scores(model, context, on_progress)
+        return character_scores(self._predicted(self.read), self.vocabulary, scores)
+
+    def evaluation(
+        self, model: LaneModel[Any], context: int | None, on_progress: Progress
+    ) -> Evaluation:
+        """Return the figures of the predicted characters: the sum of their scores."""
+        scores = self.scores(model, context, on_progress)
+        total = math.fsum(float(block.sum()) for block in scores)
+        return evaluation(total, self._predicted(self.read), self.vocabulary)
+
+    def dynamic_evaluation(
+        self,
+        model: "LanguageModel",
+        rms: "list[Tensor]",
+        config: DynamicConfig,
+        on_progress: Progress,
+    ) -> Evaluation:
+        """Return the figures of a model that learns from the text as it reads it.
+
+        rms: see `charrnn.evaluation.dynamic.gradient_rms`.
+        """
+        from charrnn.evaluation.dynamic import dynamic_nats
+
+        done = 0
+
+        def report(predicted: int) -> None:
+            nonlocal done
+            done += predicted
+            on_progress(done, len(self.symbols) - 1)
+
+        nats = dynamic_nats(model, self.symbols, rms, config, report)
+        return evaluation(-nats, self._predicted(1), self.vocabulary)
+
+    def _predicted(self, first: int) -> Symbols:
+        return self.symbols.cut(first, len(self.symbols))
