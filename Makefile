@@ -78,7 +78,7 @@ docs: $(VENV)/dev ## Rebuild the pages of the reference that are made from the c
 	$(BIN)/python -m pytest -q tests/cli/test_docs.py tests/docs/test_configuration.py --rebuild-docs
 
 site: $(VENV)/docs ## Build the documentation as a website in site/.
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean: ## Remove what make and the tests made; runs and corpora stay.
 	rm -rf $(VENV) $(LOWEST) build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -39,10 +39,16 @@ class Example:
     stdin: str
     output: Sequence[str]
 
-    def labels(self) -> set[str]:
-        """The names that begin the lines shown, such as `corpus`, `saved in` and `notice:`."""
-        found = (re.match(r"[a-z]+(?: [a-z]+)*(?=  )|[a-z]+:", line) for line in self.output)
-        return {label[0] for label in found if label is not None}
+
+def labels(lines: Sequence[str]) -> set[str]:
+    """The names that begin lines of output, such as `corpus`, `saved in` and `notice:`."""
+    found = (re.match(r"[a-z]+(?: [a-z]+)*(?=  )|[a-z]+:", line) for line in lines)
+    return {label[0] for label in found if label is not None}
+
+
+def masked(line: str) -> str:
+    """A line of output without its numbers and its wider gaps."""
+    return re.sub(r"\d(?:[\d,.:]*\d)?", "#", re.sub(r"\s+", " ", line))
 
 
 def blocks(page: Path, *languages: str) -> list[str]:

@@ -1,12 +1,13 @@
 """The commands that README and docs show run, and print what the pages say."""
 
+import itertools
 import re
 import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Command
+from tests.conftest import ROOT, Command
 from tests.docs import pages
 from tests.in_process import run_here
 
@@ -14,6 +15,11 @@ PAGES = [pages.README, *sorted(pages.DOCS.glob("*.md"))]
 PAGES += [
     page for room in ("tutorials", "how-to") for page in sorted((pages.DOCS / room).glob("*"))
 ]
+# Lines that are the same for all texts and models, but for their numbers.
+ALIKE = (
+    "split ", "vocabulary ", "model ", "chunks ", "resumed ", "finished ", "size ", "entropy ",
+    "text context ", "validation ",
+)  # fmt: skip
 # What a how-to guide takes for granted: a run on a novel, and one on names.
 NAMES = ("novel", "names")
 
@@ -45,8 +51,21 @@ def test_the_commands_of_a_page_run(
         done = command(*words, stdin=stdin)
         assert done.returncode == 0, (words, done.stderr)
         shown = done.stdout + done.stderr
-        for label in example.labels():
+        for label in pages.labels(example.output):
             assert re.search(rf"^{re.escape(label)}", shown, re.M), (words, label)
+        found = {pages.masked(line) for line in shown.splitlines()}
+        for line in map(pages.masked, example.output):
+            assert line in found or not line.startswith(ALIKE), (words, line)
+
+
+def test_lines_shown_without_a_command_begin_as_a_run_s_do() -> None:
+    render = ROOT / "charrnn" / "render"
+    source = "".join(path.read_text(encoding="utf-8") for path in render.glob("*.py"))
+    for page in PAGES:
+        for block in pages.blocks(page, "console"):
+            lines = list(itertools.takewhile(lambda line: line[:1] != "$", block.splitlines()))
+            for label in pages.labels(lines):
+                assert f'"{label}"' in source, (page, label)
 
 
 def test_every_flag_that_a_page_names_exists() -> None:
