@@ -156,6 +156,8 @@ def test_chinese_pages_are_in_chinese(page: Path) -> None:
     han, latin = (len(re.findall(f"[{letters}]", text)) for letters in (_HAN, "A-Za-z"))
     assert han / (han + latin) > 0.7
     assert re.findall(r"(?:[A-Za-z']+[ ,]+){4,}[A-Za-z']+", text) == []
+    for sentence in re.split(r"[。！？\n]", text):
+        assert re.search(f"[{_HAN}]", sentence) or len(re.findall(r"[A-Za-z]+", sentence)) < 4
     for block in blocks(page):
         if block.kind == "```sh":
             assert re.findall(rf"(?:^|\s)# [^{_HAN}\n]*$", block.text, re.M) == []

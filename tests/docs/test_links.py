@@ -36,7 +36,7 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
 
 
 def test_every_page_is_in_the_navigation_once() -> None:
-    """In English; a translation has a navigation of its own."""
+    """The Chinese pages, too."""
     shown = re.findall(r"([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.M)
     pages = [path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")]
     assert sorted(shown) == sorted(pages)
