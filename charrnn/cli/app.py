@@ -1,30 +1,59 @@
-"""The typer app: registers the commands and turns errors into messages and exit codes."""
+"""The program: its commands, each in the module of its name, and its standard streams."""
 
-import functools
 import io
 import os
-import shlex
 import sys
-from collections.abc import Callable
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+import typer.main
 
 import charrnn
-from charrnn.cli import compare, corpora, eval, info, resume, runs, sample, train  # noqa: A004
-from charrnn.cli.flags import flag, with_flags
-from charrnn.cli.help import Command, Group
-from charrnn.render.terminal import harmless, silence
+from charrnn.cli.help import Group
+from charrnn.render.terminal import silence
 
+# What the main help page says of each command; the module charrnn.cli.NAME holds it as `app`. A
+# module is imported when its command is needed, so that the others do not slow it down.
+COMMANDS = {
+    "train": "Train a new model",
+    "resume": "Continue a run exactly where it stopped",
+    "sample": "Write text with a trained model",
+    "eval": "Score texts: nats, bits and perplexity per character",
+    "info": "Describe a checkpoint: its model, its corpus, its losses",
+    "runs": "List the runs in the checkpoint folder, the newest first",
+    "compare": "Compare runs: what each cost and what loss it reached",
+    "corpora": "List the corpora that charrnn knows by name",
+}
 EXAMPLES = """\
 Train a model on the built-in text for one minute, then write with it:
   charrnn train --minutes 1
   charrnn sample --temperature 0.7
 """
 
+
+class Root(Group):
+    """The commands of charrnn, imported one at a time."""
+
+    def list_commands(self, _ctx: Any) -> list[str]:
+        """Return the names of all commands."""
+        return list(COMMANDS)
+
+    def get_command(self, _ctx: Any, name: str) -> Any:
+        """Import a command; None if there is no such command."""
+        if name in COMMANDS and name not in self.commands:
+            module = import_module(f"charrnn.cli.{name}")
+            self.commands[name] = typer.main.get_command(module.app)
+        return self.commands.get(name)
+
+    def summaries(self, _ctx: Any) -> dict[str, str]:
+        """Return what each command does."""
+        return COMMANDS
+
+
 app = typer.Typer(
     name="charrnn",
-    cls=Group,
+    cls=Root,
     help="Train character-level recurrent language models on any text, and generate text with "
     "them.",
     epilog=EXAMPLES,
@@ -53,66 +82,6 @@ def options(
     """Declare the options that come before the command."""
 
 
-def with_exit_codes(command: Callable[..., None]) -> Callable[..., None]:
-    """Report an error in a line or two, and end with its exit code."""
-
-    @functools.wraps(command)
-    def run(**arguments: object) -> None:
-        try:
-            command(**arguments)
-            sys.stdout.flush()
-        except charrnn.CharrnnError as error:
-            typer.echo(f"error: {harmless(with_flags(str(error)))}", err=True)
-            if isinstance(error, charrnn.UndecodableError) and error.remedy:
-                typer.echo(f"  {harmless(_command_with(error.remedy))}", err=True)
-            raise typer.Exit(error.exit_code) from error
-        except MemoryError as error:
-            typer.echo("error: out of memory; close other programs, or use smaller sizes", err=True)
-            raise typer.Exit(1) from error
-        except BrokenPipeError as error:
-            silence(sys.stdout)  # the reader of a pipe has closed it
-            raise typer.Exit(0) from error
-        except OSError as error:
-            place = f"{error.filename}: " if error.filename else ""
-            typer.echo(f"error: {harmless(place)}{error.strerror or error}", err=True)
-            raise typer.Exit(1) from error
-
-    return run
-
-
-Commands = tuple[tuple[str, Callable[..., None], str], ...]
-
-
-def _register(group: typer.Typer, commands: Commands) -> None:
-    for name, function, examples in commands:
-        group.command(name, cls=Command, epilog=examples)(with_exit_codes(function))
-
-
-_register(
-    app,
-    (
-        ("train", train.train, train.EXAMPLES),
-        ("resume", resume.resume, resume.EXAMPLES),
-        ("sample", sample.sample, sample.EXAMPLES),
-        ("eval", eval.evaluate, eval.EXAMPLES),
-        ("info", info.info, info.EXAMPLES),
-        ("runs", runs.runs, runs.EXAMPLES),
-        ("compare", compare.compare, compare.EXAMPLES),
-    ),
-)
-_corpora = typer.Typer(cls=Group, rich_markup_mode=None, epilog=corpora.EXAMPLES)
-_corpora.callback(invoke_without_command=True)(with_exit_codes(corpora.corpora))
-_register(
-    _corpora,
-    (
-        ("show", corpora.show, corpora.SHOW_EXAMPLES),
-        ("fetch", corpora.fetch, corpora.FETCH_EXAMPLES),
-        ("cache", corpora.cache, corpora.CACHE_EXAMPLES),
-    ),
-)
-app.add_typer(_corpora, name="corpora")
-
-
 def main() -> None:
     """Run the command line."""
     _open_standard_streams()
@@ -127,19 +96,6 @@ def main() -> None:
         silence(sys.stdout)
         typer.echo(f"error: {error.strerror or error}", err=True)
         raise SystemExit(1) from error
-
-
-def _command_with(settings: dict[str, str]) -> str:
-    """Return the command line with these settings added, before a -- that ends the flags."""
-    words = sys.argv[1:]
-    added: list[str] = []
-    for name, value in settings.items():
-        if flag(name) in words:  # with another value
-            at = words.index(flag(name))
-            del words[at : at + 2]
-        added += [flag(name), value]
-    at = words.index("--") if "--" in words else len(words)
-    return shlex.join(["charrnn", *words[:at], *added, *words[at:]])
 
 
 def _open_standard_streams() -> None:

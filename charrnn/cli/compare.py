@@ -9,6 +9,7 @@ import typer
 
 import charrnn
 from charrnn.cli import options
+from charrnn.cli.commands import single
 from charrnn.cli.messages import notices, say
 from charrnn.errors import DISTRIBUTION
 from charrnn.render.terminal import print_json
@@ -132,6 +133,9 @@ def compare(
             plots.draw(chart, plot)
             if not quiet:
                 say(f"curves saved in {plot}")
+
+
+app = single(compare, EXAMPLES)
 
 
 def _check(plot: Path | None, x: str, *, terminal: bool, as_json: bool) -> None:

@@ -9,6 +9,7 @@ import typer
 
 import charrnn
 from charrnn.cli import options
+from charrnn.cli.commands import group
 from charrnn.cli.messages import notices, say
 from charrnn.render.numbers import size
 from charrnn.render.terminal import print_json, print_lines
@@ -177,6 +178,17 @@ def cache(
             print_table(("corpus", "size", "last used"), rows, right=("size",))
         total = size(sum(n_bytes for _, n_bytes, _ in found), "B")
         say(f"{len(found):,} encoded in {folder}, {total} in total")
+
+
+app = group(
+    corpora,
+    EXAMPLES,
+    {
+        "show": (show, SHOW_EXAMPLES),
+        "fetch": (fetch, FETCH_EXAMPLES),
+        "cache": (cache, CACHE_EXAMPLES),
+    },
+)
 
 
 def _named(folder: Path) -> list[dict[str, Any]]:

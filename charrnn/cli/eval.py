@@ -9,6 +9,7 @@ import typer
 
 import charrnn
 from charrnn.cli import flags, options
+from charrnn.cli.commands import single
 from charrnn.cli.messages import notices, say
 from charrnn.cli.reports import report_facts
 from charrnn.render.terminal import print_json
@@ -142,6 +143,9 @@ def evaluate(
         from charrnn.render.tables import print_facts
 
         print_facts(report_facts(report))
+
+
+app = single(evaluate, EXAMPLES)
 
 
 @contextmanager

@@ -41,7 +41,7 @@ class Group(TyperGroup):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write a line for each command, uncut, and the options."""
-        rows = [(name, summary(command)) for name, command in self.commands.items()]
+        rows = list(self.summaries(ctx).items())
         _write_sections([("Commands", rows), *sections(self, ctx)], formatter)
 
     def format_epilog(self, _ctx: Any, formatter: Any) -> None:
@@ -53,11 +53,15 @@ class Group(TyperGroup):
         with _suggestions(ctx):
             return super().parse_args(ctx, args)
 
+    def summaries(self, _ctx: Any) -> dict[str, str]:
+        """Return what each command does: the first line of its help."""
+        return {name: summary(command) for name, command in self.commands.items()}
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command; for an unknown one, suggest what was meant."""
-        name = args[0]
-        if name not in self.commands and not name.startswith("-") and not ctx.resilient_parsing:
-            ctx.fail(f"No such command {name!r}; {_command_hint(name, self.commands, ctx)}")
+        name, known = args[0], self.list_commands(ctx)
+        if name not in known and not name.startswith("-") and not ctx.resilient_parsing:
+            ctx.fail(f"No such command {name!r}; {_command_hint(name, known, ctx)}")
         return super().resolve_command(ctx, args)
 
 
@@ -76,6 +80,13 @@ def sections(command: TyperCommand | TyperGroup, ctx: Any) -> list[tuple[str, Ro
     if GENERAL in panels:
         panels["Options" if len(panels) == 1 else GENERAL] = panels.pop(GENERAL)
     return [("Arguments", arguments), *panels.items()] if arguments else [*panels.items()]
+
+
+def below(ctx: Any) -> list[tuple[str, Any]]:
+    """Return the names and commands of a group, given its context; none if it is no group."""
+    if ctx is None or not isinstance(ctx.command, TyperGroup):
+        return []
+    return [(name, ctx.command.get_command(ctx, name)) for name in ctx.command.list_commands(ctx)]
 
 
 def summary(command: Any) -> str:
@@ -125,8 +136,7 @@ def _flag_hint(flag: str, ctx: Any) -> str:
         return f"{argument} is given without a flag: {ctx.command_path} {argument}"
     if found := suggest.near_flags(flag, own):
         return f"did you mean {_listed(found)}?"
-    siblings = getattr(ctx.parent.command, "commands", {}) if ctx.parent else {}
-    others = [name for name, other in siblings.items() if flag in _flags(other, ctx)]
+    others = [name for name, other in below(ctx.parent) if flag in _flags(other, ctx)]
     if others:
         return f"it belongs to charrnn {_listed(others)}"
     return "see " + _help_of(ctx)

@@ -7,6 +7,7 @@ import typer
 
 import charrnn
 from charrnn.cli import options
+from charrnn.cli.commands import single
 from charrnn.render.terminal import print_json
 
 EXAMPLES = """\
@@ -69,6 +70,9 @@ def info(
         facts["text"] = _unusual(facts["text"]) or "read by default"
         facts["vocabulary"] = facts["vocabulary"].replace("\n", "\N{SYMBOL FOR LINE FEED}")
         print_facts({k: _shown(v) for k, v in facts.items() if k not in hidden})
+
+
+app = single(info, EXAMPLES)
 
 
 def _facts(model: "charrnn.Model") -> dict[str, Any]:

@@ -6,6 +6,7 @@ import typer
 
 import charrnn
 from charrnn.cli import options
+from charrnn.cli.commands import single
 from charrnn.cli.watch import watched
 
 EXAMPLES = """\
@@ -93,3 +94,6 @@ def resume(
             **given,
             **watching,
         )
+
+
+app = single(resume, EXAMPLES)

@@ -7,6 +7,7 @@ import typer
 
 import charrnn
 from charrnn.cli import options
+from charrnn.cli.commands import single
 from charrnn.cli.messages import say
 from charrnn.render.terminal import print_json, print_lines
 
@@ -44,6 +45,9 @@ def runs(
         from charrnn.render.tables import print_table
 
         print_table(columns, rows, right=("step", "best", "at step"))
+
+
+app = single(runs, EXAMPLES)
 
 
 def _row(run: "charrnn.Run") -> list[str]:

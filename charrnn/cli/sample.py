@@ -10,6 +10,7 @@ import typer
 
 import charrnn
 from charrnn.cli import options
+from charrnn.cli.commands import single
 from charrnn.cli.groups import with_groups
 from charrnn.cli.messages import say
 from charrnn.cli.writing import Job, Showing, write
@@ -142,10 +143,10 @@ def sample(
     computing: ModelOptions,
     given: dict[str, Any],
 ) -> None:
-    """Write text with a trained model; stdout gets only the text.
+    """Write text with a trained model.
 
-    The same model, prompt, settings and seed give the same text on the same machine with the same
-    number of threads.
+    Only the text goes to stdout. The same model, prompt, settings and seed give the same text on
+    the same machine with the same number of threads.
     """
     options.check_choice("--weights", computing.weights, options.WEIGHTS)
     options.check_choice("--device", computing.device, ("auto", "cpu", "cuda", "mps"))
@@ -166,6 +167,9 @@ def sample(
             converse(job)
         else:
             write(job)
+
+
+app = single(sample, EXAMPLES)
 
 
 def _asked(

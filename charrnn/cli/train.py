@@ -7,6 +7,7 @@ import typer
 
 import charrnn
 from charrnn.cli import options
+from charrnn.cli.commands import single
 from charrnn.cli.watch import watched
 
 EXAMPLES = """\
@@ -95,3 +96,6 @@ def train(
             threads=threads,
             **watching,
         )
+
+
+app = single(train, EXAMPLES)

@@ -11,7 +11,7 @@ import pytest
 import typer.main
 
 from charrnn.cli.app import app
-from charrnn.cli.help import sections, summary
+from charrnn.cli.help import below, sections, summary
 from tests.conftest import ROOT
 
 PATH = ROOT / "docs" / "reference" / "cli.md"
@@ -23,18 +23,18 @@ def commands(command: Any, path: str, parent: Any = None) -> Iterator[tuple[str,
     context = typer.Context(command, parent=parent, info_name=path.rpartition(" ")[2])
     context.help_option_names = ["--help", "-h"]
     yield path, command, context
-    for name, below in getattr(command, "commands", {}).items():
-        yield from commands(below, f"{path} {name}", context)
+    for name, one in below(context):
+        yield from commands(one, f"{path} {name}", context)
 
 
 def section(path: str, command: Any, context: Any) -> str:
     """The help page of a command as Markdown, with a heading for each panel."""
     usage = command.get_usage(context).removeprefix("Usage: ")
     parts = [f"## {path}", paragraphs(command.help), f"```sh\n{usage}\n```"]
-    if below := getattr(command, "commands", {}):
+    if listed := below(context):
         links = [
             f"- [`{path} {name}`](#{f'{path} {name}'.replace(' ', '-')}): {summary(one)}"
-            for name, one in below.items()
+            for name, one in listed
         ]
         parts += ["### Commands", "\n".join(links)]
     for title, rows in sections(command, context):

@@ -64,9 +64,14 @@ def test_every_page_ends_with_examples_that_parse(command: Command, name: str) -
             assert re.search(rf"^  .*(?<![\w-]){flag}\b", known, re.M), example
 
 
-def test_summaries_of_commands_are_not_cut_short(command: Command) -> None:
-    page = command("--help").stdout
-    assert "..." not in page[page.index("Commands:") : page.index("General:")]
+@pytest.mark.parametrize("group", ["", "corpora"])
+def test_a_list_of_commands_quotes_their_pages(command: Command, group: str) -> None:
+    page = command(*group.split(), "--help").stdout
+    listed = page[page.index("Commands:") : page.index("General:")].splitlines()[1:-1]
+    assert len(listed) > 2
+    for name, summary in (line.split(maxsplit=1) for line in listed):
+        own = command(*group.split(), name, "--help").stdout.splitlines()
+        assert own[2] == f"  {summary}."
 
 
 WRONG = [

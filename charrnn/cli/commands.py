@@ -1,0 +1,73 @@
+"""How a function becomes a command: its help page, and what happens if it fails."""
+
+import functools
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+
+import typer
+
+import charrnn
+from charrnn.cli.flags import flag, with_flags
+from charrnn.cli.help import Command, Group
+from charrnn.render.terminal import harmless, silence
+
+Function = Callable[..., None]
+
+
+def single(function: Function, examples: str) -> typer.Typer:
+    """Return an app of one command. For the format of the examples see charrnn.cli.help."""
+    app = typer.Typer(rich_markup_mode=None, add_completion=False)
+    app.command(cls=Command, epilog=examples)(with_exit_codes(function))
+    return app
+
+
+def group(
+    function: Function, examples: str, commands: Mapping[str, tuple[Function, str]]
+) -> typer.Typer:
+    """Return an app whose function runs without a command, or before one of `commands`."""
+    app = typer.Typer(cls=Group, rich_markup_mode=None, epilog=examples, add_completion=False)
+    app.callback(invoke_without_command=True)(with_exit_codes(function))
+    for name, (command, of_command) in commands.items():
+        app.command(name, cls=Command, epilog=of_command)(with_exit_codes(command))
+    return app
+
+
+def with_exit_codes(command: Function) -> Function:
+    """Report an error in a line or two, and end with its exit code."""
+
+    @functools.wraps(command)
+    def run(**arguments: object) -> None:
+        try:
+            command(**arguments)
+            sys.stdout.flush()
+        except charrnn.CharrnnError as error:
+            typer.echo(f"error: {harmless(with_flags(str(error)))}", err=True)
+            if isinstance(error, charrnn.UndecodableError) and error.remedy:
+                typer.echo(f"  {harmless(_command_with(error.remedy))}", err=True)
+            raise typer.Exit(error.exit_code) from error
+        except MemoryError as error:
+            typer.echo("error: out of memory; close other programs, or use smaller sizes", err=True)
+            raise typer.Exit(1) from error
+        except BrokenPipeError as error:
+            silence(sys.stdout)  # the reader of a pipe has closed it
+            raise typer.Exit(0) from error
+        except OSError as error:
+            place = f"{error.filename}: " if error.filename else ""
+            typer.echo(f"error: {harmless(place)}{error.strerror or error}", err=True)
+            raise typer.Exit(1) from error
+
+    return run
+
+
+def _command_with(settings: Mapping[str, str]) -> str:
+    """Return the command line with these settings added, before a -- that ends the flags."""
+    words = sys.argv[1:]
+    added: list[str] = []
+    for name, value in settings.items():
+        if flag(name) in words:  # with another value
+            at = words.index(flag(name))
+            del words[at : at + 2]
+        added += [flag(name), value]
+    at = words.index("--") if "--" in words else len(words)
+    return shlex.join(["charrnn", *words[:at], *added, *words[at:]])
