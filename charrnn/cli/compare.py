@@ -125,12 +125,13 @@ def compare(
         notice("the logged figures of byte models are per byte")
     if plot is not None or terminal:
         from charrnn.render import plots
+        from charrnn.render.chart import chart
 
-        chart = plots.chart(names, rows, x, notice)
+        curves = chart(names, rows, x, notice)
         if terminal:
-            plots.print_chart(chart)
+            plots.print_chart(curves)
         if plot is not None:
-            plots.draw(chart, plot)
+            plots.draw(curves, plot)
             if not quiet:
                 say(f"curves saved in {plot}")
 

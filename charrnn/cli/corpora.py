@@ -10,6 +10,7 @@ import typer
 import charrnn
 from charrnn.cli import options
 from charrnn.cli.commands import group
+from charrnn.cli.flags import with_flags
 from charrnn.cli.messages import notices, say
 from charrnn.render.numbers import size
 from charrnn.render.terminal import print_json, print_lines
@@ -192,18 +193,16 @@ app = group(
 
 
 def _named(folder: Path) -> list[dict[str, Any]]:
+    nothing = dict.fromkeys(("bytes", "licence", "url", "source", "sha256", "file"))
     built_in: list[dict[str, Any]] = [
-        {
-            "name": c.name, "where": "built in", "description": c.description, "bytes": None,
-            "licence": None, "url": None, "source": None, "sha256": None, "file": None,
-        }
+        {"name": c.name, "where": "built in", "description": with_flags(c.description)} | nothing
         for c in charrnn.CORPORA.values()
-    ]  # fmt: skip
+    ]
     public = [
         {
             "name": c.name,
             "where": "fetched" if (folder / c.file).is_file() else "to fetch",
-            "description": c.description,
+            "description": with_flags(c.description),
             "bytes": c.bytes,
             "licence": c.licence,
             "url": c.url,

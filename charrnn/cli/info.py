@@ -1,5 +1,6 @@
 """`charrnn info`."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -17,6 +18,9 @@ Describe the best checkpoint of the newest run:
 Check every file of a run for damage:
   charrnn info novel --verify
 """
+
+_CHARACTERS = 64  # of a vocabulary, and
+_SOURCES = 3  # of a corpus, that are shown without -v
 
 
 def info(
@@ -60,16 +64,12 @@ def info(
             print_table(("checkpoint", "finding"), rows)
         raise typer.Exit(1 if any(findings.values()) else 0)
     loaded = options.load(model, checkpoint, checkpoint_dir, quiet)
-    facts = _facts(loaded)
     if as_json:
-        print_json(facts)
+        print_json(_facts(loaded))
     elif not quiet:
         from charrnn.render.tables import print_facts
 
-        hidden = () if verbose else ("training", "environment")
-        facts["text"] = _unusual(facts["text"]) or "read by default"
-        facts["vocabulary"] = facts["vocabulary"].replace("\n", "\N{SYMBOL FOR LINE FEED}")
-        print_facts({k: _shown(v) for k, v in facts.items() if k not in hidden})
+        print_facts(_in_words(loaded, whole=verbose))
 
 
 app = single(info, EXAMPLES)
@@ -100,21 +100,60 @@ def _facts(model: "charrnn.Model") -> dict[str, Any]:
     return facts
 
 
+def _in_words(model: "charrnn.Model", *, whole: bool) -> dict[str, str]:
+    """Return what a terminal shows. whole: also what is long: all characters, all settings."""
+    vocabulary, manifest = model.vocabulary, model.manifest
+    facts = {
+        "file": str(model.path),
+        "step": f"{model.step:,}",
+        "parameters": f"{model.parameters:,}",
+        "vocabulary": f"{len(vocabulary):,} bytes",
+        "model": _listed(asdict(model.config)),
+        "text": _listed(_unusual(asdict(model.corpus_config))) or "default settings",
+    }
+    if vocabulary.unit == "char":
+        shown = "".join(vocabulary.symbols).replace("\n", "\N{SYMBOL FOR LINE FEED}")
+        if len(shown) > _CHARACTERS and not whole:
+            shown = f"{shown[:_CHARACTERS]}... (-v shows all)"
+        facts["vocabulary"] = f"{len(vocabulary):,} characters: {shown}"
+    if manifest is not None:
+        corpus = asdict(manifest.corpus)
+        if not whole and len(corpus["sources"]) > _SOURCES:
+            more = len(corpus["sources"]) - _SOURCES
+            corpus["sources"] = [*corpus["sources"][:_SOURCES], f"{more:,} more"]
+        facts |= {
+            "saved at": manifest.saved_at[:16].replace("T", " ") + " UTC",
+            "validation loss": _shown(manifest.val_loss),
+            "training loss": _shown(manifest.train_loss),
+            "corpus": _listed(corpus),
+        }
+        if whole:
+            facts["training"] = _listed(manifest.training)
+            facts["environment"] = _listed(manifest.environment)
+    return facts
+
+
 def _unusual(text: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings that are not the default."""
+    """Return the settings that differ from the defaults."""
     usual = asdict(charrnn.CorpusConfig())
     return {name: value for name, value in text.items() if value != usual[name]}
 
 
+def _listed(facts: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{name.replace('_', ' ')} {_shown(value)}"
+        for name, value in facts.items()
+        if value is not None
+    )
+
+
 def _shown(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(
-            f"{k.replace('_', ' ')} {_shown(v)}" for k, v in value.items() if v is not None
-        )
     if isinstance(value, list | tuple):
         return ", ".join(map(_shown, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.6g}"
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int):
         return f"{value:,}"
     return "-" if value is None else str(value)

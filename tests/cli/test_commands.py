@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -21,8 +22,8 @@ def folder(trained: charrnn.TrainingResult) -> Path:
     return trained.folder.parent
 
 
-def test_train_resume_sample_eval_info_runs(command: Command, tmp_path: Path) -> None:
-    """The main job, with an environment variable for the folder."""
+def test_the_main_commands_work_in_turn(command: Command, tmp_path: Path) -> None:
+    """CHARRNN_CHECKPOINT_DIR names the folder for all of them."""
     (tmp_path / "novel.txt").write_text(TEXT)
     where = {"CHARRNN_CHECKPOINT_DIR": "my runs"}
     first = command("train", "novel.txt", *SMALL, "--steps", 20, "--eval-every", 10, **where)
@@ -51,14 +52,12 @@ def test_train_resume_sample_eval_info_runs(command: Command, tmp_path: Path) ->
     assert [(run["run"], run["step"]) for run in listed] == [("novel", 30)]
 
 
-def test_quiet_is_quiet(command: Command, corpus: Path) -> None:
+def test_quiet_training_prints_nothing(command: Command, corpus: Path) -> None:
     done = command("train", corpus, *SMALL, "--steps", 3, "--quiet")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_a_settings_file_stands_between_defaults_and_flags(
-    command: Command, corpus: Path, tmp_path: Path
-) -> None:
+def test_flags_override_a_settings_file(command: Command, corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text(
         'cell = "gru"\nhidden-size = 12\nsteps = 2\nembedding_size = 3\n'
     )
@@ -69,10 +68,10 @@ def test_a_settings_file_stands_between_defaults_and_flags(
     assert about["model"]["embedding_size"] == 3
 
 
-def test_what_is_chosen_is_shown_as_flags_in_one_line(
+def test_chosen_settings_are_printed_as_flags(
     command: Command, corpus: Path, tmp_path: Path
 ) -> None:
-    """With those flags nothing is left to choose, and the run is of the same settings."""
+    """Training again with these flags gives the same settings."""
     (tmp_path / "c.toml").write_text("embedding-size = 4\nminutes = 0.01\n")
     done = command("train", corpus, "--config", "c.toml", "--run", "first")
     assert done.returncode == 0, done.stderr
@@ -97,7 +96,7 @@ def test_what_is_chosen_is_shown_as_flags_in_one_line(
         ("", "c.toml: No such file"),
     ],
 )
-def test_a_settings_file_that_is_wrong_says_so(
+def test_a_wrong_settings_file_is_reported(
     command: Command, tmp_path: Path, content: str, message: str
 ) -> None:
     if content:
@@ -140,7 +139,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("arguments", "code", "message"), WRONG)
-def test_a_mistake_is_one_or_two_lines_and_an_exit_code(
+def test_a_mistake_gets_a_message_and_an_exit_code(
     command: Command, tmp_path: Path, arguments: tuple[str, ...], code: int, message: str
 ) -> None:
     (tmp_path / "tiny.txt").write_text("tiny")
@@ -170,7 +169,7 @@ def test_prompts_come_from_flags_files_and_pipes(
     assert command("sample", *where, "-p", "Thé", "--unknown", "skip").stdout.startswith("Thé")
 
 
-def test_sampling_to_json_and_to_a_file(command: Command, folder: Path, tmp_path: Path) -> None:
+def test_samples_can_be_json_or_a_file(command: Command, folder: Path, tmp_path: Path) -> None:
     where = ("--checkpoint-dir", folder, "-n", 20, "-p", "The")
     result = json.loads(command("sample", *where, "--json").stdout)
     assert result.keys() >= {"text", "log_probability", "seed", "stop_reason"}
@@ -183,7 +182,7 @@ def test_sampling_to_json_and_to_a_file(command: Command, folder: Path, tmp_path
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
 
 
-def test_several_texts_are_a_list(command: Command, folder: Path, tmp_path: Path) -> None:
+def test_eval_scores_several_texts(command: Command, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("The river")
     (tmp_path / "b.txt").write_text("The stones")
     where = ("--checkpoint-dir", folder)
@@ -200,10 +199,10 @@ def test_several_texts_are_a_list(command: Command, folder: Path, tmp_path: Path
     assert "c.txt: the model does not know 'Ω'" in wrong.stderr
 
 
-def test_dynamic_evaluation_has_the_figures_of_any_other(
+def test_dynamic_evaluation_learns_from_each_text_alone(
     command: Command, folder: Path, tmp_path: Path
 ) -> None:
-    """For the text of a run as for others, each scored as if it were the only one."""
+    """The second text is scored as if the first had not been read."""
     (tmp_path / "a.txt").write_text("The stones " * 30)
     where = ("--json", "--checkpoint-dir", folder)
     plain = json.loads(command("eval", "river", "a.txt", *where).stdout)
@@ -219,7 +218,7 @@ def test_dynamic_evaluation_has_the_figures_of_any_other(
     assert own["text"] == "validation"
 
 
-def test_a_checkpoint_that_is_passed_over_is_told(
+def test_an_unreadable_checkpoint_gets_a_notice(
     command: Command, corpus: Path, tmp_path: Path
 ) -> None:
     assert command("train", corpus, *SMALL, "--steps", 4, "-q").returncode == 0
@@ -232,7 +231,7 @@ def test_a_checkpoint_that_is_passed_over_is_told(
         assert command(*arguments, "-q").stderr == ""
 
 
-def test_info_verifies(command: Command, corpus: Path, tmp_path: Path) -> None:
+def test_info_verify_finds_damage(command: Command, corpus: Path, tmp_path: Path) -> None:
     assert command("train", corpus, *SMALL, "--steps", 4, "--save-every", 2, "-q").returncode == 0
     sound = command("info", "--verify")
     assert sound.returncode == 0
@@ -244,8 +243,21 @@ def test_info_verifies(command: Command, corpus: Path, tmp_path: Path) -> None:
     assert "damaged" in json.loads(damaged.stdout)[1]["finding"]
 
 
+def test_info_shortens_a_long_vocabulary(command: Command, tmp_path: Path) -> None:
+    characters = "".join(map(chr, range(0x4E00, 0x4E00 + 300)))
+    (tmp_path / "book.txt").write_text(characters * 8)
+    assert command("train", "book.txt", *SMALL, "--steps", 2, "-q").returncode == 0
+    shown = command("info").stdout
+    assert f"vocabulary       300 characters: {characters[:64]}... (-v shows all)\n" in shown
+    assert f"300 characters: {characters}\n" in command("info", "-v").stdout
+    labels = re.findall(r"^(.*?)  ", shown, re.M)
+    assert "validation loss" in labels
+    assert not any("_" in label for label in labels)
+    assert json.loads(command("info", "--json").stdout)["vocabulary"] == characters
+
+
 def test_no_control_character_reaches_the_terminal(command: Command, tmp_path: Path) -> None:
-    """Names and vocabularies may hold anything."""
+    """Names and vocabularies may contain anything."""
     (tmp_path / "esc.txt").write_text("\x1b[31mred\x07 " * 100)
     trained = command("train", "esc.txt", *SMALL, "--steps", 2, "--sample-every", 1)
     about = command("info")
@@ -254,7 +266,7 @@ def test_no_control_character_reaches_the_terminal(command: Command, tmp_path: P
         assert "\x07" not in text
 
 
-def test_a_reader_who_has_enough_ends_the_writer_quietly(folder: Path) -> None:
+def test_a_closed_pipe_ends_sampling_quietly(folder: Path) -> None:
     arguments = ("sample", "-n", "100000", "--checkpoint-dir", str(folder))
     with start(*arguments, cwd=ROOT) as writer:
         assert writer.stdout is not None
@@ -267,10 +279,8 @@ def test_a_reader_who_has_enough_ends_the_writer_quietly(folder: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals on Windows")
 @pytest.mark.parametrize("columns", [40, 80, 200])
-def test_the_bar_and_the_lines_above_it_fit_the_terminal(
-    corpus: Path, tmp_path: Path, columns: int
-) -> None:
-    """All but a sample's own lines, and paths, which may be longer than a narrow terminal."""
+def test_the_view_of_a_run_fits_the_terminal(corpus: Path, tmp_path: Path, columns: int) -> None:
+    """Except for paths, which may be longer than a narrow terminal is wide."""
     arguments = ["train", str(corpus), *map(str, SMALL), "--steps", "40", "--eval-every", "20"]
     shown = in_terminal(arguments, tmp_path, columns)
     lines = shown.replace("\n", "\r").split("\r")
@@ -285,9 +295,7 @@ def test_the_bar_and_the_lines_above_it_fit_the_terminal(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file names are text elsewhere")
-def test_a_file_name_that_is_not_text_is_a_name_all_the_same(
-    command: Command, spawn: Command, tmp_path: Path
-) -> None:
+def test_file_names_may_contain_any_bytes(command: Command, spawn: Command, tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9.txt")
     (tmp_path / name).write_text(TEXT)
     assert command("train", name, *SMALL, "--steps", 2).returncode == 0
@@ -310,7 +318,7 @@ def test_an_error_cannot_steer_the_terminal(command: Command, tmp_path: Path) ->
     assert "\x07" not in done.stderr
 
 
-def test_names_alone_for_scripts(command: Command, folder: Path) -> None:
+def test_quiet_lists_print_only_names(command: Command, folder: Path) -> None:
     assert command("runs", "-q", "--checkpoint-dir", folder).stdout == "river\n"
     assert command("corpora", "-q").stdout.split()[:2] == ["python", "unicode-names"]
     assert "step-" not in command("runs", "--checkpoint-dir", folder).stdout

@@ -29,7 +29,7 @@ needs_terminal = pytest.mark.skipif(
 
 @pytest.fixture
 def folder(trained: charrnn.TrainingResult, tmp_path: Path) -> Path:
-    """The folder commands run in, with a run under checkpoints."""
+    """The working folder, with a run under checkpoints."""
     shutil.copytree(trained.folder, tmp_path / "checkpoints" / "river")
     return tmp_path
 
@@ -39,7 +39,7 @@ def add(folder: Path, name: str) -> Path:
     return Path(shutil.copytree(folder / "checkpoints/river", folder / "checkpoints" / name))
 
 
-def test_runs_stand_side_by_side(command: Command, folder: Path) -> None:
+def test_compare_prints_a_row_per_run(command: Command, folder: Path) -> None:
     add(folder, "brook")
     done = command("compare", "river", "brook")
     assert (done.returncode, done.stderr) == (0, "")
@@ -56,7 +56,7 @@ def test_runs_stand_side_by_side(command: Command, folder: Path) -> None:
     assert "3.84k" in done.stdout  # 60 steps x 4 lanes x 16
 
 
-def test_json_holds_what_the_table_rounds(command: Command, folder: Path) -> None:
+def test_json_has_the_unrounded_figures(command: Command, folder: Path) -> None:
     (row,) = json.loads(command("compare", "--json", "--context", 16).stdout)
     assert (row["run"], row["corpus"], row["unit"]) == ("river", "river", "char")
     assert (row["steps"], row["symbols"], row["problem"]) == (60, 3840, None)
@@ -66,7 +66,7 @@ def test_json_holds_what_the_table_rounds(command: Command, folder: Path) -> Non
     assert row["fresh"]["nats_per_char"] == fresh["nats_per_char"]
 
 
-def test_without_evaluation_the_logged_loss_is_shown(command: Command, folder: Path) -> None:
+def test_no_eval_shows_the_logged_loss(command: Command, folder: Path) -> None:
     done = command("compare", "--no-eval")
     (run,) = charrnn.list_runs(folder / "checkpoints")
     assert "nats logged" in done.stdout
@@ -75,9 +75,7 @@ def test_without_evaluation_the_logged_loss_is_shown(command: Command, folder: P
     assert (row["logged_val_loss"], row["carried"]) == (run.best.manifest.val_loss, None)
 
 
-def test_a_run_that_cannot_be_scored_has_dashes_and_a_notice(
-    command: Command, folder: Path
-) -> None:
+def test_a_run_that_cannot_be_scored_gets_a_notice(command: Command, folder: Path) -> None:
     for checkpoint in add(folder, "broken").glob("step-*"):
         (checkpoint / "model.safetensors").write_bytes(b"")
     done = command("compare", "broken", "river")
@@ -101,7 +99,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("arguments", "code", "message"), WRONG)
-def test_a_mistake_is_a_line_and_an_exit_code(
+def test_a_mistake_gets_a_message_and_an_exit_code(
     command: Command, folder: Path, arguments: tuple[str, ...], code: int, message: str
 ) -> None:
     done = command("compare", *arguments)
@@ -110,7 +108,7 @@ def test_a_mistake_is_a_line_and_an_exit_code(
     assert "Traceback" not in done.stderr
 
 
-def test_where_there_is_no_run_it_says_so(command: Command, tmp_path: Path) -> None:
+def test_compare_without_runs_says_how_to_start_one(command: Command, tmp_path: Path) -> None:
     done = command("compare")
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr == "no runs in checkpoints; start one with: charrnn train\n"
@@ -120,10 +118,10 @@ def test_where_there_is_no_run_it_says_so(command: Command, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("arguments", "module"), [(("--plot", "x.png"), "matplotlib"), (("--terminal",), "plotext")]
 )
-def test_where_the_extra_is_missing_it_says_what_to_install(
+def test_a_missing_extra_is_reported_before_the_work(
     spawn: Command, folder: Path, arguments: tuple[str, ...], module: str
 ) -> None:
-    """Before the work; and without curves, nothing misses it."""
+    """Without curves, the extra is not needed."""
     hidden = folder / "hidden" / "sitecustomize.py"
     hidden.parent.mkdir()
     hidden.write_text(f"import sys; sys.modules[{module!r}] = None")
@@ -148,7 +146,7 @@ def test_where_the_extra_is_missing_it_says_what_to_install(
         ("a.pdf", "time", b"%PDF"),
     ],
 )
-def test_curves_are_drawn_into_a_file(
+def test_curves_are_saved_in_a_figure(
     command: Command, folder: Path, name: str, axis: str, begins: bytes
 ) -> None:
     done = command("compare", "--no-eval", "--plot", name, "--x", axis)
@@ -158,10 +156,8 @@ def test_curves_are_drawn_into_a_file(
 
 
 @needs_matplotlib
-def test_a_figure_names_its_axes_and_runs_and_is_the_same_again(
-    spawn: Command, folder: Path
-) -> None:
-    """Whatever the names are, and whatever the user set up for other figures."""
+def test_a_figure_is_labelled_and_reproducible(spawn: Command, folder: Path) -> None:
+    """Whatever the names of runs and the user's matplotlib settings are."""
     add(folder, ODD)
     (folder / "matplotlibrc").write_text("text.usetex: True\nsvg.fonttype: none\n")
     done = spawn("compare", "--no-eval", "--plot", "a.svg", "--quiet")
@@ -174,9 +170,7 @@ def test_a_figure_names_its_axes_and_runs_and_is_the_same_again(
 
 
 @needs_matplotlib
-def test_a_file_that_cannot_be_written_is_told_before_the_work(
-    command: Command, folder: Path
-) -> None:
+def test_an_unwritable_figure_is_reported_before_the_work(command: Command, folder: Path) -> None:
     done = command("compare", "--plot", "no/such/folder.png")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "error: --plot no/such/folder.png: No such file or directory\n"
@@ -185,7 +179,7 @@ def test_a_file_that_cannot_be_written_is_told_before_the_work(
 
 
 @needs_matplotlib
-def test_an_environment_that_matplotlib_refuses_is_told(spawn: Command, folder: Path) -> None:
+def test_a_bad_matplotlib_backend_is_reported(spawn: Command, folder: Path) -> None:
     done = spawn("compare", "--plot", "a.png", MPLBACKEND="nonsense")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert "'nonsense' is not a valid value" in done.stderr
@@ -193,7 +187,7 @@ def test_an_environment_that_matplotlib_refuses_is_told(spawn: Command, folder: 
 
 @needs_matplotlib
 @needs_plotext
-def test_a_log_without_a_loss_is_told(command: Command, folder: Path) -> None:
+def test_a_log_without_losses_gets_a_notice(command: Command, folder: Path) -> None:
     (add(folder, "brook") / "log.jsonl").write_bytes(b"\xff\x00 no log\n{")
     some = command("compare", "--no-eval", "--plot", "a.png")
     assert (some.returncode, some.stderr.splitlines()[0]) == (
@@ -206,7 +200,7 @@ def test_a_log_without_a_loss_is_told(command: Command, folder: Path) -> None:
 
 @needs_plotext
 @pytest.mark.parametrize("columns", ["60", "120"])
-def test_curves_in_a_pipe_are_plain_text_of_80_columns(
+def test_piped_curves_are_plain_text_80_columns_wide(
     command: Command, folder: Path, columns: str
 ) -> None:
     add(folder, ODD)
@@ -216,7 +210,7 @@ def test_curves_in_a_pipe_are_plain_text_of_80_columns(
     lines = done.stdout.split("nats per character\n")[1].splitlines()
     assert max(map(len, lines)) == 80
     assert any("training time in seconds" in line for line in lines)
-    assert lines[-3:] == ["a  river", "b  _$x^2$ ␛[31m", ".  training, means of some steps"]
+    assert lines[-3:] == ["a  river", "b  _$x^2$ ␛[31m", ".  training, mean of several steps"]
 
 
 @needs_plotext
@@ -235,8 +229,8 @@ def test_curves_fit_the_terminal_with_colours_and_without(folder: Path, columns:
 
 @needs_terminal
 @pytest.mark.parametrize("columns", [40, 80, 120])
-def test_no_figure_is_folded_on_any_terminal(folder: Path, columns: int) -> None:
-    """A long name is; where that is not enough, the figures of a run are below each other."""
+def test_no_figure_is_folded_at_any_width(folder: Path, columns: int) -> None:
+    """A long name is folded; on a narrow terminal, each run becomes a list."""
     add(folder, "a-rather-long-name-of-a-run")
     shown = in_terminal(("compare",), folder, columns, TERM="xterm")
     for row in charrnn.compare(checkpoint_dir=folder / "checkpoints"):

@@ -16,7 +16,7 @@ TINY = ["--hidden-size", "8", "--embedding-size", "4", "--steps", "3", "--eval-e
 TINY += ["--batch-size", "4", "--seq-length", "16", "--threads", "1"]
 
 
-def test_show_says_what_a_corpus_is_like(command: Command, corpus: Path) -> None:
+def test_show_describes_a_corpus(command: Command, corpus: Path) -> None:
     done = command("corpora", "show", corpus)
     assert done.returncode == 0, done.stderr
     assert "1,704 bytes of UTF-8" in done.stdout
@@ -57,7 +57,7 @@ def test_notices_go_to_stderr_and_can_be_silenced(command: Command, tmp_path: Pa
     assert "notice: skipped 1 (hidden)" in trained.stderr
 
 
-def test_the_command_of_an_encoding_error_can_be_run(command: Command, tmp_path: Path) -> None:
+def test_the_command_in_an_encoding_error_works(command: Command, tmp_path: Path) -> None:
     text = "Il était une fois une reine très âgée, à l'étranger.\n" * 20
     (tmp_path / "old text.txt").write_bytes(text.encode("cp1252"))
     done = command("train", "old text.txt", *TINY)
@@ -75,7 +75,7 @@ def test_the_command_of_an_encoding_error_can_be_run(command: Command, tmp_path:
     assert "charrnn eval old-text 'old text.txt' --encoding cp1252\n" in other.stderr
 
 
-def test_a_run_whose_text_came_by_a_pipe_goes_on(command: Command, tmp_path: Path) -> None:
+def test_a_run_on_piped_text_resumes_from_the_cache(command: Command, tmp_path: Path) -> None:
     cache = ("--cache-dir", "cache")
     done = command("train", "-", *TINY, *cache, stdin=TEXT)
     assert done.returncode == 0, done.stderr
@@ -107,7 +107,7 @@ def test_eval_reads_what_train_reads(command: Command, corpus: Path, tmp_path: P
     assert len(set(scores)) == 1
 
 
-def test_a_table_is_scored_by_the_column_that_was_learned(command: Command, tmp_path: Path) -> None:
+def test_eval_reads_the_column_that_was_trained_on(command: Command, tmp_path: Path) -> None:
     rows = "".join(f"{i},the river number {i}\n" for i in range(60))
     (tmp_path / "t.csv").write_text("n,text\n" + rows)
     (tmp_path / "other.csv").write_text("text;n\nthe river;1\n")
@@ -120,7 +120,7 @@ def test_a_table_is_scored_by_the_column_that_was_learned(command: Command, tmp_
     assert "other.txt: no column is called 'text'" in wrong.stderr
 
 
-def test_flags_stand_before_the_end_of_flags(command: Command, tmp_path: Path) -> None:
+def test_the_suggested_flag_comes_before_a_double_dash(command: Command, tmp_path: Path) -> None:
     (tmp_path / "-dash.txt").write_bytes("Il était une fois à l'étranger.\n".encode("cp1252") * 9)
     done = command("corpora", "show", "--", "-dash.txt")
     offered = shlex.split(done.stderr.splitlines()[1])
@@ -130,7 +130,7 @@ def test_flags_stand_before_the_end_of_flags(command: Command, tmp_path: Path) -
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell")
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_closed_streams_are_no_surprise(tmp_path: Path, corpus: Path, closed: str) -> None:
+def test_closed_standard_streams_do_no_harm(tmp_path: Path, corpus: Path, closed: str) -> None:
     line = f"{sys.executable} -m charrnn corpora show - {corpus} {closed}"
     done = subprocess.run(
         ["/bin/sh", "-c", line], cwd=tmp_path, stdin=subprocess.DEVNULL,
@@ -140,7 +140,7 @@ def test_closed_streams_are_no_surprise(tmp_path: Path, corpus: Path, closed: st
     assert b"Traceback" not in done.stderr
 
 
-def test_lines_are_sampled_one_at_a_time(command: Command, tmp_path: Path) -> None:
+def test_a_sample_of_lines_is_one_line(command: Command, tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("Anna\nBert\nCarla\n" * 20)
     done = command("train", "names.txt", "--lines", *TINY)
     assert done.returncode == 0, done.stderr
@@ -170,7 +170,7 @@ def test_a_separator_may_be_written_with_escapes(command: Command, tmp_path: Pat
     assert facts["text"]["separator"] == "[end]\n"
 
 
-def test_the_cache_is_listed(command: Command, corpus: Path) -> None:
+def test_the_cache_can_be_listed_and_cleared(command: Command, corpus: Path) -> None:
     cache = ("--cache-dir", "cache")
     assert command("corpora", "show", corpus, *cache).returncode == 0
     listed = json.loads(command("corpora", "cache", "--json", *cache).stdout)
@@ -181,7 +181,7 @@ def test_the_cache_is_listed(command: Command, corpus: Path) -> None:
     assert json.loads(command("corpora", "cache", "--json", *cache).stdout)["corpora"] == []
 
 
-def test_the_books_of_the_repository_are_text_worth_training_on(command: Command) -> None:
+def test_the_books_in_the_repository_are_clean_text(command: Command) -> None:
     done = command("corpora", "show", ROOT / "corpora", "--glob", "*.txt", "--json")
     found = json.loads(done.stdout)
     assert found["documents"] == 3
@@ -194,7 +194,7 @@ def test_the_books_of_the_repository_are_text_worth_training_on(command: Command
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
 )
-def test_an_encoding_that_is_killed_leaves_nothing_that_harms(
+def test_killing_an_encoding_does_no_harm(
     command: Command, tmp_path: Path, number: int, code: int
 ) -> None:
     corpus = tmp_path / "long.txt"

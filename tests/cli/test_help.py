@@ -18,7 +18,7 @@ def titles(page: str) -> list[str]:
     return re.findall(r"^(\w.*):$", page, re.M)
 
 
-def test_options_of_train_stand_in_at_most_eight_panels(command: Command) -> None:
+def test_train_has_at_most_eight_panels(command: Command) -> None:
     page = command("train", "--help").stdout
     panels = titles(page)[1:-1]
     assert titles(page) == ["Arguments", *panels, "Examples"]
@@ -27,7 +27,7 @@ def test_options_of_train_stand_in_at_most_eight_panels(command: Command) -> Non
     assert panels[-1] == "General"
 
 
-def test_an_option_stands_in_the_panel_of_its_setting(command: Command) -> None:
+def test_an_option_is_in_the_panel_of_its_setting(command: Command) -> None:
     parts = re.split(r"^(\w.*):$", command("train", "--help").stdout, flags=re.M)
     panels = dict(zip(parts[1::2], parts[2::2], strict=True))
     for panel, flags in {
@@ -47,8 +47,8 @@ def test_an_option_stands_in_the_panel_of_its_setting(command: Command) -> None:
 @pytest.mark.parametrize("columns", ["60", "80", "200"])
 def test_help_fits_the_terminal(command: Command, columns: str) -> None:
     page = command("train", "--help", COLUMNS=columns).stdout
-    told = page[: page.index("Examples:")].splitlines()
-    assert max(map(len, told)) <= min(int(columns), 100)
+    shown = page[: page.index("Examples:")].splitlines()
+    assert max(map(len, shown)) <= min(int(columns), 100)
 
 
 @pytest.mark.parametrize("name", ["", *COMMANDS])
@@ -104,7 +104,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("words", "message"), WRONG)
-def test_what_was_meant_is_suggested(
+def test_an_unknown_name_gets_a_suggestion(
     command: Command, tmp_path: Path, words: str, message: str
 ) -> None:
     (tmp_path / "novel.txt").write_text(TEXT)
@@ -121,7 +121,7 @@ def test_what_was_meant_is_suggested(
         ("colour", "colour is not a setting; see charrnn train --help"),
     ],
 )
-def test_a_wrong_key_in_a_settings_file_gets_a_hint(
+def test_an_unknown_key_gets_a_suggestion(
     command: Command, tmp_path: Path, key: str, message: str
 ) -> None:
     (tmp_path / "c.toml").write_text(f"{key} = 3\n")

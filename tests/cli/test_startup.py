@@ -88,7 +88,7 @@ def test_completion_imports_nothing_heavy(words: str, trained: charrnn.TrainingR
         ("corpora",),
     ],
 )
-def test_what_needs_no_torch_does_without(
+def test_commands_that_need_no_torch_do_not_import_it(
     arguments: tuple[str, ...], trained: charrnn.TrainingResult
 ) -> None:
     code, modules = imported(*arguments, cwd=trained.folder.parent.parent)
@@ -105,7 +105,7 @@ def test_import_charrnn_imports_nothing_heavy() -> None:
     assert done.stdout == "set()\n"
 
 
-def test_every_public_name_is_there() -> None:
+def test_every_public_name_can_be_imported() -> None:
     for name in charrnn.__all__:
         assert getattr(charrnn, name) is not None
     with pytest.raises(AttributeError, match="nonsense"):
@@ -122,7 +122,7 @@ def completions(command: Command, words: str) -> list[str]:
     return done.stdout.split()
 
 
-def test_completion_offers_runs_corpora_and_files(
+def test_completion_suggests_runs_corpora_and_files(
     command: Command, trained: charrnn.TrainingResult, tmp_path: Path
 ) -> None:
     (tmp_path / "pytext.txt").write_text("a")

@@ -59,7 +59,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_in_a_pipe_there_are_lines_and_no_bar(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_pipe_gets_lines_and_no_bar(capsys: pytest.CaptureFixture[str]) -> None:
     show()
     out, err = capsys.readouterr()
     assert out == ""
@@ -73,7 +73,7 @@ def test_in_a_pipe_there_are_lines_and_no_bar(capsys: pytest.CaptureFixture[str]
     ]
 
 
-def test_a_terminal_shows_loss_speed_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bar_shows_loss_speed_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("COLUMNS", "100")
@@ -86,7 +86,7 @@ def test_a_terminal_shows_loss_speed_and_time(monkeypatch: pytest.MonkeyPatch) -
     assert max(map(len, bars)) <= 100
 
 
-def test_a_stopped_run_leaves_its_bar_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bar_of_a_stopped_run_is_not_full(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     bar: Any = ProgressBar()
@@ -98,7 +98,7 @@ def test_a_stopped_run_leaves_its_bar_where_it_was(monkeypatch: pytest.MonkeyPat
     assert "stopped: step 40" in terminal.getvalue()
 
 
-def test_a_notebook_shows_nothing_as_an_error(
+def test_a_notebook_gets_nothing_on_stderr(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It colours stderr red."""
