@@ -29,7 +29,7 @@ from charrnn.generation.stepper import Stepper, blas_threads, fastest_threads, m
 from charrnn.generation.texts import Generation, generations
 from charrnn.text.config import CORPORA_DIR
 from charrnn.text.decoding import transformed
-from charrnn.text.vocabulary import Unknown
+from charrnn.text.vocabulary import Unknown, unknown_notices
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -248,6 +248,7 @@ class Model:
         corpora_dir: str | Path = CORPORA_DIR,
         on_progress: Callable[[int, int], None] = lambda _done, _total: None,
         on_gradients: Callable[[int, int], None] = lambda _done, _total: None,
+        notice: Callable[[str], None] = lambda _: None,
     ) -> "Evaluation":
         """Return the nats, bits and perplexity per character of a text.
 
@@ -261,6 +262,7 @@ class Model:
         corpora_dir: the folder of fetched corpora.
         on_progress: called with the symbols predicted so far and in all. on_gradients: before that,
         the first time for a dynamic_length, with the chunks that gradients were computed for.
+        notice: called if characters are skipped or replaced, or read without being predicted.
         Raises UnknownCharacterError, CorpusError for a text with nothing to predict, RunError if
         the run's corpus is needed and is gone or has changed, GenerationError if the model's
         numbers overflow, SettingsError for dynamic with a context, and TrainingError if learning
@@ -276,7 +278,12 @@ class Model:
             scored = ScoredText.of_symbols(held_out, self.vocabulary)
         else:
             scored = ScoredText.of_text(text, self.vocabulary, self.corpus_config, unknown)
+            read = transformed(text, self.corpus_config)
+            for message in unknown_notices(self.vocabulary, read, unknown):
+                notice(message)
         scored.check_length()
+        for message in scored.notices():
+            notice(message)
         if dynamic is not None:
             learned = self.corpora.training_part(places)
             with self._on_torch(device, threads) as model:

@@ -7,6 +7,7 @@ the latest and which the best is read from the manifests, not from a pointer tha
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 
@@ -243,9 +244,11 @@ def _no_model(model: str, checkpoint_dir: Path) -> RunError:
     if model in run_names(checkpoint_dir):
         return RunError(f"run {model} ended before its first checkpoint; train it again")
     names = [run.name for run in saved_runs(checkpoint_dir)]
-    known = (
-        f"runs in {checkpoint_dir}: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
-        if names
-        else f"{checkpoint_dir} has none"
-    )
-    return RunError(f"no run, checkpoint or model file {model[:80]!r}; {known}")
+    if near := get_close_matches(model, names, n=1):
+        hint = f"did you mean {near[0]}?"
+    elif names:
+        more = ", ..." if len(names) > 8 else ""
+        hint = f"runs in {checkpoint_dir}: {', '.join(names[:8])}{more}"
+    else:
+        hint = f"{checkpoint_dir} has none"
+    return RunError(f"no run, checkpoint or model file {model[:80]!r}; {hint}")

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 import charrnn
 from charrnn.cli import options
 from charrnn.cli.commands import single
+from charrnn.cli.groups import Computing, Folders, with_groups
 from charrnn.cli.messages import notices, say
 from charrnn.errors import DISTRIBUTION
 from charrnn.render.terminal import print_json
@@ -26,6 +28,71 @@ _SCORES, _CURVES = "Scores", "Learning curves"
 FIGURES = (".png", ".svg", ".pdf")
 
 
+@dataclass(frozen=True)
+class Curves:
+    """Where to draw learning curves, and over what."""
+
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.png|svg|pdf",
+            help=f"Save the learning curves as a figure. Needs {DISTRIBUTION}[plot].",
+            autocompletion=options.complete_path,
+            show_default=False,
+            rich_help_panel=_CURVES,
+        ),
+    ] = None
+    terminal: Annotated[
+        bool,
+        typer.Option(
+            "--terminal",
+            help=f"Draw the learning curves below the table. Needs {DISTRIBUTION}[plot].",
+            rich_help_panel=_CURVES,
+        ),
+    ] = False
+    x: Annotated[
+        str,
+        typer.Option(
+            "--x",
+            metavar="|".join(AXES),
+            help="The horizontal axis of the curves.",
+            rich_help_panel=_CURVES,
+        ),
+    ] = "characters"
+
+    def check(self) -> None:
+        """Raise CharrnnError, before any work, if the curves cannot be drawn."""
+        options.check_choice("--x", self.x, AXES)
+        if self.plot is not None and self.plot.suffix.lower() not in FIGURES:
+            raise charrnn.SettingsError(f"--plot {self.plot}: must end in {', '.join(FIGURES)}")
+        if self.plot is not None or self.terminal:
+            from charrnn.render import plots
+
+            if self.terminal:
+                plots.need("terminal", "plotext")
+            if self.plot is not None:
+                plots.need("plot", "matplotlib.figure")
+                plots.check_writable(self.plot)
+
+    def draw(
+        self, names: Sequence[str], rows: "Sequence[charrnn.Comparison]", *, quiet: bool
+    ) -> None:
+        """Draw the curves of runs, if that was asked for."""
+        if self.plot is None and not self.terminal:
+            return
+        from charrnn.render import plots
+        from charrnn.render.chart import chart
+
+        drawn = chart(names, rows, self.x, notices(quiet))
+        if self.terminal:
+            plots.print_chart(drawn)
+        if self.plot is not None:
+            plots.draw(drawn, self.plot)
+            if not quiet:
+                say(f"curves saved in {self.plot}")
+
+
+@with_groups(curves=Curves, folders=Folders, computing=Computing)
 def compare(
     runs: Annotated[
         list[str] | None,
@@ -53,63 +120,33 @@ def compare(
             rich_help_panel=_SCORES,
         ),
     ] = False,
-    plot: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE.png|svg|pdf",
-            help=f"Save the learning curves as a figure. Needs {DISTRIBUTION}[plot].",
-            autocompletion=options.complete_path,
-            show_default=False,
-            rich_help_panel=_CURVES,
-        ),
-    ] = None,
-    terminal: Annotated[
-        bool,
-        typer.Option(
-            "--terminal",
-            help=f"Draw the learning curves below the table. Needs {DISTRIBUTION}[plot].",
-            rich_help_panel=_CURVES,
-        ),
-    ] = False,
-    x: Annotated[
-        str,
-        typer.Option(
-            "--x",
-            metavar="|".join(AXES),
-            help="The horizontal axis of the curves.",
-            rich_help_panel=_CURVES,
-        ),
-    ] = "characters",
     as_json: options.JsonOption = False,
-    checkpoint_dir: options.CheckpointDirOption = options.CHECKPOINT_DIR,
-    cache_dir: options.CacheDirOption = None,
-    corpora_dir: options.CorporaDirOption = options.CORPORA_DIR,
-    device: options.DeviceOption = "auto",
-    threads: options.ThreadsOption = None,
     quiet: options.QuietOption = False,
+    *,
+    curves: Curves,
+    folders: Folders,
+    computing: Computing,
 ) -> None:
     """Compare runs: what each cost and what loss it reached.
 
     The losses are nats and bits per character of a run's best checkpoint on its own validation
     part: with the state carried through the whole text, and with a fresh state every N characters.
     """
-    _check(plot, x, terminal=terminal, as_json=as_json)
+    if as_json and curves.terminal:
+        raise charrnn.SettingsError("--json and --terminal: choose one")
+    curves.check()
     from charrnn.render.bars import bars
     from charrnn.render.tables import print_rows
 
-    notice = notices(quiet)
     with bars(quiet) as show:
         rows = charrnn.compare(
             runs or (),
-            checkpoint_dir=checkpoint_dir,
             evaluate=not no_eval,
             context=context,
-            device=device,
-            threads=threads,
-            cache_dir=cache_dir,
-            corpora_dir=corpora_dir,
-            notice=notice,
+            notice=notices(quiet),
             on_progress=show,
+            **vars(folders),
+            **vars(computing),
         )
     names = _names(rows)
     if as_json:
@@ -120,40 +157,13 @@ def compare(
         cells = [_row(name, row, logged=no_eval) for name, row in zip(names, rows, strict=True)]
         print_rows(columns, cells, right=columns[2:])
     else:
-        say(f"no runs in {checkpoint_dir}; start one with: charrnn train")
+        say(f"no runs in {folders.checkpoint_dir}; start one with: charrnn train")
     if no_eval and "byte" in _units(rows):
-        notice("the logged figures of byte models are per byte")
-    if plot is not None or terminal:
-        from charrnn.render import plots
-        from charrnn.render.chart import chart
-
-        curves = chart(names, rows, x, notice)
-        if terminal:
-            plots.print_chart(curves)
-        if plot is not None:
-            plots.draw(curves, plot)
-            if not quiet:
-                say(f"curves saved in {plot}")
+        notices(quiet)("the logged figures of byte models are per byte")
+    curves.draw(names, rows, quiet=quiet)
 
 
 app = single(compare, EXAMPLES)
-
-
-def _check(plot: Path | None, x: str, *, terminal: bool, as_json: bool) -> None:
-    """Raise CharrnnError before any work if the curves cannot be drawn."""
-    options.check_choice("--x", x, AXES)
-    if as_json and terminal:
-        raise charrnn.SettingsError("--json and --terminal: choose one")
-    if plot is not None and plot.suffix.lower() not in FIGURES:
-        raise charrnn.SettingsError(f"--plot {plot}: must end in {', '.join(FIGURES)}")
-    if plot is not None or terminal:
-        from charrnn.render import plots
-
-        if terminal:
-            plots.need("terminal", "plotext")
-        if plot is not None:
-            plots.need("plot", "matplotlib.figure")
-            plots.check_writable(plot)
 
 
 def _names(rows: "Sequence[charrnn.Comparison]") -> list[str]:

@@ -1,8 +1,9 @@
 """`charrnn eval`."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +11,7 @@ import typer
 import charrnn
 from charrnn.cli import flags, options
 from charrnn.cli.commands import single
+from charrnn.cli.groups import Computing, Folders, Verbosity, with_groups
 from charrnn.cli.messages import notices, say
 from charrnn.cli.reports import report_facts
 from charrnn.render.terminal import print_json
@@ -21,10 +23,85 @@ Score the validation part of the newest run's corpus:
 Score two texts under a run, with a fresh state every 256 characters:
   charrnn eval novel chapter1.txt chapter2.txt --context 256
 """
+_SCORING = "Scoring"  # a section of the help page
 
 
+@dataclass(frozen=True)
+class Scoring:
+    """How texts are scored."""
+
+    context: Annotated[
+        str,
+        typer.Option(
+            metavar="carried|N",
+            help="Carry the state through the whole text, or start from a fresh one every N "
+            "characters.",
+            rich_help_panel=_SCORING,
+        ),
+    ] = "carried"
+    generated: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Measure how far a generated text repeats itself or copies the training corpus.",
+            autocompletion=options.complete_path,
+            show_default=False,
+            rich_help_panel=_SCORING,
+        ),
+    ] = None
+    corpus: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATH",
+            help="With --generated: compare with this corpus instead of the one of the run; can be "
+            "repeated.",
+            autocompletion=options.complete_corpus,
+            show_default=False,
+            rich_help_panel=_SCORING,
+        ),
+    ] = None
+    dynamic: Annotated[
+        bool,
+        typer.Option(
+            "--dynamic",
+            help="Let the model learn from each chunk of a text after scoring it. The saved model "
+            "does not change.",
+            rich_help_panel="Dynamic evaluation",
+        ),
+    ] = False
+
+    @property
+    def block(self) -> int | None:
+        """The characters between two fresh states; None to carry the state."""
+        if self.context == "carried":
+            return None
+        if not self.context.isdecimal() or int(self.context) == 0:
+            raise charrnn.SettingsError(
+                f"--context {self.context}: must be carried, or a number of at least 1"
+            )
+        return int(self.context)
+
+    def learning(self, given: Mapping[str, Any]) -> "charrnn.DynamicConfig | None":
+        """Return the settings of dynamic evaluation, None without it. Raises SettingsError."""
+        config = options.resolve(charrnn.DynamicConfig, dict(given), {})
+        if not self.dynamic:
+            for field in dataclasses.fields(config):
+                if field.name in given:
+                    raise charrnn.SettingsError(f"{flags.flag(field.name)} needs --dynamic")
+            return None
+        if self.block is not None:
+            raise charrnn.SettingsError(
+                f"--dynamic and --context {self.context}: choose one; --dynamic carries the state"
+            )
+        if self.generated is not None:
+            raise charrnn.SettingsError("--dynamic and --generated: choose one")
+        return config
+
+
+@with_groups(folders=Folders, computing=Computing, talk=Verbosity)
 @options.with_settings(charrnn.DynamicConfig)
 @options.with_settings(charrnn.CorpusConfig, only=("encoding", "errors"), default="the run's own")
+@with_groups(scoring=Scoring)
 def evaluate(
     model: options.ModelArgument = None,
     texts: Annotated[
@@ -37,108 +114,53 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
-    context: Annotated[
-        str,
-        typer.Option(
-            metavar="carried|N",
-            help="Carry the state through the whole text, or start from a fresh one every N "
-            "characters.",
-        ),
-    ] = "carried",
-    dynamic: Annotated[
-        bool,
-        typer.Option(
-            "--dynamic",
-            help="Let the model learn from each chunk of a text after scoring it. The saved model "
-            "does not change.",
-            rich_help_panel="Dynamic evaluation",
-        ),
-    ] = False,
-    generated: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            help="Measure how far a generated text repeats itself or copies the training corpus.",
-            autocompletion=options.complete_path,
-            show_default=False,
-        ),
-    ] = None,
-    corpus: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="PATH",
-            help="With --generated: compare with this corpus instead of the one of the run; can be "
-            "repeated.",
-            autocompletion=options.complete_corpus,
-            show_default=False,
-        ),
-    ] = None,
     unknown: options.UnknownOption = "error",
     as_json: options.JsonOption = False,
     checkpoint: options.CheckpointOption = None,
-    checkpoint_dir: options.CheckpointDirOption = options.CHECKPOINT_DIR,
-    cache_dir: options.CacheDirOption = None,
-    corpora_dir: options.CorporaDirOption = options.CORPORA_DIR,
-    device: options.DeviceOption = "auto",
-    threads: options.ThreadsOption = None,
-    quiet: options.QuietOption = False,
-    verbose: options.VerboseOption = False,
     *,
+    scoring: Scoring,
+    folders: Folders,
+    computing: Computing,
+    talk: Verbosity,
     given: dict[str, Any],
 ) -> None:
     """Score texts: nats, bits and perplexity per character.
 
-    The first character of a text is read, not predicted, unless the model knows what texts begin
-    after.
+    The first character of a text is read, not predicted, unless the model was trained on documents
+    or lines; it then predicts the first character as well.
     """
     options.check_choice("--unknown", unknown, options.UNKNOWN)
-    if generated is not None and texts:
+    if scoring.generated is not None and texts:
         raise charrnn.SettingsError("--generated and TEXT: choose one")
-    if corpus and generated is None:
+    if scoring.corpus and scoring.generated is None:
         raise charrnn.SettingsError("--corpus needs --generated")
-    block = _context(context)
-    learning = _learning(dynamic, given, context=block, generated=generated)
+    block, learning = scoring.block, scoring.learning(given)
     options.resolve(charrnn.CorpusConfig, given, {})  # report an unknown encoding early
-    loaded = options.load(model, checkpoint, checkpoint_dir, quiet)
-    from charrnn.render.bars import Progress
+    loaded = options.load(model, checkpoint, folders.checkpoint_dir, talk.quiet)
+    if talk.verbose and not talk.quiet:
+        say(f"{loaded.path}, context {scoring.context}")
+    config = options.resolve(charrnn.CorpusConfig, given, {}, base=loaded.corpus_config)
+    how: dict[str, Any] = {"context": block, "dynamic": learning, "unknown": unknown}
+    how |= {"cache_dir": folders.cache_dir, "corpora_dir": folders.corpora_dir, **vars(computing)}
 
-    if verbose and not quiet:
-        say(f"{loaded.path}, context {context}")
-    encoded = options.resolve(charrnn.CorpusConfig, given, {}, base=loaded.corpus_config)
+    def scored(source: str | None) -> tuple[str, str | None, charrnn.Evaluation]:
+        return _scored(loaded, source, config, how, talk.quiet)
 
-    notice = notices(quiet)
-    results: list[tuple[str, charrnn.Evaluation]] = []
-    for source in texts or (generated,):
-        name, text = "validation", None
-        if source is not None:
-            name = source
-            text = charrnn.read_text(source, encoded, corpora_dir=corpora_dir, notice=notice)
-        with _named(name):
-            score = loaded.evaluate(
-                text,
-                context=block,
-                dynamic=learning,
-                unknown=unknown,  # type: ignore[arg-type]
-                device=device,
-                threads=threads,
-                cache_dir=cache_dir,
-                corpora_dir=corpora_dir,
-                on_progress=Progress(name, quiet),
-                on_gradients=Progress("gradients", quiet),
-            )
-        results.append((name, score))
-    if generated is None:
-        _print(results, context="dynamic" if learning else block or "carried", as_json=as_json)
+    if scoring.generated is None:
+        results = [(name, score) for name, _, score in map(scored, texts or (None,))]
+        context = "dynamic" if learning else block or "carried"
+        _print(results, context=context, as_json=as_json)
         return
+    name, text, score = scored(scoring.generated)
     report = loaded.report(
         text or "",
         score.bits_per_char,
-        corpus=corpus or (),
-        cache_dir=cache_dir,
-        corpora_dir=corpora_dir,
+        corpus=scoring.corpus or (),
+        cache_dir=folders.cache_dir,
+        corpora_dir=folders.corpora_dir,
     )
     if as_json:
-        print_json({"text": generated} | dataclasses.asdict(report))
+        print_json({"text": name} | dataclasses.asdict(report))
     else:
         from charrnn.render.tables import print_facts
 
@@ -146,6 +168,31 @@ def evaluate(
 
 
 app = single(evaluate, EXAMPLES)
+
+
+def _scored(
+    model: "charrnn.Model",
+    source: str | None,
+    config: "charrnn.CorpusConfig",
+    how: Mapping[str, Any],
+    quiet: bool,
+) -> "tuple[str, str | None, charrnn.Evaluation]":
+    """Read and score a text; None is the validation part of the run. Returns its name, too."""
+    from charrnn.render.bars import Progress
+
+    notice = notices(quiet)
+    name, text = source or "validation", None
+    if source is not None:
+        text = charrnn.read_text(source, config, corpora_dir=how["corpora_dir"], notice=notice)
+    progress: dict[str, Any] = {
+        "on_progress": Progress(name, quiet),
+        "on_gradients": Progress("gradients", quiet),
+    }
+    with _named(name):
+        score = model.evaluate(
+            text, **how, **progress, notice=lambda message: notice(f"{name}: {message}")
+        )
+    return name, text, score
 
 
 @contextmanager
@@ -157,34 +204,6 @@ def _named(text: str) -> Iterator[None]:
         if text in str(error):
             raise
         raise charrnn.CharrnnError(f"{text}: {error}") from error
-
-
-def _context(context: str) -> int | None:
-    if context == "carried":
-        return None
-    if not context.isdecimal() or int(context) == 0:
-        raise charrnn.SettingsError(
-            f"--context {context}: carried, or a number of characters above 0"
-        )
-    return int(context)
-
-
-def _learning(
-    dynamic: bool, given: dict[str, Any], *, context: int | None, generated: str | None
-) -> "charrnn.DynamicConfig | None":
-    config = options.resolve(charrnn.DynamicConfig, given, {})
-    if not dynamic:
-        for field in dataclasses.fields(config):
-            if field.name in given:
-                raise charrnn.SettingsError(f"{flags.flag(field.name)} needs --dynamic")
-        return None
-    if context is not None:
-        raise charrnn.SettingsError(
-            f"--dynamic and --context {context}: choose one; --dynamic carries the state"
-        )
-    if generated is not None:
-        raise charrnn.SettingsError("--dynamic and --generated: choose one")
-    return config
 
 
 def _print(

@@ -4,7 +4,35 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
+
+from charrnn.cli import options
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where runs, encoded corpora and fetched corpora are kept."""
+
+    checkpoint_dir: options.CheckpointDirOption = options.CHECKPOINT_DIR
+    cache_dir: options.CacheDirOption = None
+    corpora_dir: options.CorporaDirOption = options.CORPORA_DIR
+
+
+@dataclass(frozen=True)
+class Computing:
+    """What to compute on."""
+
+    device: options.DeviceOption = "auto"
+    threads: options.ThreadsOption = None
+
+
+@dataclass(frozen=True)
+class Verbosity:
+    """How much to print on stderr."""
+
+    quiet: options.QuietOption = False
+    verbose: options.VerboseOption = False
 
 
 def with_groups(**groups: type) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -4,6 +4,7 @@ Written with typer's plain formatter: importing rich would double the time a hel
 """
 
 import os
+import re
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -73,13 +74,20 @@ def sections(command: TyperCommand | TyperGroup, ctx: Any) -> list[tuple[str, Ro
         if (row := parameter.get_help_record(ctx)) is None:
             continue
         if parameter.param_type_name == "argument":
-            arguments.append(row)
+            arguments.append((row[0], _tidied(row[1])))
         else:
             panel = getattr(parameter, "rich_help_panel", None) or GENERAL
-            panels.setdefault(panel, []).append(row)
+            panels.setdefault(panel, []).append((row[0], _tidied(row[1])))
     if GENERAL in panels:
-        panels["Options" if len(panels) == 1 else GENERAL] = panels.pop(GENERAL)
+        general = panels.pop(GENERAL)
+        panels[GENERAL if panels else "Options"] = general
     return [("Arguments", arguments), *panels.items()] if arguments else [*panels.items()]
+
+
+def _tidied(text: str) -> str:
+    """Return a help text without typer's bounds and its wide gaps."""
+    text = re.sub(r"(; |\[)x>=1\]", lambda found: "]" if found[1] == "; " else "", text)
+    return " ".join(text.split())
 
 
 def below(ctx: Any) -> list[tuple[str, Any]]:

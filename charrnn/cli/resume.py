@@ -1,5 +1,6 @@
 """`charrnn resume`."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
@@ -7,6 +8,7 @@ import typer
 import charrnn
 from charrnn.cli import options
 from charrnn.cli.commands import single
+from charrnn.cli.groups import Computing, Folders, Verbosity, with_groups
 from charrnn.cli.watch import watched
 
 EXAMPLES = """\
@@ -16,13 +18,22 @@ Continue the newest run from its latest checkpoint:
 Train a finished run for longer, 8,000 steps in total:
   charrnn resume novel --steps 8000
 """
+_RUN = "Run"  # a section of the help page
 
 
-@options.with_settings(
-    charrnn.TrainingConfig, only=("steps", "epochs", "minutes", "patience"), default="the run's own"
-)
-def resume(
-    model: options.ModelArgument = None,
+@dataclass(frozen=True)
+class Continuation:
+    """Where to continue, and with which text."""
+
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="latest|best|STEP",
+            help="Which checkpoint to continue from; later ones are deleted. [default: latest]",
+            show_default=False,
+            rich_help_panel=_RUN,
+        ),
+    ] = None
     corpus: Annotated[
         list[str] | None,
         typer.Option(
@@ -30,9 +41,9 @@ def resume(
             help="Where the corpus is now, if it has moved; repeat for several files.",
             autocompletion=options.complete_corpus,
             show_default=False,
-            rich_help_panel="Run",
+            rich_help_panel=_RUN,
         ),
-    ] = None,
+    ] = None
     val_text: Annotated[
         str | None,
         typer.Option(
@@ -40,34 +51,30 @@ def resume(
             help="Where the validation text is now, if it has moved.",
             autocompletion=options.complete_path,
             show_default=False,
-            rich_help_panel="Run",
+            rich_help_panel=_RUN,
         ),
-    ] = None,
-    checkpoint: Annotated[
-        str | None,
-        typer.Option(
-            metavar="latest|best|STEP",
-            help="Which checkpoint to continue from; later ones are deleted. [default: latest]",
-            show_default=False,
-            rich_help_panel="Run",
-        ),
-    ] = None,
-    checkpoint_dir: options.CheckpointDirOption = options.CHECKPOINT_DIR,
-    cache_dir: options.CacheDirOption = None,
-    corpora_dir: options.CorporaDirOption = options.CORPORA_DIR,
-    device: options.DeviceOption = "auto",
-    threads: options.ThreadsOption = None,
+    ] = None
     force: Annotated[
         bool,
         typer.Option(
             "--force",
             help="Continue even if the corpus has changed, reading it from its beginning.",
-            rich_help_panel="Run",
+            rich_help_panel=_RUN,
         ),
-    ] = False,
-    quiet: options.QuietOption = False,
-    verbose: options.VerboseOption = False,
+    ] = False
+
+
+@with_groups(place=Continuation, folders=Folders, computing=Computing, talk=Verbosity)
+@options.with_settings(
+    charrnn.TrainingConfig, only=("steps", "epochs", "minutes", "patience"), default="the run's own"
+)
+def resume(
+    model: options.ModelArgument = None,
     *,
+    place: Continuation,
+    folders: Folders,
+    computing: Computing,
+    talk: Verbosity,
     given: dict[str, Any],
 ) -> None:
     """Continue a run exactly where it stopped.
@@ -79,19 +86,16 @@ def resume(
     bit for bit, to that of a run that never stopped.
     """
     options.resolve(charrnn.TrainingConfig, given, {})  # report a limit out of bounds early
-    with watched(quiet=quiet, verbose=verbose, checkpoint_dir=checkpoint_dir) as watching:
+    with watched(talk, folders.checkpoint_dir) as watching:
         charrnn.resume(
             model,
-            checkpoint=checkpoint,
-            checkpoint_dir=checkpoint_dir,
-            corpus=corpus or (),
-            val_text=val_text,
-            cache_dir=cache_dir,
-            corpora_dir=corpora_dir,
-            device=device,
-            threads=threads,
-            force=force,
+            checkpoint=place.checkpoint,
+            corpus=place.corpus or (),
+            val_text=place.val_text,
+            force=place.force,
             **given,
+            **vars(folders),
+            **vars(computing),
             **watching,
         )
 

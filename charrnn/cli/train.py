@@ -1,5 +1,6 @@
 """`charrnn train`."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,6 +9,7 @@ import typer
 import charrnn
 from charrnn.cli import options
 from charrnn.cli.commands import single
+from charrnn.cli.groups import Computing, Folders, Verbosity, with_groups
 from charrnn.cli.watch import watched
 
 EXAMPLES = """\
@@ -17,13 +19,14 @@ Train on your own text for ten minutes:
 Train on names, one per line, with a small GRU:
   charrnn train names.txt --lines --cell gru --hidden-size 128
 """
-_RUN = "Run"
+_RUN = "Run"  # a section of the help page
 _SETTINGS = (charrnn.ModelConfig, charrnn.TrainingConfig, charrnn.CorpusConfig)
 
 
-@options.with_settings(*_SETTINGS)
-def train(
-    corpus: options.CorpusArgument = None,
+@dataclass(frozen=True)
+class NewRun:
+    """The name of a run, and where its settings and weights come from."""
+
     run: Annotated[
         str | None,
         typer.Option(
@@ -32,7 +35,7 @@ def train(
             show_default=False,
             rich_help_panel=_RUN,
         ),
-    ] = None,
+    ] = None
     preset: Annotated[
         str | None,
         typer.Option(
@@ -42,7 +45,7 @@ def train(
             show_default=False,
             rich_help_panel=_RUN,
         ),
-    ] = None,
+    ] = None
     init_from: Annotated[
         str | None,
         typer.Option(
@@ -53,7 +56,7 @@ def train(
             show_default=False,
             rich_help_panel=_RUN,
         ),
-    ] = None,
+    ] = None
     config: Annotated[
         Path | None,
         typer.Option(
@@ -62,38 +65,38 @@ def train(
             show_default=False,
             rich_help_panel=_RUN,
         ),
-    ] = None,
-    checkpoint_dir: options.CheckpointDirOption = options.CHECKPOINT_DIR,
-    cache_dir: options.CacheDirOption = None,
-    corpora_dir: options.CorporaDirOption = options.CORPORA_DIR,
-    device: options.DeviceOption = "auto",
-    threads: options.ThreadsOption = None,
-    quiet: options.QuietOption = False,
-    verbose: options.VerboseOption = False,
+    ] = None
+
+
+@options.with_settings(*_SETTINGS)
+@with_groups(new=NewRun, folders=Folders, computing=Computing, talk=Verbosity)
+def train(
+    corpus: options.CorpusArgument = None,
     *,
+    new: NewRun,
+    folders: Folders,
+    computing: Computing,
+    talk: Verbosity,
     given: dict[str, Any],
 ) -> None:
     """Train a new model.
 
     Ctrl-C saves the run and stops it; charrnn resume continues exactly from there.
     """
-    file = options.read_config(config, *_SETTINGS)
-    if preset is not None:
+    file = options.read_config(new.config, *_SETTINGS)
+    if new.preset is not None:
         file.pop("minutes", None)  # flags override the file
-    with watched(quiet=quiet, verbose=verbose, checkpoint_dir=checkpoint_dir) as watching:
+    with watched(talk, folders.checkpoint_dir) as watching:
         charrnn.train(
             corpus or (),
             corpus_config=options.named(charrnn.CorpusConfig, given, file),
             model=options.named(charrnn.ModelConfig, given, file),
             training=options.named(charrnn.TrainingConfig, given, file),
-            preset=preset,
-            run=run,
-            checkpoint_dir=checkpoint_dir,
-            init_from=init_from,
-            cache_dir=cache_dir,
-            corpora_dir=corpora_dir,
-            device=device,
-            threads=threads,
+            preset=new.preset,
+            run=new.run,
+            init_from=new.init_from,
+            **vars(folders),
+            **vars(computing),
             **watching,
         )
 

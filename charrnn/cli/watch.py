@@ -13,6 +13,7 @@ import typer
 
 import charrnn
 from charrnn.cli.flags import with_flags
+from charrnn.cli.groups import Verbosity
 from charrnn.cli.messages import say
 from charrnn.cli.signals import exit_code, heeded
 
@@ -51,7 +52,7 @@ class Interrupt:
 
 
 @contextmanager
-def watched(*, quiet: bool, verbose: bool, checkpoint_dir: Path) -> Iterator[dict[str, Any]]:
+def watched(talk: Verbosity, checkpoint_dir: Path) -> Iterator[dict[str, Any]]:
     """Show a run, and save it if a signal arrives.
 
     Yields the `observers` and `stop` for charrnn.train or charrnn.resume. If a signal stopped the
@@ -65,7 +66,7 @@ def watched(*, quiet: bool, verbose: bool, checkpoint_dir: Path) -> Iterator[dic
     def view() -> "TrainingView":  # made at the first event: a usage error imports no rich
         from charrnn.render.training import TrainingView
 
-        return TrainingView(quiet=quiet, verbose=verbose, wording=with_flags, command=command)
+        return TrainingView(**vars(talk), wording=with_flags, command=command)
 
     def close() -> None:
         if view.cache_info().currsize:
@@ -77,7 +78,7 @@ def watched(*, quiet: bool, verbose: bool, checkpoint_dir: Path) -> Iterator[dic
         yield {"observers": (interrupt.observe, lambda event: view()(event)), "stop": interrupt}
     except SystemExit:
         close()
-        if not quiet:
+        if not talk.quiet:
             say(
                 "stopped at once, without saving; continue from the last checkpoint with: "
                 "charrnn resume"

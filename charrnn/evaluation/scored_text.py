@@ -75,6 +75,13 @@ class ScoredText:
                 f"a text of at least {self.least} characters that the model knows is needed"
             )
 
+    def notices(self) -> list[str]:
+        """Say how many characters are scored, if that is not all of them."""
+        if self.least == 1:
+            return []
+        total = sum(map(self.vocabulary.count_characters, self.symbols.blocks()))
+        return [f"{total - 1:,} of {total:,} characters scored; the first is read, not predicted"]
+
     def scores(
         self, model: LaneModel[Any], context: int | None, on_progress: Progress
     ) -> Iterator[NDArray[np.float64]]:

@@ -24,6 +24,7 @@ Unknown = Literal["error", "skip", "replace"]
 REPLACEMENTS = ("\N{REPLACEMENT CHARACTER}", "?", " ")
 MAX_SYMBOLS = 500_001
 SHOWN_RAREST = 20
+SHOWN_UNKNOWN = 20
 
 
 def code_points(text: str) -> npt.NDArray[np.uint32]:
@@ -194,6 +195,23 @@ def folded_notices(counts: npt.NDArray[np.int64], min_count: int) -> list[str]:
     return [
         f"folded {counted(len(rare), 'character')} with fewer than {min_count} occurrences into "
         f"one unknown symbol ({rare.sum() / counts.sum():.3%} of the text)"
+    ]
+
+
+def unknown_notices(vocabulary: Vocabulary, text: str, unknown: Unknown) -> list[str]:
+    """Report how many characters of a text `encode` skips or replaces, and the most frequent."""
+    if unknown == "error" or vocabulary.unit == "byte":
+        return []
+    codes = code_points(text)[vocabulary.lookup(text) < 0]
+    found, counts = np.unique(codes, return_counts=True)
+    if not len(found):
+        return []
+    most = found[np.argsort(-counts, kind="stable")][:SHOWN_UNKNOWN]
+    shown = " ".join(shown_character(chr(code)) for code in most)
+    others = f" and {len(found) - len(most):,} others" if len(found) > len(most) else ""
+    return [
+        f"{'skipped' if unknown == 'skip' else 'replaced'} {len(codes):,} of {len(text):,} "
+        f"characters because the model does not know them: {shown}{others}"
     ]
 
 

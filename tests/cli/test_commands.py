@@ -126,8 +126,8 @@ WRONG = [
     (("sample", "--device", "tpu"), 2, "--device tpu: choose one of auto, cpu, cuda, mps"),
     (("sample", "--unknown", "guess"), 2, "'--unknown': 'guess' is not one of"),
     (("sample", "-p", "a", "--prompt-file", "tiny.txt"), 2, "--prompt and --prompt-file: choose"),
-    (("eval", "--context", "0"), 2, "--context 0: carried, or a number"),
-    (("eval", "--context", "some"), 2, "--context some: carried, or a number"),
+    (("eval", "--context", "0"), 2, "--context 0: must be carried, or a number"),
+    (("eval", "--context", "some"), 2, "--context some: must be carried, or a number"),
     (("eval", "--dynamic", "--context", "9"), 2, "--dynamic and --context 9: choose one"),
     (("eval", "--dynamic", "--generated", "tiny.txt"), 2, "--dynamic and --generated: choose one"),
     (("eval", "--dynamic-lr", "0.1"), 2, "--dynamic-lr needs --dynamic"),
@@ -199,6 +199,32 @@ def test_eval_scores_several_texts(command: Command, folder: Path, tmp_path: Pat
     assert "c.txt: the model does not know 'Ω'" in wrong.stderr
 
 
+def test_eval_reports_skipped_and_scored_characters(
+    command: Command, folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "a.txt").write_text("The river, the river. ΩΩé")
+    where = ("eval", "river", "a.txt", "--checkpoint-dir", folder)
+    done = command(*where, "--unknown", "skip")
+    assert done.returncode == 0
+    assert done.stderr.splitlines() == [
+        "notice: a.txt: skipped 3 of 25 characters because the model does not know them: Ω é",
+        "notice: a.txt: 21 of 22 characters scored; the first is read, not predicted",
+    ]
+    replaced = command(*where, "--unknown", "replace", "--json")
+    assert "replaced 3 of 25 characters" in replaced.stderr
+    assert json.loads(replaced.stdout)["characters"] == 24
+    assert command(*where, "--unknown", "skip", "--quiet").stderr == ""
+
+
+def test_every_character_of_a_line_is_scored(command: Command, tmp_path: Path) -> None:
+    """And its end, since the model knows what comes before a line."""
+    (tmp_path / "names.txt").write_text("Anna\nBert\nCarla\n" * 20)
+    (tmp_path / "a.txt").write_text("Anna")
+    assert command("train", "names.txt", "--lines", *SMALL, "--steps", 2, "-q").returncode == 0
+    done = command("eval", "names", "a.txt", "--json")
+    assert (json.loads(done.stdout)["characters"], done.stderr) == (len("Anna\n"), "")
+
+
 def test_dynamic_evaluation_learns_from_each_text_alone(
     command: Command, folder: Path, tmp_path: Path
 ) -> None:
@@ -207,7 +233,7 @@ def test_dynamic_evaluation_learns_from_each_text_alone(
     where = ("--json", "--checkpoint-dir", folder)
     plain = json.loads(command("eval", "river", "a.txt", *where).stdout)
     done = command("eval", "river", "a.txt", "a.txt", "--dynamic", *where)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
     first, second = json.loads(done.stdout)
     assert first == second
     assert first.keys() == plain.keys()

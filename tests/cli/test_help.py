@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import charrnn
 from tests.conftest import TEXT, Command
 
 COMMANDS = (
@@ -67,7 +68,7 @@ def test_every_page_ends_with_examples_that_parse(command: Command, name: str) -
 @pytest.mark.parametrize("group", ["", "corpora"])
 def test_a_list_of_commands_quotes_their_pages(command: Command, group: str) -> None:
     page = command(*group.split(), "--help").stdout
-    listed = page[page.index("Commands:") : page.index("General:")].splitlines()[1:-1]
+    listed = page[page.index("Commands:") :].partition("\n\n")[0].splitlines()[1:]
     assert len(listed) > 2
     for name, summary in (line.split(maxsplit=1) for line in listed):
         own = command(*group.split(), name, "--help").stdout.splitlines()
@@ -111,6 +112,15 @@ def test_an_unknown_name_gets_a_suggestion(
     done = command(*words.split())
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines()[-1].endswith(message)
+
+
+def test_a_misspelt_run_gets_a_suggestion(
+    command: Command, trained: charrnn.TrainingResult
+) -> None:
+    done = command("sample", "rivr", "--checkpoint-dir", trained.folder.parent)
+    assert (done.returncode, done.stderr) == (
+        1, "error: no run, checkpoint or model file 'rivr'; did you mean river?\n",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
