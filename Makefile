@@ -34,8 +34,8 @@ demo: $(VENV)/run ## Train for a minute on built-in text with a live bar, then p
 test: lint ## Check style, types and layers, then run the tests.
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-slow: $(VENV)/dev ## Run the tests that take minutes.
-	$(BIN)/python -m pytest -m slow
+slow: $(VENV)/dev ## Run the tests that take minutes, and property tests with many more examples.
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'slow or hypothesis' --hypothesis-profile thorough
 
 $(LOWEST)/dev: pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear $(LOWEST)

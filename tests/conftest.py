@@ -34,9 +34,10 @@ from tests.processes import ROOT as ROOT
 from tests.processes import in_terminal as in_terminal
 from tests.processes import start as start
 
-# On a busy machine an example may take any time.
-settings.register_profile("charrnn", deadline=None)
-settings.load_profile("charrnn")
+# No deadline: on a busy machine an example may take any time.
+settings.register_profile("quick", deadline=None, max_examples=50)
+settings.register_profile("thorough", deadline=None, max_examples=1_000)
+settings.load_profile("quick")
 
 atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 

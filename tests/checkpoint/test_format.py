@@ -1,4 +1,4 @@
-"""Checkpoints on disk: written whole, read back the same, verified."""
+"""Checkpoints on disk: written completely, read back the same, verified."""
 
 import json
 import os
@@ -11,42 +11,12 @@ import numpy as np
 import pytest
 
 from charrnn.checkpoint.format import read_checkpoint, write_checkpoint
-from charrnn.checkpoint.manifest import CorpusRecord, Manifest, read_manifest
-from charrnn.checkpoint.model_file import SavedModel, read_model
+from charrnn.checkpoint.manifest import read_manifest
+from charrnn.checkpoint.model_file import read_model
 from charrnn.errors import CheckpointError
-from charrnn.model.config import ModelConfig, parameter_shapes
 from charrnn.text.config import CorpusConfig
-from charrnn.text.vocabulary import Vocabulary
+from tests.checkpoint.samples import CONFIG, MANIFEST, TRAINER, VOCABULARY, model
 from tests.conftest import sealed
-
-VOCABULARY = Vocabulary("char", ("", "\n", "a", "\x1b", "字", "😀"))
-CONFIG = ModelConfig(hidden_size=3, embedding_size=2)
-TRAINER = {
-    "state/h": np.arange(6.0).reshape(1, 2, 3),
-    "state/c": np.arange(6.0).reshape(1, 2, 3),
-    "optimizer/output.bias/exp_avg": np.arange(6.0),
-    "optimizer/output.bias/step": np.array(7.0),
-    "dropout_rng": np.arange(5, dtype=np.uint8),
-}
-MANIFEST = Manifest(
-    step=7,
-    saved_at="2026-01-01T00:00:00+00:00",
-    train_loss=0.1 + 0.2,
-    val_loss=None,
-    corpus=CorpusRecord("c", ("/somewhere/c.txt",), "0" * 64, 99),
-    corpus_config=CorpusConfig(),
-    model=CONFIG,
-    training={"steps": 9},
-    trainer={"step": 7},
-    environment={"threads": 1},
-)
-
-
-def model() -> SavedModel:
-    rng = np.random.default_rng(0)
-    shapes = parameter_shapes(CONFIG, len(VOCABULARY))
-    weights = {n: rng.standard_normal(s).astype(np.float32) for n, s in shapes.items()}
-    return SavedModel(weights, CONFIG, VOCABULARY, CorpusConfig(), 7)
 
 
 @pytest.fixture
@@ -99,7 +69,7 @@ def test_a_checkpoint_that_exists_is_replaced(folder: Path) -> None:
 
 
 def test_every_byte_is_json_or_numbers(folder: Path) -> None:
-    """A length, a JSON header, and as many bytes of numbers as it says: no room for a pickle."""
+    """A length, a JSON header, and the bytes of numbers it describes: no room for a pickle."""
     json.loads((folder / "manifest.json").read_text())
     for name in ("model.safetensors", "trainer.safetensors"):
         data = (folder / name).read_bytes()
@@ -142,8 +112,8 @@ def test_damage_is_found_and_the_file_named(folder: Path, name: str, damage: str
         ("text", asdict(CorpusConfig(lowercase=True))),
     ],
 )
-def test_a_manifest_that_is_wrong_is_refused(folder: Path, key: str, value: Any) -> None:
-    """Even where its own hash is right."""
+def test_a_manifest_with_wrong_values_is_refused(folder: Path, key: str, value: Any) -> None:
+    """Even if its own hash is right."""
     path = folder / "manifest.json"
     path.write_bytes(sealed(json.loads(path.read_text()) | {key: value}))
     with pytest.raises(CheckpointError, match=r"manifest|format 99"):
@@ -151,13 +121,13 @@ def test_a_manifest_that_is_wrong_is_refused(folder: Path, key: str, value: Any)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff", b"null"])
-def test_a_manifest_that_is_none_is_refused(folder: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_manifest_is_refused(folder: Path, content: bytes) -> None:
     (folder / "manifest.json").write_bytes(content)
     with pytest.raises(CheckpointError, match=r"manifest\.json"):
         read_manifest(folder)
 
 
-def test_weights_that_disagree_with_the_configuration_are_refused(tmp_path: Path) -> None:
+def test_weights_that_do_not_fit_the_configuration_are_refused(tmp_path: Path) -> None:
     wrong = replace(model(), config=replace(CONFIG, hidden_size=4))
     write_checkpoint(tmp_path / "step-00000007", wrong, TRAINER, MANIFEST)
     with pytest.raises(CheckpointError, match=r"bytes, but its configuration asks for"):
@@ -182,7 +152,7 @@ def test_weights_that_disagree_with_the_configuration_are_refused(tmp_path: Path
         ("optimizer/nothing/exp_avg", np.zeros(5)),
     ],
 )
-def test_a_trainer_that_disagrees_with_the_configuration_is_refused(
+def test_trainer_arrays_of_a_wrong_shape_or_name_are_refused(
     folder: Path, name: str, array: Any
 ) -> None:
     write_checkpoint(folder, model(), TRAINER | {name: array}, MANIFEST)
@@ -191,9 +161,7 @@ def test_a_trainer_that_disagrees_with_the_configuration_is_refused(
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_weights_that_are_no_numbers_are_neither_saved_nor_loaded(
-    folder: Path, value: float
-) -> None:
+def test_nan_and_infinite_weights_are_not_saved_nor_loaded(folder: Path, value: float) -> None:
     wrong = model()
     weights = {n: w.copy() for n, w in wrong.weights.items()}
     weights["output.bias"][3] = value
@@ -209,7 +177,7 @@ def test_weights_that_are_no_numbers_are_neither_saved_nor_loaded(
         read_model(path)
 
 
-def test_another_program_s_safetensors_is_no_model(tmp_path: Path) -> None:
+def test_a_safetensors_file_of_another_program_is_refused(tmp_path: Path) -> None:
     from safetensors.numpy import save_file
 
     save_file({"x": np.zeros(3)}, tmp_path / "x.safetensors")
@@ -229,7 +197,7 @@ def test_weights_of_another_type_are_refused(folder: Path, found: bytes, message
         read_model(path)
 
 
-def test_a_folder_that_cannot_be_written_says_why(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_to_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CheckpointError, match="cannot be saved"):
         write_checkpoint(tmp_path / "file" / "step-00000007", model(), TRAINER, MANIFEST)

@@ -11,7 +11,7 @@ from charrnn.errors import CheckpointError
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege on Windows")
-def test_a_lock_that_is_a_link_empties_no_file(tmp_path: Path) -> None:
+def test_a_lock_that_is_a_link_does_not_empty_its_target(tmp_path: Path) -> None:
     """A run from a stranger may have one; filelock before 3.20.1 follows it."""
     (tmp_path / "letter.txt").write_text("dear reader")
     run = Run(tmp_path / "river")

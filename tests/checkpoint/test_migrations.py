@@ -115,7 +115,7 @@ def test_a_newer_model_file_says_to_upgrade(copied: Runs, monkeypatch: pytest.Mo
         charrnn.load(file)
 
 
-def test_there_is_a_way_from_every_released_version() -> None:
+def test_there_is_a_migration_from_every_released_format() -> None:
     """To the current one: raising a version without a migration breaks this."""
     assert sorted(migrations.MODEL_MIGRATIONS) == list(range(3, MODEL_FORMAT))
     assert sorted(migrations.TRAINER_MIGRATIONS) == list(range(3, TRAINER_FORMAT))

@@ -1,4 +1,4 @@
-"""Dataclasses from JSON: what fits is read, anything else is refused."""
+"""Dataclasses from JSON: matching values are read, anything else is refused."""
 
 import json
 from dataclasses import asdict
@@ -30,7 +30,7 @@ progress = st.builds(
 
 
 @given(progress)
-def test_progress_survives_the_way_through_json(before: TrainerProgress) -> None:
+def test_progress_survives_a_round_trip_through_json(before: TrainerProgress) -> None:
     assert TrainerProgress.from_json(json.loads(json.dumps(before.to_json()))) == before
 
 
@@ -59,7 +59,7 @@ def test_values_that_do_not_fit_are_refused(change: dict[str, Any]) -> None:
         TrainerProgress.from_json(sound | change)
 
 
-def test_a_field_that_is_missing_is_named() -> None:
+def test_a_missing_field_is_named() -> None:
     values = asdict(ValidationRecord())
     del values["stale"]
     with pytest.raises(ValueError, match="ValidationRecord lacks 'stale'"):
@@ -67,6 +67,6 @@ def test_a_field_that_is_missing_is_named() -> None:
 
 
 @pytest.mark.parametrize("values", [None, [], "text", 3])
-def test_what_is_not_an_object_is_refused(values: Any) -> None:
+def test_json_that_is_not_an_object_is_refused(values: Any) -> None:
     with pytest.raises(TypeError, match="not a JSON object"):
         read_record(ValidationRecord, values)

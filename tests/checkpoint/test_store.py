@@ -1,4 +1,4 @@
-"""Runs found by name and path; what is kept and what is retired."""
+"""Runs found by name and path; which checkpoints are kept, and which are deleted."""
 
 import json
 from pathlib import Path
@@ -41,14 +41,14 @@ def test_a_model_is_found_by_name_folder_checkpoint_and_file(
         ("", None, "no run, checkpoint or model file"),
     ],
 )
-def test_what_is_not_there_is_named(
+def test_an_unknown_model_or_checkpoint_is_named(
     trained: charrnn.TrainingResult, model: str, which: str | None, message: str
 ) -> None:
     with pytest.raises(RunError, match=message):
         find_checkpoint(model, trained.folder.parent, which, "best")
 
 
-def test_an_empty_folder_says_how_to_begin(tmp_path: Path) -> None:
+def test_an_empty_folder_tells_how_to_train_a_first_run(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"no run with a checkpoint in .*; start one: charrnn train"):
         find_checkpoint(None, tmp_path / "nowhere", None, "best")
 
@@ -63,12 +63,12 @@ def test_runs_are_named_after_their_corpus_and_numbered(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "/etc", "new\nline", "\x1b[31m"])
-def test_a_name_that_is_no_folder_name_is_refused(tmp_path: Path, name: str) -> None:
+def test_run_names_that_cannot_name_a_folder_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(RunError, match="`run="):
         new_run(tmp_path, name, "novel")
 
 
-def test_a_run_is_not_written_over(trained: charrnn.TrainingResult) -> None:
+def test_an_existing_run_is_not_overwritten(trained: charrnn.TrainingResult) -> None:
     with pytest.raises(
         RunError, match=r"'river' is in .* already; continue it with: charrnn resume /.*river,"
     ):
@@ -93,7 +93,7 @@ def test_the_latest_and_the_best_are_kept(corpus: Path, tmp_path: Path, keep: in
     assert run.best.step == 10
 
 
-def test_a_run_keeps_no_more_than_it_is_told(corpus: Path, tmp_path: Path) -> None:
+def test_a_run_keeps_only_as_many_checkpoints_as_asked_for(corpus: Path, tmp_path: Path) -> None:
     result = charrnn.train(
         corpus,
         model=ModelConfig(hidden_size=4),
@@ -122,7 +122,9 @@ def test_a_damaged_checkpoint_does_not_hide_the_others(corpus: Path, tmp_path: P
     assert "not a manifest" in str(findings[run.checkpoint_folder(4)])
 
 
-def test_one_file_can_be_verified_alone(trained: charrnn.TrainingResult, tmp_path: Path) -> None:
+def test_a_single_model_file_can_be_verified(
+    trained: charrnn.TrainingResult, tmp_path: Path
+) -> None:
     alone = tmp_path / "alone.safetensors"
     alone.write_bytes((trained.folder / "step-00000020" / "model.safetensors").read_bytes())
     assert charrnn.verify(alone) == {alone: None}
@@ -132,7 +134,7 @@ def test_one_file_can_be_verified_alone(trained: charrnn.TrainingResult, tmp_pat
     assert "alone.safetensors" in str(charrnn.verify(alone)[alone])
 
 
-def test_what_a_run_left_that_never_saved_is_no_run(corpus: Path, tmp_path: Path) -> None:
+def test_a_folder_without_a_checkpoint_is_not_a_run(corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "dead").mkdir()
     (tmp_path / "dead" / "log.jsonl").write_text("")
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""The writer of checkpoints, with a disk that fails, and a process that dies, at every turn."""
+"""Writing checkpoints while the disk fails, or the process dies, at every possible moment."""
 
 import errno
 import os
@@ -15,20 +15,20 @@ from charrnn.checkpoint.lifecycle import claimed, retire
 from charrnn.checkpoint.store import Run, find_run, saved_runs
 from charrnn.checkpoint.writer import clear_left_overs, commit, delete
 from charrnn.errors import CheckpointError
-from tests.checkpoint.test_format import MANIFEST, TRAINER, model
+from tests.checkpoint.samples import MANIFEST, TRAINER, model
 from tests.conftest import saved_at
 
-# Every way in which the writer touches the disk.
+# All system calls with which the writer changes the disk.
 CALLS = ("mkdir", "open", "write", "fsync", "rename", "unlink", "rmdir")
 
 
 class Dead(BaseException):
-    """The process is gone: nothing after this is carried out."""
+    """The process is gone: nothing after this is executed."""
 
 
 @contextmanager
 def failing(at: int, error: BaseException, *, from_then_on: bool) -> Iterator[Callable[[], int]]:
-    """Let the call number `at` to the disk fail; yields a function that counts the calls."""
+    """Let call number `at` to the disk fail, or all from it on; yields a counter of the calls."""
     calls = 0
     with pytest.MonkeyPatch.context() as patch:
         for name in CALLS:
@@ -66,9 +66,7 @@ def calls_of_a_save(run: Run) -> int:
 
 
 @pytest.mark.parametrize("reason", [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EACCES])
-def test_after_any_failure_the_last_checkpoint_is_there_and_the_next_save_succeeds(
-    tmp_path: Path, reason: int
-) -> None:
+def test_a_failed_save_harms_neither_the_last_nor_the_next(tmp_path: Path, reason: int) -> None:
     """The n-th write, sync or rename fails, for every n of one save."""
     run = Run(tmp_path / "run")
     run.path.mkdir()
@@ -90,14 +88,14 @@ def test_after_any_failure_the_last_checkpoint_is_there_and_the_next_save_succee
         assert Run(run.path).read_latest()[0].manifest.step == 3
         assert names(run.path) == ["step-00000002", "step-00000003"]
         delete(run.checkpoint_folder(3))
-    assert failed >= 12, "three files and two folders are made, written, synced and renamed"
+    assert failed >= 12, "three files and two folders are created, written, synced and renamed"
 
 
 @pytest.mark.parametrize("replaced", [False, True])
-def test_whenever_a_process_dies_a_whole_checkpoint_is_there_at_the_next_start(
+def test_a_complete_checkpoint_survives_a_death_at_any_moment(
     tmp_path: Path, replaced: bool
 ) -> None:
-    """Also where the only checkpoint there is was being replaced by one of its name."""
+    """Also if it was replacing the only checkpoint by one of the same name."""
     step = 2 if replaced else 3
     at, died = 0, True
     while died:
@@ -113,7 +111,7 @@ def test_whenever_a_process_dies_a_whole_checkpoint_is_there_at_the_next_start(
             except Dead:
                 died = True
         found = find_run(run.path.name, tmp_path)
-        assert found is not None, "even before it is put in order"
+        assert found is not None, "even before it is cleaned up"
         assert run.path in [listed.path for listed in saved_runs(tmp_path)]
         with claimed(run):
             latest, findings = found.read_latest()
@@ -124,7 +122,7 @@ def test_whenever_a_process_dies_a_whole_checkpoint_is_there_at_the_next_start(
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc")
-def test_everything_is_synced_before_it_is_given_its_name(
+def test_files_are_synced_before_the_folder_gets_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each file, their folder, then the name, then the folder that holds the name."""
@@ -132,12 +130,12 @@ def test_everything_is_synced_before_it_is_given_its_name(
     for name in ("fsync", "rename"):
         real = getattr(os, name)
 
-        def told(*args: Any, _name: str = name, _real: Any = real) -> Any:
+        def recorded(*args: Any, _name: str = name, _real: Any = real) -> Any:
             at = args[0] if _name == "rename" else Path(f"/proc/self/fd/{args[0]}").readlink()
             done.append((_name, Path(at).name))
             return _real(*args)
 
-        monkeypatch.setattr(os, name, told)
+        monkeypatch.setattr(os, name, recorded)
     commit(tmp_path / "f", pieces(a=b"1", b=b"2"))
     new = ".f.new.tmp"
     files = [("fsync", "a"), ("fsync", "b"), ("fsync", new)]
@@ -152,14 +150,14 @@ def test_a_folder_is_replaced_in_one_step(tmp_path: Path) -> None:
     assert names(tmp_path) == ["f"]
 
 
-def test_a_folder_whose_place_is_gone_is_not_made_anew(tmp_path: Path) -> None:
-    """As where a disk was unmounted: its place must not be filled."""
+def test_a_missing_parent_folder_is_not_created(tmp_path: Path) -> None:
+    """It may be the mount point of a disk that was unmounted."""
     with pytest.raises(FileNotFoundError):
         commit(tmp_path / "gone" / "f", pieces(a=b"new"))
     assert names(tmp_path) == []
 
 
-def test_left_overs_are_removed_and_what_was_being_replaced_is_put_back(tmp_path: Path) -> None:
+def test_leftovers_are_removed_and_old_folders_restored(tmp_path: Path) -> None:
     for name in (".f.new.tmp", ".f.old.tmp", ".g.old.tmp", ".h.gone.tmp", "g", ".other.tmp"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a").write_text(name)
@@ -169,15 +167,15 @@ def test_left_overs_are_removed_and_what_was_being_replaced_is_put_back(tmp_path
     assert content(tmp_path / "g") == {"a": b"g"}
 
 
-def test_large_pieces_are_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A write may take less than it is given."""
+def test_short_writes_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """os.write may write less than it is given."""
     real = os.write
     monkeypatch.setattr(os, "write", lambda fd, data: real(fd, data[:7]))
     commit(tmp_path / "f", pieces(a=bytes(range(256)) * 4, b=b""))
     assert content(tmp_path / "f") == {"a": bytes(range(256)) * 4, "b": b""}
 
 
-def test_arrays_are_laid_out_as_the_library_reads_them(tmp_path: Path) -> None:
+def test_the_safetensors_library_reads_what_is_written(tmp_path: Path) -> None:
     from safetensors.numpy import load
 
     from charrnn.checkpoint.arrays import safetensors_pieces

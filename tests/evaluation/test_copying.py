@@ -1,4 +1,4 @@
-"""Whether a text goes round in circles, or is copied."""
+"""Whether a text repeats itself, or copies from the corpus."""
 
 import tracemalloc
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from charrnn.text.vocabulary import BYTES, Vocabulary
 
 few_ids = st.lists(st.integers(0, 2), max_size=24)
 MARK = "\N{COMBINING ACUTE ACCENT}"
-# A letter that folds to two, capitals, a mark, what parts words, and a script without spaces.
+# A letter that folds to two, capitals, a mark, separators, and scripts without spaces.
 words_alphabet = st.sampled_from(["a", "A", "b", "ß", "s", MARK, " ", "7", "_", "中", "ก"])
 wide_text = st.text(st.sampled_from("ab é中ä上🙂"), max_size=20)
 
@@ -26,7 +26,7 @@ wide_text = st.text(st.sampled_from("ab é中ä上🙂"), max_size=20)
 def bounds(
     block: int = module._BLOCK, max_size: int = module._MAX_SIZE, slot_bits: int = 4
 ) -> Iterator[None]:
-    """Search with other bounds, so that small texts reach them."""
+    """Search with smaller bounds, so that short texts reach them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_BLOCK", block)
         patch.setattr(module, "_MAX_SIZE", max_size)
@@ -35,7 +35,7 @@ def bounds(
 
 
 def naive_copy(ids: list[int], corpus: list[int]) -> Copy | None:
-    """Every span against every place, as longest_copy orders them."""
+    """Compare every span with every place, in the order of longest_copy."""
     spans = (
         Copy(start, at, length)
         for length in range(min(len(ids), len(corpus)), 0, -1)
@@ -52,7 +52,7 @@ def vocabulary_and_ids(corpus: str, unit: str) -> tuple[Vocabulary, Symbols]:
 
 
 @given(ids=few_ids, n=st.integers(1, 20), max_size=st.sampled_from([1, 10, module._MAX_SIZE]))
-def test_distinct_ngrams_is_the_share_of_different_ones(
+def test_distinct_ngrams_is_the_share_of_different_ngrams(
     ids: list[int], n: int, max_size: int
 ) -> None:
     ngrams = [tuple(ids[i : i + n]) for i in range(len(ids) - n + 1)]
@@ -70,10 +70,10 @@ def test_distinct_ngrams_is_the_share_of_different_ones(
     slot_bits=st.integers(1, 20),
 )
 @example(ids=[1, 2], corpus=[2, 1], scale=1, block=1, max_size=10, slot_bits=4)
-def test_the_longest_copy_is_that_of_trying_every_span(
+def test_the_longest_copy_matches_a_brute_force_search(
     ids: list[int], corpus: list[int], scale: int, block: int, max_size: int, slot_bits: int
 ) -> None:
-    """Whatever the blocks are, and whatever names and slots coincide."""
+    """Whatever the blocks are, and whichever names and slots collide."""
     symbols = Symbols(np.array(corpus, np.uint32) * np.uint32(scale))
     with bounds(block, max_size, slot_bits):
         found = longest_copy(np.array(ids, np.int64) * scale, symbols)
@@ -104,7 +104,7 @@ PATHOLOGICAL = {
 
 
 @pytest.mark.parametrize("name", PATHOLOGICAL)
-def test_the_longest_copy_of_a_pathological_text_is_found(name: str) -> None:
+def test_the_longest_copy_in_pathological_texts_is_found(name: str) -> None:
     ids, corpus, expected = PATHOLOGICAL[name]
     with bounds(block=10_000, slot_bits=12):
         assert (
@@ -112,8 +112,8 @@ def test_the_longest_copy_of_a_pathological_text_is_found(name: str) -> None:
         )
 
 
-def test_a_copy_is_looked_for_in_a_block_at_a_time() -> None:
-    """So the corpus never is in memory as a whole."""
+def test_the_corpus_is_searched_block_by_block() -> None:
+    """So the corpus is never in memory as a whole."""
     rng = np.random.default_rng(1)
     corpus = rng.integers(0, 50, 1_000_000, dtype=np.uint8)
     with bounds(block=1 << 12, slot_bits=12):
@@ -126,7 +126,7 @@ def test_a_copy_is_looked_for_in_a_block_at_a_time() -> None:
 
 
 def naive_words(text: str) -> list[str]:
-    """The words of a text of words_alphabet; the last is that behind what parts them last."""
+    """The words of a text of words_alphabet; the last one follows the last separator."""
     parted = "".join(c if c in f"abs{MARK}" else " " for c in text.casefold())
     return [run.lstrip(MARK) for run in parted.split(" ")]
 
@@ -135,8 +135,8 @@ def naive_words(text: str) -> list[str]:
     text=st.text(words_alphabet, max_size=30),
     blocks=st.lists(st.text(words_alphabet, max_size=6), max_size=12),
 )
-def test_known_words_are_those_of_the_whole_corpus(text: str, blocks: list[str]) -> None:
-    """Wherever its blocks end, and a word that ends the text is left out."""
+def test_known_words_do_not_depend_on_block_boundaries(text: str, blocks: list[str]) -> None:
+    """The last word of the text is left out, since it may be unfinished."""
     words = [word for word in naive_words(text)[:-1] if word]
     known = [word for word in words if word in naive_words("".join(blocks))]
     assert known_words(text, blocks) == (len(known), len(words))
@@ -154,13 +154,13 @@ def test_known_words_are_those_of_the_whole_corpus(text: str, blocks: list[str])
         ("", (0, 0)),
     ],
 )
-def test_words_are_runs_of_letters_and_marks_where_spaces_part_them(
+def test_words_are_runs_of_letters_and_combining_marks(
     text: str, expected: tuple[int, int]
 ) -> None:
     assert known_words(text, ["the cat and the dog हिन्दी हि क 我有猫1984"]) == expected
 
 
-def test_a_word_without_end_is_no_match_and_takes_no_memory() -> None:
+def test_an_endless_word_matches_nothing_and_takes_no_memory() -> None:
     tracemalloc.start()
     assert known_words("aaa b ", ("a" * 1_000 for _ in range(1_000))) == (0, 2)
     peak = tracemalloc.get_traced_memory()[1]
@@ -170,73 +170,75 @@ def test_a_word_without_end_is_no_match_and_takes_no_memory() -> None:
 
 @pytest.mark.parametrize("unit", ["char", "byte"])
 @given(text=wide_text, corpus=wide_text.filter(bool), copy=st.integers(1, 5))
-def test_a_report_tells_characters_whatever_the_model_reads(
+def test_a_report_counts_characters_for_any_unit(
     unit: str, text: str, corpus: str, copy: int
 ) -> None:
     vocabulary, symbols = vocabulary_and_ids(corpus, unit)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(store, "BLOCK_SYMBOLS", copy)
-        told = report(text, 1.5, vocabulary, symbols)
-    assert (told.characters, told.bits_per_char) == (len(text), 1.5)
-    assert told.distinct_4 == distinct_ngrams(np.array([*map(ord, text)]), 4)
-    assert told.copied is not None
-    assert told.copied in text
-    assert told.copied_characters == len(told.copied)
-    assert told.copied_share == (len(told.copied) / len(text) if text else None)
-    if told.copied_at is None:
-        assert told.copied == ""
+        found = report(text, 1.5, vocabulary, symbols)
+    assert (found.characters, found.bits_per_char) == (len(text), 1.5)
+    assert found.distinct_4 == distinct_ngrams(np.array([*map(ord, text)]), 4)
+    assert found.copied is not None
+    assert found.copied in text
+    assert found.copied_characters == len(found.copied)
+    assert found.copied_share == (len(found.copied) / len(text) if text else None)
+    if found.copied_at is None:
+        assert found.copied == ""
     else:
-        assert corpus[told.copied_at :].startswith(told.copied or "none")
+        assert corpus[found.copied_at :].startswith(found.copied or "none")
     known, words = known_words(text, [corpus])
-    assert (told.words, told.known_words) == (words, known / words if words else None)
+    assert (found.words, found.known_words) == (words, known / words if words else None)
 
 
 @given(text=wide_text, corpus=wide_text.filter(bool))
-def test_the_longest_copy_of_a_report_is_the_longest(text: str, corpus: str) -> None:
+def test_a_report_contains_the_longest_copy(text: str, corpus: str) -> None:
     expected = naive_copy([*map(ord, text)], [*map(ord, corpus)])
-    told = report(text, 1.5, *vocabulary_and_ids(corpus, "char"))
-    assert told.copied_characters == (expected.length if expected else 0)
-    assert told.copied_at == (expected.corpus_start if expected else None)
+    found = report(text, 1.5, *vocabulary_and_ids(corpus, "char"))
+    assert found.copied_characters == (expected.length if expected else 0)
+    assert found.copied_at == (expected.corpus_start if expected else None)
 
 
-def test_a_copy_in_bytes_is_told_in_whole_characters() -> None:
+def test_a_copy_found_in_bytes_is_whole_characters() -> None:
     """中 and 上 begin with the same two bytes, é and ä with the same one."""
-    told = report("é中b é上", None, *vocabulary_and_ids("上上 ä中b é中", "byte"))
-    assert (told.copied, told.copied_at, told.copied_characters) == ("中b é", 4, 4)
+    found = report("é中b é上", None, *vocabulary_and_ids("上上 ä中b é中", "byte"))
+    assert (found.copied, found.copied_at, found.copied_characters) == ("中b é", 4, 4)
     assert report("中", None, *vocabulary_and_ids("上", "byte")).copied_at is None
 
 
-def test_a_character_that_the_model_lacks_is_no_copy_of_its_unknown_symbol() -> None:
+def test_an_unknown_character_never_counts_as_copied() -> None:
     vocabulary = Vocabulary("char", ("", *"abc"))
-    corpus = Symbols(np.array([1, 2, 0, 3, 2], np.uint8))  # "ab", one that was folded, "cb"
-    told = report("ab☃cb", None, vocabulary, corpus)
-    assert (told.copied, told.copied_at) == ("ab", 0)
+    corpus = Symbols(
+        np.array([1, 2, 0, 3, 2], np.uint8)
+    )  # "ab", a character folded into the unknown symbol, "cb"
+    found = report("ab☃cb", None, vocabulary, corpus)
+    assert (found.copied, found.copied_at) == ("ab", 0)
 
 
-def test_the_unknown_symbol_parts_words() -> None:
+def test_the_unknown_symbol_separates_words() -> None:
     vocabulary = Vocabulary("char", ("", *"abc"))
     corpus = Symbols(np.array([1, 2, 0, 3, 2], np.uint8))
     assert report("abcb ab cb ", None, vocabulary, corpus).known_words == 2 / 3
 
 
 @pytest.mark.parametrize("unit", ["char", "byte"])
-def test_half_of_a_surrogate_pair_is_reported_on(unit: str) -> None:
-    """A prompt may hold one, where the terminal's bytes are no UTF-8."""
-    told = report("ab\udce4bc", None, *vocabulary_and_ids("ab?bc", unit))
-    assert (told.copied, told.characters) == ("ab", 5)
+def test_a_lone_surrogate_can_be_reported_on(unit: str) -> None:
+    """A prompt may contain one if the terminal's bytes are not UTF-8."""
+    found = report("ab\udce4bc", None, *vocabulary_and_ids("ab?bc", unit))
+    assert (found.copied, found.characters) == ("ab", 5)
 
 
 @pytest.mark.parametrize("unit", ["char", "byte"])
-def test_of_an_empty_text_nothing_is_told(unit: str) -> None:
-    told = report("", None, *vocabulary_and_ids("ab", unit))
-    assert told == module.Report(0, None, None, None, None, "", 0, None, None, 0, None)
+def test_the_report_of_an_empty_text_is_empty(unit: str) -> None:
+    found = report("", None, *vocabulary_and_ids("ab", unit))
+    assert found == module.Report(0, None, None, None, None, "", 0, None, None, 0, None)
 
 
-def test_a_text_in_circles_has_few_distinct_ngrams() -> None:
-    told = report("to be or " * 100, None, *vocabulary_and_ids("to be or", "char"))
-    assert told.distinct_4 == 9 / 897
-    assert told.distinct_8 == 9 / 893
-    assert told.distinct_16 == 9 / 885
+def test_a_repetitive_text_has_few_distinct_ngrams() -> None:
+    found = report("to be or " * 100, None, *vocabulary_and_ids("to be or", "char"))
+    assert found.distinct_4 == 9 / 897
+    assert found.distinct_8 == 9 / 893
+    assert found.distinct_16 == 9 / 885
 
 
 def test_without_a_corpus_repetition_is_still_measured() -> None:

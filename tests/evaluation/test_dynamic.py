@@ -1,4 +1,4 @@
-"""Dynamic evaluation: scored first, learned from afterwards, and forgotten in the end."""
+"""Dynamic evaluation: symbols are scored first, then learned, and all is forgotten at the end."""
 
 import itertools
 import math
@@ -51,7 +51,7 @@ def random_ids(seed: int, number: int, vocabulary_size: int = V) -> list[int]:
 
 
 def some_rms(model: LanguageModel, seed: int = 0) -> list[Tensor]:
-    """Any that could be: all above 0 but for one weight of each parameter, as of a rare symbol."""
+    """Random values above 0, but for one weight of each parameter, as of a rare symbol."""
     generator = torch.Generator().manual_seed(seed)
     rms = [torch.rand(p.shape, generator=generator, dtype=p.dtype) for p in model.parameters()]
     for part in rms:
@@ -62,7 +62,7 @@ def some_rms(model: LanguageModel, seed: int = 0) -> list[Tensor]:
 def chunk_nats(
     model: LanguageModel, ids: list[int], ends: set[int], start: int, stop: int, state: State
 ) -> tuple[Tensor, State]:
-    """One symbol after the other: the nats of ids[start + 1 : stop + 1], and the state after."""
+    """Symbol by symbol: the nats of ids[start + 1 : stop + 1], and the state after them."""
     nats = torch.zeros((), dtype=torch.float64)
     for at in range(start, stop):
         if at + 1 in ends:
@@ -79,7 +79,7 @@ def written_out(
     rms: list[Tensor],
     config: charrnn.DynamicConfig,
 ) -> float:
-    """The paper's rule, weight by weight."""
+    """The rule of the paper, weight by weight."""
     state, total = model.start(1), 0.0
     trained = [p.detach().numpy().copy() for p in model.parameters()]
     mean = sum(r.sum().item() for r in rms) / sum(r.numel() for r in rms)
@@ -102,8 +102,10 @@ def written_out(
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES, ids=str)
 @pytest.mark.parametrize("length", [4, 50])
-def test_the_weights_move_as_the_rule_says(architecture: dict[str, Any], length: int) -> None:
-    """And a state begins with each document, while the weights go on."""
+def test_weights_are_updated_by_the_rule_of_the_paper(
+    architecture: dict[str, Any], length: int
+) -> None:
+    """Each document starts from a fresh state, but the weights continue."""
     ids, ends = random_ids(0, 31), {9, 10, 22}
     config = charrnn.DynamicConfig(dynamic_lr=0.05, dynamic_decay=0.7, dynamic_length=length)
     rms = some_rms(model_of(**architecture))
@@ -127,8 +129,8 @@ def test_without_learning_it_is_plain_evaluation(
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 6, 7])
-def test_nothing_is_learned_from_a_symbol_before_it_is_predicted(length: int) -> None:
-    """Then, and only then, are the probabilities of all texts of a length 1 together."""
+def test_a_symbol_is_scored_before_it_is_learned(length: int) -> None:
+    """Only then do the probabilities of all texts of a length sum to 1."""
     model = model_of(2)
     config = charrnn.DynamicConfig(dynamic_lr=0.5, dynamic_decay=0.1, dynamic_length=length)
     rms = some_rms(model)
@@ -141,8 +143,8 @@ def test_nothing_is_learned_from_a_symbol_before_it_is_predicted(length: int) ->
 
 @settings(max_examples=30)
 @given(before=st.lists(st.integers(0, V - 1), min_size=1, max_size=30), length=st.integers(1, 12))
-def test_the_next_symbol_has_a_distribution(before: list[int], length: int) -> None:
-    """Whatever was learned before it."""
+def test_probabilities_of_the_next_symbol_sum_to_one(before: list[int], length: int) -> None:
+    """Whatever was learned before."""
     model = model_of()
     config = charrnn.DynamicConfig(dynamic_lr=0.5, dynamic_length=length)
     rms = some_rms(model)
@@ -151,8 +153,8 @@ def test_the_next_symbol_has_a_distribution(before: list[int], length: int) -> N
     assert sum(math.exp(past - n) for n in nats) == pytest.approx(1, rel=1e-9)
 
 
-def test_the_model_is_as_it_was() -> None:
-    """Bit for bit, and so is what it gives a text the next time."""
+def test_the_weights_are_restored_bit_for_bit() -> None:
+    """And the next evaluation of the same text gives the same figures."""
     model = model_of()
     before = [p.detach().clone() for p in model.parameters()]
     config = charrnn.DynamicConfig(dynamic_lr=0.1, dynamic_length=3)
@@ -163,7 +165,7 @@ def test_the_model_is_as_it_was() -> None:
     assert dynamic_nats(model, text, rms, config) == first
 
 
-def test_weights_beyond_all_numbers_end_it_and_are_put_back() -> None:
+def test_diverging_weights_are_an_error_and_are_restored() -> None:
     model = model_of(cell="rnn", nonlinearity="relu").float()
     before = [p.detach().clone() for p in model.parameters()]
     rms = [part.float() for part in some_rms(model)]
@@ -173,7 +175,7 @@ def test_weights_beyond_all_numbers_end_it_and_are_put_back() -> None:
     assert all(map(torch.equal, model.parameters(), before))
 
 
-def test_a_text_is_predicted_symbol_by_symbol_once() -> None:
+def test_progress_counts_each_symbol_once() -> None:
     model, counted = model_of(), list[int]()
     config = charrnn.DynamicConfig(dynamic_length=8)
     dynamic_nats(model, symbols(random_ids(4, 30)), some_rms(model), config, counted.append)
@@ -181,10 +183,10 @@ def test_a_text_is_predicted_symbol_by_symbol_once() -> None:
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES, ids=str)
-def test_rms_is_that_of_the_gradients_of_chunks_from_a_warm_state(
+def test_rms_is_taken_over_gradients_from_a_warm_state(
     architecture: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each chunk has a stretch of the text of its own, and is read after what precedes it."""
+    """Each chunk comes from its own stretch of the text, read after a warm-up."""
     model, ids, ends = model_of(**architecture), random_ids(5, 200), {40, 77, 78, 150}
     monkeypatch.setattr(learner, "CHUNKS", 5)
     monkeypatch.setattr(learner, "WARM_UP", 12)
@@ -217,15 +219,15 @@ def test_rms_is_that_of_the_gradients_of_chunks_from_a_warm_state(
 
 @pytest.mark.parametrize("number", [2, 3, 11, 12, 130])
 def test_any_text_can_be_learned_from(number: int) -> None:
-    """Shorter than a chunk, than two, than what a chunk is read after."""
+    """Shorter than a chunk, than two chunks, than the warm-up."""
     model = model_of()
     rms = gradient_rms(model, symbols(random_ids(6, number)), 10)
     assert all(part.isfinite().all() for part in rms)
     assert any(part.any() for part in rms)
 
 
-def test_where_there_is_nothing_to_learn_nothing_happens() -> None:
-    """A vocabulary of one symbol has no gradient."""
+def test_a_vocabulary_of_one_symbol_costs_nothing() -> None:
+    """It has no gradient, and nothing to learn."""
     model, text = model_of(1), symbols([0] * 40)
     rms = gradient_rms(model, text, 10)
     assert dynamic_nats(model, text, rms, charrnn.DynamicConfig()) == 0

@@ -24,7 +24,7 @@ def small_run(text: Path, corpus: charrnn.CorpusConfig | None = None, **model: A
     ).folder
 
 
-def test_a_pattern_that_the_model_never_saw_is_learned(trained: charrnn.TrainingResult) -> None:
+def test_dynamic_evaluation_learns_an_unseen_pattern(trained: charrnn.TrainingResult) -> None:
     model = charrnn.load(trained.folder)
     text = "ehT sen: ots\n" * 60
     plain = model.evaluate(text)
@@ -33,8 +33,8 @@ def test_a_pattern_that_the_model_never_saw_is_learned(trained: charrnn.Training
     assert learning.nats_per_char < 0.8 * plain.nats_per_char
 
 
-def test_a_model_stays_as_it_is(trained: charrnn.TrainingResult) -> None:
-    """Its weights, what it gives a text later, and what it writes: bit for bit."""
+def test_dynamic_evaluation_leaves_the_model_unchanged(trained: charrnn.TrainingResult) -> None:
+    """Its weights, its later scores and its samples, bit for bit."""
     model, untouched = charrnn.load(trained.folder), charrnn.load(trained.folder)
     text, other = TEXT[:300], TEXT[40:90] * 9
     first = model.evaluate(text, dynamic=charrnn.DynamicConfig())
@@ -48,7 +48,7 @@ def test_a_model_stays_as_it_is(trained: charrnn.TrainingResult) -> None:
     assert "".join(model.sample("The", config)) == "".join(untouched.sample("The", config))
 
 
-def test_gradients_are_gathered_once_for_a_length(trained: charrnn.TrainingResult) -> None:
+def test_gradients_are_gathered_once_for_each_length(trained: charrnn.TrainingResult) -> None:
     model = charrnn.load(trained.folder)
     gathered, scored = list[tuple[int, int]](), list[tuple[int, int]]()
 
@@ -85,7 +85,7 @@ def test_gradients_are_gathered_once_for_a_length(trained: charrnn.TrainingResul
 def test_without_learning_it_is_plain_evaluation(
     corpus: dict[str, Any], model: dict[str, Any], tmp_path: Path
 ) -> None:
-    """Whatever the unit, the documents and the architecture."""
+    """For any unit, documents and architecture."""
     path = tmp_path / "t.txt"
     path.write_text(TEXT.replace("river", "rivière") * 2, encoding="utf-8")
     loaded = charrnn.load(small_run(path, charrnn.CorpusConfig(**corpus), **model))
@@ -96,14 +96,14 @@ def test_without_learning_it_is_plain_evaluation(
         assert loaded.evaluate(text, dynamic=charrnn.DynamicConfig()) != still
 
 
-def test_a_text_shorter_than_a_chunk_is_scored_as_it_is(trained: charrnn.TrainingResult) -> None:
+def test_a_text_shorter_than_a_chunk_is_scored_unchanged(trained: charrnn.TrainingResult) -> None:
     learning = charrnn.DynamicConfig(dynamic_lr=0.1, dynamic_length=100)
     scored = charrnn.evaluate(trained.folder, "The stones", dynamic=learning)
     plain = charrnn.evaluate(trained.folder, "The stones")
     assert scored.nats_per_char == pytest.approx(plain.nats_per_char, rel=1e-5)
 
 
-def test_the_text_that_the_run_learned_is_needed(tmp_path: Path) -> None:
+def test_dynamic_evaluation_needs_the_training_text(tmp_path: Path) -> None:
     path = tmp_path / "t.txt"
     path.write_text(TEXT, encoding="utf-8")
     folder = small_run(path)
@@ -120,14 +120,16 @@ def test_the_text_that_the_run_learned_is_needed(tmp_path: Path) -> None:
         charrnn.load(folder).evaluate("The", dynamic=STILL, cache_dir=elsewhere)
 
 
-def test_a_model_without_its_run_cannot(trained: charrnn.TrainingResult, tmp_path: Path) -> None:
+def test_dynamic_evaluation_needs_the_run_of_a_model(
+    trained: charrnn.TrainingResult, tmp_path: Path
+) -> None:
     alone = tmp_path / "alone.safetensors"
     alone.write_bytes((trained.folder / "step-00000060" / "model.safetensors").read_bytes())
     with pytest.raises(RunError, match=r"`dynamic` needs .* is a model without its run"):
         charrnn.load(alone).evaluate("The river", dynamic=STILL)
 
 
-def test_a_fresh_state_and_a_learning_model_exclude_each_other(
+def test_dynamic_and_context_exclude_each_other(
     trained: charrnn.TrainingResult,
 ) -> None:
     with pytest.raises(SettingsError, match="`dynamic` and `context`: choose one"):

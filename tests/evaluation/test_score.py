@@ -1,4 +1,4 @@
-"""Scores of symbols and characters, and the figures made of them."""
+"""Scores of symbols and characters, and the figures computed from them."""
 
 import math
 from pathlib import Path
@@ -17,7 +17,7 @@ from charrnn.generation.stepper import Stepper
 from charrnn.model.config import ModelConfig
 from charrnn.model.language_model import LanguageModel, export_weights
 from charrnn.text.store import Symbols
-from tests.training.test_validation import documents, in_parts, symbols, texts, unbroken
+from tests.training.scoring import documents, in_parts, symbols, texts, unbroken
 
 CONFIG = ModelConfig(num_layers=2, hidden_size=6, embedding_size=5)
 MODEL = LanguageModel(CONFIG, 7, torch.Generator().manual_seed(1)).double()
@@ -32,7 +32,7 @@ def total(text: Symbols, context: int | None = None) -> float:
 
 @given(ids=texts, elements=st.integers(1, 2_000))
 def test_a_text_is_scored_as_one_pass_of_the_model(ids: list[int], elements: int) -> None:
-    """However little memory a pass may take."""
+    """However little memory a pass may use."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(score, "PASS_ELEMENTS", elements)
         assert total(symbols(ids)) == pytest.approx(unbroken(MODEL, ids), rel=1e-9)
@@ -55,7 +55,7 @@ def test_the_state_is_fresh_at_documents_and_blocks(
 
 @given(text=documents(), start=st.integers(0, 30))
 def test_scores_come_in_the_order_of_the_text(text: tuple[list[int], set[int]], start: int) -> None:
-    """Each is that of its own symbol, though stretches are sorted by length within a group."""
+    """Although stretches are sorted by length within a group."""
     ids, ends = text
     part = symbols(ids, ends).cut(min(start, len(ids) - 2), len(ids))
     together = np.concatenate(list(symbol_scores(STEPPER, part)))

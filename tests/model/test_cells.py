@@ -14,7 +14,7 @@ from charrnn.model.cells import CELLS
 from charrnn.model.config import ModelConfig
 
 T, B, I, H = 3, 4, 5, 6  # noqa: E741 - the letters of the equations
-LONG = 7  # steps where states begin anew on the way
+LONG = 7  # steps with resets among them
 Matrix = list[list[float]]
 Parameters = dict[str, Any]
 Step = Callable[[Parameters, list[float], list[list[float]]], list[list[float]]]
@@ -116,7 +116,7 @@ CASES: dict[str, tuple[dict[str, Any], Step]] = {
 
 
 def make(name: str, steps: int = T) -> tuple[Any, Tensor, tuple[Tensor, ...]]:
-    """A cell in float64 whose every parameter is random, an input and a state."""
+    """A cell in float64 with random parameters, an input and a state."""
     config = ModelConfig(hidden_size=H, **CASES[name][0])
     generator = torch.Generator().manual_seed(1)
     cell = CELLS[config.cell](I, config).double()
@@ -148,8 +148,8 @@ def test_a_cell_computes_its_equations(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_cell_has_the_gradient_of_its_output(name: str) -> None:
-    """Numeric gradients by x, by the state and by every parameter."""
+def test_a_cell_has_the_numeric_gradient(name: str) -> None:
+    """By x, by the state and by every parameter."""
     cell, x, state = make(name)
     names = [key for key, _ in cell.named_parameters()]
 
@@ -164,8 +164,7 @@ def test_a_cell_has_the_gradient_of_its_output(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_two_halves_are_the_whole(name: str) -> None:
-    """Carrying the state across a cut changes nothing."""
+def test_carrying_the_state_across_a_cut_changes_nothing(name: str) -> None:
     cell, x, state = make(name)
     whole, _ = cell(x, state)
     first, between = cell(x[:1], state)
@@ -176,7 +175,7 @@ def test_two_halves_are_the_whole(name: str) -> None:
 def by_hand(
     cell: Any, x: Tensor, state: tuple[Tensor, ...], resets: Tensor
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Step after step, with zeros in place of the states that begin anew."""
+    """Step by step, with zeros in place of the states that are reset."""
     outputs = []
     for x_t, reset in zip(x, resets, strict=True):
         state = tuple(part.masked_fill(reset[:, None], 0) for part in state)
@@ -186,14 +185,14 @@ def by_hand(
 
 
 @pytest.mark.parametrize("name", CASES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @example(resets=[False] * LONG * B)
 @example(resets=[True] * LONG * B)
 @example(resets=[True] * B + [False] * (LONG - 1) * B)  # at the first step alone
 @example(resets=[False] * (LONG - 1) * B + [True] * B)  # at the last step alone
 @given(resets=st.lists(st.booleans(), min_size=LONG * B, max_size=LONG * B))
-def test_a_reset_is_a_state_of_zeros_before_the_step(name: str, resets: list[bool]) -> None:
-    """Outputs, the last state, and the gradients by x, by the first state, by each parameter."""
+def test_a_reset_zeroes_the_state_before_the_step(name: str, resets: list[bool]) -> None:
+    """In outputs, last state, and gradients by x, by the first state and by each parameter."""
     cell, x, state = make(name, LONG)
     leaves = [leaf.requires_grad_() for leaf in (x, *state, *cell.parameters())]
     where = torch.tensor(resets).view(LONG, B)
@@ -211,7 +210,8 @@ def test_a_reset_is_a_state_of_zeros_before_the_step(name: str, resets: list[boo
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_recurrent_matrices_start_orthogonal_and_forget_gates_open(name: str) -> None:
+def test_recurrent_matrices_start_orthogonal(name: str) -> None:
+    """And forget gates start open, with a bias of 1."""
     config = ModelConfig(hidden_size=H, **CASES[name][0])
     cell: Any = CELLS[config.cell](I, config)
     cell.initialise(torch.Generator().manual_seed(0), I)

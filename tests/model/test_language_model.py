@@ -17,7 +17,7 @@ from charrnn.model.device import resolve_device, resolve_precision
 from charrnn.model.language_model import LanguageModel, _dropout, export_weights, load_weights
 
 V, E, H, L, T, B = 7, 5, 6, 2, 3, 4
-LONG = 8  # steps where states begin anew on the way
+LONG = 8  # steps with resets among them
 
 CONFIGS: list[dict[str, Any]] = [
     {"cell": cell, "embedding_size": size} for cell in sorted(CELLS) for size in (0, E)
@@ -34,7 +34,7 @@ def make(**settings: Any) -> LanguageModel:
 
 
 @pytest.mark.parametrize("settings", CONFIGS)
-def test_shapes_are_those_of_the_house(settings: dict[str, Any]) -> None:
+def test_logits_and_states_have_the_documented_shapes(settings: dict[str, Any]) -> None:
     model = make(**settings)
     ids = torch.randint(V, (T, B))
     logits, state = model(ids, model.start(B))
@@ -43,14 +43,14 @@ def test_shapes_are_those_of_the_house(settings: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("settings", CONFIGS)
-def test_the_weights_are_those_that_a_checkpoint_is_held_against(settings: dict[str, Any]) -> None:
+def test_exported_weights_match_parameter_shapes(settings: dict[str, Any]) -> None:
     model = make(**settings)
     found = {name: array.shape for name, array in export_weights(model).items()}
     assert found == parameter_shapes(model.config, V)
 
 
 @pytest.mark.parametrize("settings", CONFIGS)
-def test_weights_that_are_saved_and_loaded_make_the_same_model(settings: dict[str, Any]) -> None:
+def test_exported_weights_load_into_the_same_model(settings: dict[str, Any]) -> None:
     model, other = make(**settings), LanguageModel(make(**settings).config, V)
     ids = torch.randint(V, (T, B))
     load_weights(other, export_weights(model))
@@ -60,7 +60,7 @@ def test_weights_that_are_saved_and_loaded_make_the_same_model(settings: dict[st
 
 
 def test_a_larger_vocabulary_keeps_the_old_rows() -> None:
-    """Old symbols get the logits they had; new ones get fresh weights."""
+    """Old symbols keep their logits; new ones get fresh weights."""
     for settings in ({}, {"embedding_size": 0}, {"embedding_size": H, "tie_embeddings": True}):
         model = make(**settings)
         grown = LanguageModel(model.config, V + 2, torch.Generator().manual_seed(4))
@@ -73,12 +73,12 @@ def test_a_larger_vocabulary_keeps_the_old_rows() -> None:
 
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("settings", CONFIGS)
-@hypothesis_settings(max_examples=10, deadline=None)
+@hypothesis_settings(max_examples=10)
 @given(resets=st.lists(st.booleans(), min_size=LONG * B, max_size=LONG * B))
-def test_a_reset_is_a_state_of_zeros_in_every_layer(
+def test_a_reset_zeroes_the_state_in_every_layer(
     settings: dict[str, Any], layers: int, resets: list[bool]
 ) -> None:
-    """Logits, the last state and the gradients are those of single steps with states zeroed."""
+    """Logits, last state and gradients are those of single steps with zeroed states."""
     model = make(num_layers=layers, **settings).double()
     generator = torch.Generator().manual_seed(5)
     ids = torch.randint(V, (LONG, B), generator=generator)
@@ -118,7 +118,7 @@ def test_dropout_acts_only_with_its_generator_and_is_repeatable() -> None:
 
 
 def test_dropout_is_locked_and_keeps_the_mean() -> None:
-    """One mask a lane for all steps; what is kept is scaled up, so evaluation needs no scaling."""
+    """One mask per lane for all steps; the rest is scaled up, so evaluation needs no scaling."""
     y = _dropout(torch.ones(5, 50, 200), 0.3, torch.Generator().manual_seed(0))
     assert torch.equal(y, y[:1].expand_as(y))
     assert not torch.equal(y[:, 0], y[:, 1])
@@ -137,8 +137,8 @@ def test_each_dropout_acts_by_itself(settings: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("cell", sorted(CELLS))
-def test_weight_dropout_reaches_the_kernel_and_its_gradient_the_raw_weights(cell: str) -> None:
-    """Each chunk has weights of its own; what it left out of a matrix gets no gradient."""
+def test_weight_dropout_passes_gradients_to_the_raw_weights(cell: str) -> None:
+    """Each chunk has its own mask; dropped weights get no gradient."""
     rates = dict.fromkeys(REGULARISERS, 0.0) | {"weight_dropout": 0.5}
     model = make(cell=cell, num_layers=1, **rates)
     ids = torch.randint(V, (T, B))
@@ -157,10 +157,10 @@ def test_weight_dropout_reaches_the_kernel_and_its_gradient_the_raw_weights(cell
 
 
 @pytest.mark.parametrize("settings", CONFIGS)
-def test_products_in_bfloat16_give_nearly_the_same_loss_and_gradient(
+def test_bfloat16_gives_nearly_the_same_loss_and_gradient(
     settings: dict[str, Any],
 ) -> None:
-    """The kinks of the relus and the division of layer normalisation enlarge what is rounded."""
+    """Rounding weighs more at the kinks of relu and in layer normalisation."""
     sizes = {"hidden_size": 64} | ({"embedding_size": 64} if "tie_embeddings" in settings else {})
     model = make(**settings | sizes)
     ids = torch.randint(V, (LONG, B), generator=torch.Generator().manual_seed(0))
@@ -204,14 +204,12 @@ def test_weights_come_from_the_generator_alone() -> None:
         ({"nonlinearity": "relu"}, "`nonlinearity` is for `cell=rnn`, not lstm"),
     ],
 )
-def test_settings_that_cannot_be_are_refused_by_name(
-    settings: dict[str, Any], message: str
-) -> None:
+def test_impossible_settings_are_refused_by_name(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         ModelConfig(**settings)
 
 
-def test_a_device_that_is_not_there_is_named() -> None:
+def test_an_unavailable_device_is_named() -> None:
     with pytest.raises(DeviceError, match=r"`device=cuda:7`: not available .* `device=cpu`"):
         resolve_device("cuda:7")
     for name in ("abacus", "meta", ""):
@@ -232,7 +230,7 @@ def test_a_device_that_is_not_there_is_named() -> None:
         ("auto", "mps", {"avx512_bf16": True}, 512, torch.float32),
     ],
 )
-def test_precision_is_that_which_the_processor_multiplies_fast(
+def test_precision_is_the_one_that_is_fast_on_the_processor(
     name: str,
     device: str,
     has: dict[str, bool],

@@ -1,4 +1,4 @@
-"""Runs that are moved, taken elsewhere, given another text, or lied about."""
+"""Resuming runs that were moved, edited, damaged, or given another text or machine."""
 
 import itertools
 import json
@@ -15,11 +15,12 @@ from charrnn.checkpoint.store import Run
 from charrnn.errors import CheckpointError, RunError
 from tests import processes
 from tests.conftest import TEXT, sealed
-from tests.reliability.test_faults import MODEL, TRAINING, Told, train
-from tests.training.test_resume import assert_same_run, stopping
+from tests.reliability.runs import MODEL, TRAINING, Recorder, train
+from tests.training.runs import assert_same_run, stopping
 
 
-def test_a_run_may_be_moved_renamed_and_linked_to(corpus: Path, tmp_path: Path) -> None:
+def test_a_run_can_be_moved_renamed_and_linked_to(corpus: Path, tmp_path: Path) -> None:
+    """To a folder with spaces, other scripts and control characters in its name."""
     straight = train(corpus, tmp_path / "straight")
     run = charrnn.train(
         corpus, model=MODEL, training=TRAINING, checkpoint_dir=tmp_path / "a", **stopping(5)
@@ -34,7 +35,7 @@ def test_a_run_may_be_moved_renamed_and_linked_to(corpus: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("saved_at", ["1970-01-01T00:00:00+00:00", "2999-01-01", "", "\x1b[2J"])
-def test_a_clock_that_jumps_does_no_harm(corpus: Path, tmp_path: Path, saved_at: str) -> None:
+def test_wrong_clock_times_do_no_harm(corpus: Path, tmp_path: Path, saved_at: str) -> None:
     straight = train(corpus, tmp_path / "straight")
     run = charrnn.train(
         corpus, model=MODEL, training=TRAINING, checkpoint_dir=tmp_path / "a", **stopping(10)
@@ -51,28 +52,32 @@ def rewrite(folder: Path, **changes: Any) -> None:
     path.write_bytes(sealed(content | changes))
 
 
-def test_what_is_different_is_told(corpus: Path, tmp_path: Path) -> None:
+def test_resume_warns_of_a_different_torch_or_device(corpus: Path, tmp_path: Path) -> None:
+    """Then the result may not be bit for bit the same."""
     run = charrnn.train(
         corpus, model=MODEL, training=TRAINING, checkpoint_dir=tmp_path, **stopping(10)
     ).folder
     environment = json.loads((run / "step-00000010" / "manifest.json").read_text())["environment"]
     rewrite(run / "step-00000010", environment=environment | {"torch": "2.10.0", "device": "cuda"})
-    told = Told()
-    charrnn.resume(run, observers=[told], threads=1)
-    (notice,) = told.warnings
+    recorder = Recorder()
+    charrnn.resume(run, observers=[recorder], threads=1)
+    (notice,) = recorder.warnings
     assert "instead of 2.10.0, device cpu instead of cuda: the result will not be bit" in notice
 
 
-def test_a_changed_corpus_is_refused_unless_the_user_insists(corpus: Path, tmp_path: Path) -> None:
+def test_a_changed_corpus_is_refused_without_force(corpus: Path, tmp_path: Path) -> None:
     run = charrnn.train(
         corpus, model=MODEL, training=TRAINING, checkpoint_dir=tmp_path / "a", **stopping(10)
     ).folder
     corpus.write_text(TEXT.replace("river", "reviver"))
     with pytest.raises(RunError, match=r"its hash differs.*`force`"):
         charrnn.resume(run)
-    told = Told()
-    charrnn.resume(run, force=True, observers=[told], steps=30)
-    assert told.warnings[0] == "the corpus river has changed; training continues from its beginning"
+    recorder = Recorder()
+    charrnn.resume(run, force=True, observers=[recorder], steps=30)
+    assert (
+        recorder.warnings[0]
+        == "the corpus river has changed; training continues from its beginning"
+    )
     assert Run(run).latest.step == 30
     corpus.write_text(TEXT + "ÄÖÜ")
     with pytest.raises(RunError, match=r"characters that are new to the run; .*`init_from=RUN`"):
@@ -80,9 +85,7 @@ def test_a_changed_corpus_is_refused_unless_the_user_insists(corpus: Path, tmp_p
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the memory as Linux does")
-def test_a_model_that_does_not_fit_into_memory_is_told_in_a_line(
-    corpus: Path, tmp_path: Path
-) -> None:
+def test_a_model_too_large_for_memory_is_a_one_line_error(corpus: Path, tmp_path: Path) -> None:
     code = (
         "import resource, charrnn.cli.app\n"
         "resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))\n"
@@ -114,10 +117,10 @@ LIES: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("key", "value"), LIES, ids=range(len(LIES)))
-def test_a_manifest_that_lies_is_an_error_or_gone_back_from(
+def test_resume_survives_a_forged_manifest(
     half: Path, tmp_path: Path, key: str, value: Any
 ) -> None:
-    """Its hash is right: it was made with bad intentions."""
+    """Its hash is right, its values are not: the checkpoint is refused or skipped by name."""
     run = Path(shutil.copytree(half, tmp_path / "river"))
     manifest = run / "step-00000010" / "manifest.json"
     content = json.loads(manifest.read_text())
@@ -128,37 +131,39 @@ def test_a_manifest_that_lies_is_an_error_or_gone_back_from(
         place = place[name]
     place[last] = value
     manifest.write_bytes(sealed(content))
-    told = Told()
+    recorder = Recorder()
     try:
-        charrnn.resume(run, observers=[told])
+        charrnn.resume(run, observers=[recorder])
     except CheckpointError as error:
-        told.warnings.append(str(error))
+        recorder.warnings.append(str(error))
         message = str(error)
     else:
-        message = told.warnings[0]
+        message = recorder.warnings[0]
     assert "step-00000010" in message
     assert len(message) < 1_000
 
 
 @pytest.fixture(scope="session")
 def half(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that was broken off after ten steps."""
+    """A run that was interrupted after ten steps."""
     folder = tmp_path_factory.mktemp("half")
     (folder / "river.txt").write_text(TEXT)
     options: dict[str, Any] = {"model": MODEL, "training": TRAINING, "checkpoint_dir": folder}
     return charrnn.train(folder / "river.txt", **options, **stopping(10)).folder
 
 
-def test_a_checkpoint_that_was_renamed_is_none(half: Path, tmp_path: Path) -> None:
+def test_resume_skips_a_renamed_checkpoint(half: Path, tmp_path: Path) -> None:
+    """Its manifest states another step than its folder."""
     run = Path(shutil.copytree(half, tmp_path / "river"))
     (run / "step-00000010").rename(run / "step-00000099")
-    told = Told()
-    charrnn.resume(run, observers=[told])
-    assert "99/manifest.json: of step 10, not of this; resuming from step 8" in told.warnings[0]
+    recorder = Recorder()
+    charrnn.resume(run, observers=[recorder])
+    assert "99/manifest.json: of step 10, not of this; resuming from step 8" in recorder.warnings[0]
     assert (run / "damaged-1-step-00000099").is_dir()
 
 
-def test_a_huge_trainer_with_holes_is_not_read(half: Path, tmp_path: Path) -> None:
+def test_a_huge_sparse_trainer_file_is_not_read(half: Path, tmp_path: Path) -> None:
+    """Ten gigabytes that take no room on the disk would fill the memory."""
     folder = Path(shutil.copytree(half, tmp_path / "river")) / "step-00000010"
     with (folder / "trainer.safetensors").open("r+b") as file:
         file.truncate(10**10)
@@ -166,14 +171,17 @@ def test_a_huge_trainer_with_holes_is_not_read(half: Path, tmp_path: Path) -> No
     content.pop("sha256")
     content["files"]["trainer.safetensors"]["bytes"] = 10**10
     (folder / "manifest.json").write_bytes(sealed(content))
-    told = Told()
-    charrnn.resume(folder.parent, observers=[told])
-    assert "trainer.safetensors: 10,000,000,000 bytes are too many" in told.warnings[0]
+    recorder = Recorder()
+    charrnn.resume(folder.parent, observers=[recorder])
+    assert "trainer.safetensors: 10,000,000,000 bytes are too many" in recorder.warnings[0]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links and FIFOs")
 @pytest.mark.parametrize("kind", ["link", "fifo", "folder"])
-def test_a_log_that_is_no_file_is_left_alone(half: Path, tmp_path: Path, kind: str) -> None:
+def test_a_log_that_is_not_a_regular_file_is_left_alone(
+    half: Path, tmp_path: Path, kind: str
+) -> None:
+    """Nothing is written through a link, a FIFO or a folder; the run itself continues."""
     run = Path(shutil.copytree(half, tmp_path / "river"))
     (run / "log.jsonl").unlink()
     (tmp_path / "precious").write_text("precious")
@@ -184,24 +192,26 @@ def test_a_log_that_is_no_file_is_left_alone(half: Path, tmp_path: Path, kind: s
             os.mkfifo(run / "log.jsonl")
         case "folder":
             (run / "log.jsonl").mkdir()
-    told = Told()
-    charrnn.resume(run, observers=[told])
-    assert any("log.jsonl: cannot be written" in message for message in told.warnings)
+    recorder = Recorder()
+    charrnn.resume(run, observers=[recorder])
+    assert any("log.jsonl: cannot be written" in message for message in recorder.warnings)
     assert (tmp_path / "precious").read_text() == "precious"
     assert Run(run).latest.step == TRAINING.steps
 
 
 @pytest.mark.parametrize("line", [b'{"event": "step", "step": Infinity}\n', b"[" * 99_999, b"\0"])
-def test_a_damaged_log_is_cut_where_the_damage_is(half: Path, tmp_path: Path, line: bytes) -> None:
+def test_a_damaged_log_is_cut_at_the_damage(half: Path, tmp_path: Path, line: bytes) -> None:
+    """What follows is written again, so that the log is complete."""
     run = Path(shutil.copytree(half, tmp_path / "river"))
     with (run / "log.jsonl").open("ab") as log:
         log.write(line)
     charrnn.resume(run)
-    told = [json.loads(text) for text in (run / "log.jsonl").read_text().splitlines()]
-    assert [e["step"] for e in told if e["event"] == "step"] == list(range(1, 25))
+    events = [json.loads(text) for text in (run / "log.jsonl").read_text().splitlines()]
+    assert [e["step"] for e in events if e["event"] == "step"] == list(range(1, 25))
 
 
-def test_a_rotten_corpus_in_the_cache_is_not_learned(corpus: Path, tmp_path: Path) -> None:
+def test_a_corrupt_cached_corpus_is_not_trained_on(corpus: Path, tmp_path: Path) -> None:
+    """Its hash is wrong, so it is encoded again."""
     options: dict[str, Any] = {"model": MODEL, "training": TRAINING, "cache_dir": tmp_path / "c"}
     straight = charrnn.train(corpus, checkpoint_dir=tmp_path / "straight", **options)
     run = charrnn.train(corpus, checkpoint_dir=tmp_path / "b", **options, **stopping(10)).folder
@@ -211,11 +221,11 @@ def test_a_rotten_corpus_in_the_cache_is_not_learned(corpus: Path, tmp_path: Pat
     assert_same_run(straight.folder, run)
 
 
-def test_latest_by_name_falls_back_as_well(half: Path, tmp_path: Path) -> None:
+def test_checkpoint_latest_falls_back_to_a_sound_one(half: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(half, tmp_path / "river"))
     (run / "step-00000010" / "model.safetensors").write_bytes(b"")
-    told = Told()
-    charrnn.resume(run, checkpoint="latest", observers=[told])
-    assert "resuming from step 8" in told.warnings[0]
+    recorder = Recorder()
+    charrnn.resume(run, checkpoint="latest", observers=[recorder])
+    assert "resuming from step 8" in recorder.warnings[0]
     with pytest.raises(RunError, match="is finished"):
         charrnn.resume(run)

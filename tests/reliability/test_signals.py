@@ -1,4 +1,4 @@
-"""Signals at every stage of a command, and readers that go away."""
+"""Signals at every stage of a command, and readers that close the pipe."""
 
 import json
 import signal
@@ -43,7 +43,7 @@ def wait_for_handlers(process: Process) -> None:
     ("number", "code", "after"),
     [(*CODES[0], 0.0), (*CODES[0], 0.5), (*CODES[0], 1.1), (*CODES[1], 0.0), (*CODES[2], 0.5)],
 )
-def test_at_the_start_it_leaves_at_once_and_leaves_nothing_or_a_run(
+def test_a_signal_at_the_start_leaves_nothing_or_a_sound_run(
     corpus: Path, number: int, code: int, after: float
 ) -> None:
     process = start("train", corpus, *TINY, *LONG, cwd=corpus.parent)
@@ -56,13 +56,13 @@ def test_at_the_start_it_leaves_at_once_and_leaves_nothing_or_a_run(
     run = Run(corpus.parent / "checkpoints" / "river")
     if b"charrnn resume river" in stderr:
         assert run.read_latest()[1] == []
-    else:  # so early that there may not have been anyone to say so
+    else:  # it may have come too early for a message
         assert stderr in (b"", b"stopped before training began\n")
         assert not run.path.exists()
 
 
-def test_a_signal_that_something_swallows_is_heeded_once_training_begins(corpus: Path) -> None:
-    """Imports of large libraries have handlers that stop at nothing."""
+def test_a_signal_swallowed_during_start_up_still_stops_the_run(corpus: Path) -> None:
+    """Imports of large libraries may catch every exception."""
     code = (
         "import os, signal, charrnn.runs.begin\n"
         "real = charrnn.runs.begin.encode_corpus\n"
@@ -81,7 +81,7 @@ def test_a_signal_that_something_swallows_is_heeded_once_training_begins(corpus:
 
 
 @pytest.mark.parametrize(("number", "code"), CODES)
-def test_in_training_it_saves_and_says_how_to_go_on(
+def test_a_signal_in_training_saves_and_tells_how_to_continue(
     command: Command, corpus: Path, number: int, code: int
 ) -> None:
     """The step that was taken last is the one that is saved, and the run can be continued."""
@@ -98,8 +98,8 @@ def test_in_training_it_saves_and_says_how_to_go_on(
     assert command("resume", "--steps", logged[-1] + 2).returncode == 0
 
 
-def test_in_a_long_evaluation_it_does_not_wait_for_its_end(corpus: Path) -> None:
-    """The evaluation is made up for when the run goes on."""
+def test_a_signal_does_not_wait_for_a_long_evaluation(corpus: Path) -> None:
+    """The evaluation is repeated when the run is resumed."""
     folder = corpus.parent
     (folder / "long.txt").write_text(TEXT * 500)
     options = [*TINY, "--val-text", "long.txt", "--steps", 20, "--eval-every", 10]
@@ -119,8 +119,8 @@ def test_in_a_long_evaluation_it_does_not_wait_for_its_end(corpus: Path) -> None
     assert evaluated == [True, False]
 
 
-def test_a_second_signal_leaves_at_once(corpus: Path) -> None:
-    """What was saved before is sound, and what the run was about to save is not half there."""
+def test_a_second_signal_ends_the_command_at_once(corpus: Path) -> None:
+    """Earlier checkpoints stay sound, and no half-written one is left."""
     code = (
         "import os, time\n"
         "real, slow = os.fsync, [0]\n"
@@ -137,7 +137,7 @@ def test_a_second_signal_leaves_at_once(corpus: Path) -> None:
     assert process.stdout.readline() == b"saving\n"
     process.send_signal(signal.SIGINT)
     time.sleep(0.3)
-    assert process.poll() is None, "the first one lets the save come to its end"
+    assert process.poll() is None, "the first signal lets the save finish"
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == 130, stderr.decode()
@@ -149,7 +149,7 @@ def test_a_second_signal_leaves_at_once(corpus: Path) -> None:
     assert not list(run.path.glob(".step*"))
 
 
-def test_a_signal_that_is_ignored_stays_ignored(corpus: Path) -> None:
+def test_an_ignored_signal_stays_ignored(corpus: Path) -> None:
     """As under nohup."""
     options = [*TINY, "--steps", 1_000]
     process = start("train", corpus, *options, cwd=corpus.parent, ignoring=[signal.SIGHUP])
@@ -163,7 +163,7 @@ def test_a_signal_that_is_ignored_stays_ignored(corpus: Path) -> None:
 
 @pytest.mark.parametrize("name", ["sample", "eval"])
 @pytest.mark.parametrize(("number", "code"), CODES)
-def test_other_commands_end_as_well(
+def test_a_signal_ends_sample_and_eval(
     command: Command, corpus: Path, name: str, number: int, code: int
 ) -> None:
     folder = corpus.parent
@@ -183,8 +183,8 @@ def test_other_commands_end_as_well(
     assert b"Traceback" not in stderr
 
 
-def test_a_run_goes_on_when_nobody_reads_what_it_says(corpus: Path) -> None:
-    """charrnn train 2>&1 | head -1: the pipe is closed, the run is not over."""
+def test_training_continues_if_stderr_is_closed(corpus: Path) -> None:
+    """As in: charrnn train 2>&1 | head -1"""
     process = start("train", corpus, *TINY, "--steps", 300, "--eval-every", 20, cwd=corpus.parent)
     assert process.stderr is not None
     process.stderr.read(10)
@@ -206,10 +206,10 @@ except BaseException:
 
 
 @pytest.mark.parametrize(("number", "code"), CODES)
-def test_a_module_that_is_being_loaded_cannot_swallow_a_signal(
+def test_a_module_being_imported_cannot_swallow_a_signal(
     tmp_path: Path, number: int, code: int
 ) -> None:
-    """It may catch any exception, or turn it into another; this one stands in for numpy."""
+    """It may catch any exception, or raise another one; a fake numpy stands for such modules."""
     (tmp_path / "numpy.py").write_text(LOADING)
     process = start("sample", cwd=tmp_path)
     wait_for(b"it is", tmp_path / "loading", process)

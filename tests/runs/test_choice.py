@@ -1,4 +1,4 @@
-"""Settings that are chosen: from what, within which bounds, and that what is given stays."""
+"""How settings are chosen, within which bounds, and that given settings stay as they are."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -37,8 +37,8 @@ def choice(
     return choose(request, Circumstances(symbols, VOCABULARY, lanes, steps, values["rate"]))
 
 
-def test_settings_that_are_made_are_left_alone() -> None:
-    """Who hands over an object has chosen all that is in it; with both, nothing is measured."""
+def test_settings_given_as_objects_are_left_alone() -> None:
+    """An object contains no open choice; with both given, the machine is not timed."""
     model, training = ModelConfig(hidden_size=7), TrainingConfig(minutes=3)
     made = choice(model, training, rate=lambda _m, _t: pytest.fail("timed"))
     assert made == Choice(model, training, {})
@@ -46,8 +46,8 @@ def test_settings_that_are_made_are_left_alone() -> None:
     assert choice({}, TrainingConfig(seed=3)).training == TrainingConfig(seed=3)
 
 
-def test_what_is_timed_is_what_would_be_trained() -> None:
-    """The size that is given, or one in between; as many lanes and steps as there is room for."""
+def test_the_speed_probe_times_what_would_be_trained() -> None:
+    """The given size or a medium one, with as many lanes and steps as fit the corpus."""
     timed: list[tuple[ModelConfig, TrainingConfig]] = []
 
     def rate(model: ModelConfig, training: TrainingConfig) -> float:
@@ -89,18 +89,18 @@ def test_what_is_timed_is_what_would_be_trained() -> None:
         },
     ),
 )
-def test_what_is_given_stays_and_the_rest_is_sound(
+def test_given_settings_stay_and_the_others_are_sound(
     symbols: int, preset: str | None, model: dict[str, Any], training: dict[str, Any]
 ) -> None:
     try:
         requested(model, training, preset)
-    except SettingsError:  # a tied embedding of another size, or two amounts of work
+    except SettingsError:  # a tied embedding of another size, or two limits
         return
     made = choice(model, training, symbols, preset=preset)
     assert made.model == ModelConfig(**model | _part(made, ModelConfig))
     assert made.training == TrainingConfig(**training | _part(made, TrainingConfig))
     assert not made.chosen.keys() & (model.keys() | training.keys())
-    assert made.training.step_limit == made.training.steps, "a limit is there"
+    assert made.training.step_limit == made.training.steps, "there is a limit"
 
 
 def _part(made: Choice, kind: type) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def _part(made: Choice, kind: type) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("limit", [{}, {"minutes": 1.0}, {"steps": 300}, {"epochs": 2.0}])
-def test_the_flags_that_are_shown_make_the_same_run(limit: dict[str, Any]) -> None:
+def test_the_chosen_flags_reproduce_the_settings(limit: dict[str, Any]) -> None:
     first = choice({}, limit)
     model = _part(first, ModelConfig)
     again = choice(model, limit | _part(first, TrainingConfig))
@@ -116,7 +116,9 @@ def test_the_flags_that_are_shown_make_the_same_run(limit: dict[str, Any]) -> No
     assert again.chosen == {}
 
 
-def test_more_time_or_a_faster_machine_makes_a_larger_model_up_to_what_the_corpus_bears() -> None:
+def test_more_time_or_speed_makes_a_larger_model() -> None:
+    """Up to the size that the corpus can feed, and the largest size there is."""
+
     def size(minutes: float, rate: float = FAST, symbols: int = 1_000_000) -> int:
         made = choice({}, {"minutes": minutes}, symbols, rate=lambda _m, _t: rate)
         return made.model.hidden_size
@@ -169,7 +171,7 @@ def test_a_tied_embedding_keeps_its_size() -> None:
         ({}, {"minutes": 1.0}, "fast", "`preset` and `minutes` both say how much work"),
     ],
 )
-def test_what_cannot_be_chosen_from_is_told(
+def test_contradictory_requests_are_refused(
     model: Any, training: Any, preset: str | None, message: str
 ) -> None:
     with pytest.raises(SettingsError, match=message):
@@ -189,7 +191,7 @@ def test_a_run_is_trained_with_what_was_chosen(corpus: Path, tmp_path: Path) -> 
     assert result.end.reason == "minutes"
 
 
-def test_a_model_to_start_from_keeps_its_size(
+def test_init_from_keeps_the_size_of_the_model(
     trained: charrnn.TrainingResult, corpus: Path, tmp_path: Path
 ) -> None:
     parent = charrnn.load(trained.folder).config
@@ -206,8 +208,8 @@ def test_a_model_to_start_from_keeps_its_size(
     assert made.weight_dropout == 0.3
 
 
-def test_the_speed_is_that_of_the_best_step() -> None:
-    """A clock that only the code moves: each look takes a tenth of a second."""
+def test_the_speed_is_measured_by_the_fastest_step() -> None:
+    """Measured by a clock that moves a tenth of a second whenever it is read."""
     ticks = iter(range(1000))
     speed = symbols_per_second(
         ModelConfig(hidden_size=4, embedding_size=3),

@@ -31,10 +31,10 @@ def folder(trained: charrnn.TrainingResult, tmp_path: Path) -> Path:
     return where
 
 
-def test_runs_are_compared_by_what_each_cost_and_reached(folder: Path) -> None:
-    told: list[tuple[str, int, int]] = []
+def test_compare_gives_cost_and_scores_of_each_run(folder: Path) -> None:
+    shown: list[tuple[str, int, int]] = []
     small, river = charrnn.compare(
-        checkpoint_dir=folder, context=32, on_progress=lambda *done: told.append(done)
+        checkpoint_dir=folder, context=32, on_progress=lambda *done: shown.append(done)
     )
     assert (small.name, river.name) == ("small", "river")
     assert (small.problem, river.problem) == (None, None)
@@ -48,9 +48,9 @@ def test_runs_are_compared_by_what_each_cost_and_reached(folder: Path) -> None:
     assert (river.steps, river.symbols, river.best_step) == (60, 60 * 4 * 16, model.step)
     assert river.seconds == model.manifest.trainer["seconds"]
     assert [point.step for point in small.curve.validation] == [2, 4]
-    labels = dict.fromkeys(label for label, _, _ in told)
+    labels = dict.fromkeys(label for label, _, _ in shown)
     assert list(labels) == ["small, carried", "small, fresh", "river, carried", "river, fresh"]
-    assert told[-1][1] == told[-1][2]
+    assert shown[-1][1] == shown[-1][2]
 
 
 def test_runs_come_in_the_order_asked_for_and_once(folder: Path) -> None:
@@ -61,7 +61,7 @@ def test_runs_come_in_the_order_asked_for_and_once(folder: Path) -> None:
     assert [row.carried for row in rows] == [None, None]
 
 
-def test_what_is_no_run_raises(folder: Path) -> None:
+def test_compare_refuses_what_is_not_a_run(folder: Path) -> None:
     with pytest.raises(charrnn.CharrnnError, match="no run, checkpoint or model file 'nobody'"):
         charrnn.compare(["river", "nobody"], checkpoint_dir=folder)
     with pytest.raises(charrnn.CharrnnError, match=r"is a single checkpoint .*; name its run"):
@@ -72,7 +72,7 @@ def test_what_is_no_run_raises(folder: Path) -> None:
 
 
 def test_a_run_that_cannot_be_scored_keeps_its_row(folder: Path, tmp_path: Path) -> None:
-    """Its corpus is gone or changed, its weights or its manifests are damaged, or its log is."""
+    """Its corpus is missing or changed, or its weights, manifests or log are damaged."""
     text = tmp_path / "own.txt"
     text.write_text(TEXT)
     train(text, folder, "gone")
@@ -114,7 +114,7 @@ def test_a_run_that_cannot_be_scored_keeps_its_row(folder: Path, tmp_path: Path)
     assert "\n" not in gone.problem
 
 
-def test_runs_of_different_texts_are_told(folder: Path, tmp_path: Path) -> None:
+def test_compare_warns_of_different_texts(folder: Path, tmp_path: Path) -> None:
     text = tmp_path / "other.txt"
     text.write_text(TEXT[::-1])
     train(text, folder, "other")
@@ -133,7 +133,7 @@ def test_runs_of_different_texts_are_told(folder: Path, tmp_path: Path) -> None:
     assert "different parts" in notices[0]
 
 
-def test_a_model_of_bytes_is_scored_per_character(tmp_path: Path) -> None:
+def test_byte_models_are_scored_per_character(tmp_path: Path) -> None:
     text = tmp_path / "accents.txt"
     text.write_text("élève à côté, où l'été fût gâté\n" * 60)
     train(text, tmp_path, "bytes", charrnn.CorpusConfig(unit="byte"))

@@ -1,4 +1,4 @@
-"""The curves of a run, read from its log: each step once, whatever the log holds."""
+"""The curves of a run, read from its log: each step once, whatever the log contains."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def evaluation(number: int, loss: Any = 3.0) -> dict[str, Any]:
 
 
 def read(folder: Path, *events: Any) -> Curve:
-    """The curve of a log of these events; bytes are lines as they are."""
+    """The curve of a log of these events; bytes are written as lines unchanged."""
     lines = [event if isinstance(event, bytes) else json.dumps(event).encode() for event in events]
     (folder / "log.jsonl").write_bytes(b"".join(line + b"\n" for line in lines))
     return read_curve(folder / "log.jsonl")
@@ -51,7 +51,7 @@ def test_the_log_of_a_run_gives_its_curves(trained: charrnn.TrainingResult) -> N
     assert seconds == sorted(seconds)
 
 
-def test_steps_that_come_again_replace_what_was_there(tmp_path: Path) -> None:
+def test_repeated_steps_replace_earlier_ones(tmp_path: Path) -> None:
     first = [start(), *(step(n, 9.0) for n in range(1, 31)), evaluation(10), evaluation(20, 9.0)]
     again = [start(12), *(step(n, 1.0) for n in range(13, 26)), evaluation(20, 1.0)]
     curve = read(tmp_path, *first[:11], first[-2], *first[11:21], first[-1], *first[21:31], *again)
@@ -60,15 +60,15 @@ def test_steps_that_come_again_replace_what_was_there(tmp_path: Path) -> None:
     assert [(point.step, point.loss) for point in curve.validation] == [(10, 3.0), (20, 1.0)]
 
 
-def test_steps_that_come_again_without_a_start_replace_too(tmp_path: Path) -> None:
-    """So does a run that goes back after numbers that were not finite."""
+def test_repeated_steps_need_no_start_event(tmp_path: Path) -> None:
+    """As when a run goes back after a loss that was not finite."""
     back = [start(), step(1), step(2, 8.0), evaluation(2, 8.0), step(3, None), step(2), step(3)]
     curve = read(tmp_path, *back)
     assert [(point.step, point.loss) for point in curve.train] == [(1, 2.0), (2, 2.0), (3, 2.0)]
     assert curve.validation == ()
 
 
-def test_characters_are_counted_by_the_chunks_of_each_stretch(tmp_path: Path) -> None:
+def test_characters_are_counted_by_the_size_of_each_chunk(tmp_path: Path) -> None:
     curve = read(tmp_path, start(), step(10), start(10, lanes=2), evaluation(15))
     assert curve.seen(10) == 200
     assert curve.seen(15) == 250
@@ -77,7 +77,7 @@ def test_characters_are_counted_by_the_chunks_of_each_stretch(tmp_path: Path) ->
 
 
 def test_a_long_curve_is_thinned_to_means(tmp_path: Path) -> None:
-    """And all steps count in them, each once."""
+    """Every step is part of exactly one mean."""
     losses = [float(n % 7) for n in range(1, 5_001)]
     events = [step(n, loss) for n, loss in enumerate(losses, start=1)]
     curve = read(tmp_path, start(), *events, *(evaluation(n) for n in range(1, 2_001)))
@@ -101,14 +101,14 @@ BROKEN = [
 
 
 @pytest.mark.parametrize("line", BROKEN, ids=[str(line)[:40] for line in BROKEN])
-def test_a_broken_line_is_passed_over(tmp_path: Path, line: Any) -> None:
+def test_a_broken_line_is_skipped(tmp_path: Path, line: Any) -> None:
     curve = read(tmp_path, start(), step(1), step(2), evaluation(2), line, step(9), evaluation(9))
     assert [point.step for point in curve.train] == [1, 2, 9]
     assert [point.step for point in curve.validation] == [2, 9]
     assert curve.validation[1].loss == 3.0
 
 
-def test_a_step_without_a_time_is_on_the_other_axes(tmp_path: Path) -> None:
+def test_a_step_without_a_time_is_on_all_other_axes(tmp_path: Path) -> None:
     curve = read(tmp_path, start(), step(1, seconds="?"), step(2, seconds=1.0), step(3, seconds=0))
     assert curve.line("train", "steps")[0] == [1, 2, 3]
     assert curve.line("train", "time")[0] == [1.0]
@@ -121,13 +121,13 @@ events = st.one_of(
 )
 
 
-@given(told=st.lists(events, max_size=40), bins=st.sampled_from([2, 4, 256]))
-def test_curves_go_on_whatever_the_order(
-    tmp_path_factory: pytest.TempPathFactory, told: list[Any], bins: int
+@given(lines=st.lists(events, max_size=40), bins=st.sampled_from([2, 4, 256]))
+def test_curves_are_sorted_whatever_the_order_of_events(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[Any], bins: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(curves, "MAX_BINS", bins)
-        curve = read(tmp_path_factory.mktemp("log"), *told)
+        curve = read(tmp_path_factory.mktemp("log"), *lines)
     assert len(curve.train) <= bins
     for points in (curve.train, curve.validation):
         steps = [point.step for point in points]
@@ -139,7 +139,7 @@ def test_curves_go_on_whatever_the_order(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no named pipes on Windows")
-def test_a_pipe_in_the_place_of_a_log_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_instead_of_a_log_is_an_error(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "log.jsonl")
     with pytest.raises(OSError, match="not a file"):
         read_curve(tmp_path / "log.jsonl")

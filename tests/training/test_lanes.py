@@ -1,4 +1,4 @@
-"""Lanes over the corpus: what is read, in which order, and from where again."""
+"""Lanes over the corpus: what is read, in which order, and where it continues."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def lanes_over(length: int, batch_size: int, seq_length: int, seed: int = 0) -> 
 
 
 def is_first(chunk: Chunk) -> bool:
-    """Whether all lanes of a chunk, and nothing else in it, begin anew."""
+    """Whether all lanes are reset before the chunk's first step; asserts no other resets."""
     if chunk.resets is None:
         return False
     assert chunk.resets[0].all()
@@ -33,8 +33,10 @@ sizes = {
 
 
 @given(**sizes)
-def test_each_lane_reads_on_where_it_stopped(length: int, batch_size: int, seq_length: int) -> None:
-    """Targets are the inputs one symbol later, and a chunk begins where the last one ended."""
+def test_each_lane_continues_where_it_stopped(
+    length: int, batch_size: int, seq_length: int
+) -> None:
+    """Targets are the inputs one symbol later; a chunk starts where the last one ended."""
     lanes = lanes_over(length, batch_size, seq_length)
     before = None
     for number in range(2 * lanes.chunks_per_epoch):
@@ -67,7 +69,7 @@ def test_an_epoch_leaves_out_less_than_a_chunk_and_a_lane_step() -> None:
 
 
 def test_chunk_borders_and_lanes_move_between_epochs() -> None:
-    lanes = lanes_over(10_001, 10, 100)  # 10,000 targets would be just 10 chunks
+    lanes = lanes_over(10_001, 10, 100)  # 10,000 targets, which are exactly 10 chunks
     offsets = set()
     for _ in range(20 * lanes.chunks_per_epoch):
         if is_first(lanes.next()):
@@ -76,7 +78,7 @@ def test_chunk_borders_and_lanes_move_between_epochs() -> None:
 
 
 @given(taken=st.integers(0, 40), **sizes)
-def test_a_saved_position_goes_on_the_same(
+def test_a_restored_position_continues_the_same(
     length: int, batch_size: int, seq_length: int, taken: int
 ) -> None:
     lanes = lanes_over(length, batch_size, seq_length)
@@ -99,7 +101,7 @@ def test_a_saved_position_goes_on_the_same(
     seed=st.integers(0, 99),
     **sizes,
 )
-def test_a_state_begins_anew_with_each_document_and_each_epoch_and_nowhere_else(
+def test_states_are_reset_at_documents_and_epochs_only(
     data: st.DataObject,
     before: int,
     behind: int,
@@ -108,7 +110,7 @@ def test_a_state_begins_anew_with_each_document_and_each_epoch_and_nowhere_else(
     batch_size: int,
     seq_length: int,
 ) -> None:
-    """At the last symbol of a document, which the first of the next is predicted from.
+    """At the last symbol of a document, from which the first of the next is predicted.
 
     The text is a part of a longer one, as the training part of a corpus is.
     """

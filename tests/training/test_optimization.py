@@ -1,4 +1,4 @@
-"""Optimizers, schedules, clipping, decay."""
+"""Optimizers, schedules, clipping and decay."""
 
 import math
 from typing import Any, cast
@@ -48,7 +48,7 @@ def test_every_optimizer_goes_downhill_and_restores_its_state(name: str) -> None
     assert torch.equal(model.weight, twin.weight)
 
 
-def test_adamw_is_that_of_torch_with_decay_on_matrices_only() -> None:
+def test_adamw_matches_torch_with_decay_on_matrices_only() -> None:
     model, optimizer = small(optimizer="adamw", grad_clip=0)
     twin, _ = small()
     groups = [
@@ -65,8 +65,8 @@ def test_adamw_is_that_of_torch_with_decay_on_matrices_only() -> None:
     torch.testing.assert_close(model.bias, twin.bias)
 
 
-def test_decay_is_decoupled_and_spares_the_biases() -> None:
-    """A gradient of zero leaves the decay alone at work: w <- w (1 - rate * decay)."""
+def test_weight_decay_is_decoupled_and_spares_biases() -> None:
+    """With a gradient of zero only the decay acts: w <- w (1 - rate * decay)."""
     model, optimizer = small(optimizer="sgd", weight_decay=0.5)
     step(optimizer, loss_of(model, 0.0), 0.1)
     assert model.weight.tolist() == [[pytest.approx(0.5 * (1 - 0.1 * 0.5))] * 3] * 2
@@ -80,7 +80,8 @@ def test_l1_pulls_matrices_to_zero() -> None:
     assert model.bias.tolist() == [0.5, 0.5]
 
 
-def test_the_gradient_is_clipped_to_its_norm_and_the_norm_before_is_told() -> None:
+def test_the_gradient_is_clipped_and_its_norm_returned() -> None:
+    """The norm before clipping, which is what is logged."""
     model, optimizer = small(optimizer="sgd", momentum=0.0, grad_clip=1.0)
     before = model.weight.detach().clone()
     norm = step(optimizer, loss_of(model, 100.0), 1.0)
@@ -89,16 +90,16 @@ def test_the_gradient_is_clipped_to_its_norm_and_the_norm_before_is_told() -> No
     assert moved.norm().item() == pytest.approx(1.0, rel=1e-4)
 
 
-def test_zero_clips_nothing() -> None:
+def test_a_clip_of_zero_turns_clipping_off() -> None:
     model, optimizer = small(optimizer="sgd", momentum=0.0, grad_clip=0.0)
     step(optimizer, loss_of(model, 100.0), 0.001)
     assert model.bias.tolist() == [pytest.approx(0.4)] * 2
 
 
-def test_elements_can_be_clipped() -> None:
+def test_single_elements_can_be_clipped() -> None:
     model, optimizer = small(optimizer="sgd", momentum=0.0, grad_clip=0.0, grad_clip_value=0.25)
     norm = step(optimizer, loss_of(model, 100.0), 1.0)
-    assert norm == pytest.approx(100 * math.sqrt(8)), "the norm is that before any clipping"
+    assert norm == pytest.approx(100 * math.sqrt(8)), "the norm before any clipping"
     assert model.bias.tolist() == [pytest.approx(0.25)] * 2
 
 
@@ -124,7 +125,7 @@ def test_a_plateau_halves_the_rate_after_two_evaluations() -> None:
     assert (record.best_loss, record.best_step, record.stale) == (1.0, 4, 0)
 
 
-def test_the_default_limit_is_for_when_there_is_no_other() -> None:
+def test_the_default_limit_applies_only_without_another() -> None:
     assert TrainingConfig().step_limit == DEFAULT_STEPS
     assert TrainingConfig(steps=7).step_limit == 7
     assert TrainingConfig(epochs=2).step_limit is None
@@ -137,7 +138,7 @@ def test_weight_decay_is_the_default_of_adamw_alone() -> None:
     assert TrainingConfig(optimizer="adam", weight_decay=0.1).decay == 0.1
 
 
-def test_the_learning_rate_follows_the_optimizer_where_it_is_not_given() -> None:
+def test_the_default_learning_rate_depends_on_the_optimizer() -> None:
     assert TrainingConfig().peak_rate == TrainingConfig(optimizer="adam").peak_rate == 0.007
     assert TrainingConfig(optimizer="sgd").peak_rate == 0.003
     assert TrainingConfig(learning_rate=0.1).peak_rate == 0.1
@@ -146,14 +147,12 @@ def test_the_learning_rate_follows_the_optimizer_where_it_is_not_given() -> None
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"learning_rate": 0}, "--learning-rate 0: must be above 0"),
-        ({"steps": 0}, "--steps 0: must be at least 1"),
-        ({"epochs": math.inf}, "--epochs inf: must be a finite number"),
-        ({"schedule": "plateau", "eval_every": 0}, "--schedule plateau needs --eval-every"),
+        ({"learning_rate": 0}, "`learning_rate=0`: must be above 0"),
+        ({"steps": 0}, "`steps=0`: must be at least 1"),
+        ({"epochs": math.inf}, "`epochs=inf`: must be a finite number"),
+        ({"schedule": "plateau", "eval_every": 0}, "`schedule=plateau` needs `eval_every`"),
     ],
 )
-def test_settings_that_cannot_be_are_refused_by_name(
-    settings: dict[str, Any], message: str
-) -> None:
+def test_impossible_settings_are_refused_by_name(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         TrainingConfig(**settings)

@@ -1,4 +1,4 @@
-"""Resume goes on exactly: the same weights and the same losses, bit for bit."""
+"""A resumed run continues exactly: the same weights and the same losses, bit for bit."""
 
 import json
 import shutil
@@ -18,6 +18,7 @@ from charrnn.training.config import TrainingConfig
 from charrnn.training.hooks import TrainerState
 from charrnn.training.progress import TrainerProgress
 from tests.conftest import sealed
+from tests.training.runs import assert_same_run, losses_of, stopping, weights_of
 
 STEPS = 23
 MODEL = ModelConfig(
@@ -34,46 +35,6 @@ TRAINING = TrainingConfig(
 )
 
 
-class StopAfter:
-    """Ask a run to stop after a step, as Ctrl-C does."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-        self.now = 0
-
-    def observe(self, event: charrnn.events.Event) -> None:
-        if event.kind in ("start", "step"):
-            self.now = event.step
-
-    def __call__(self) -> bool:
-        return self.now >= self.step
-
-
-def stopping(step: int) -> dict[str, Any]:
-    """Arguments for a run that stops after a step; in the evaluation there, where one is due."""
-    stop = StopAfter(step)
-    return {"stop": stop, "observers": [stop.observe]}
-
-
-def weights_of(folder: Path) -> dict[str, Any]:
-    return dict(charrnn.load(folder, checkpoint="latest")._weights)
-
-
-def losses_of(folder: Path) -> list[tuple[Any, ...]]:
-    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return [
-        (o["event"], o["step"], o.get("loss"), o.get("grad_norm"), o.get("val_loss"), o.get("text"))
-        for o in lines
-        if o["event"] in ("step", "evaluation", "sample")
-    ]
-
-
-def assert_same_run(one: Path, other: Path) -> None:
-    expected, found = weights_of(one), weights_of(other)
-    assert all(np.array_equal(expected[name], found[name]) for name in expected)
-    assert losses_of(one) == losses_of(other)
-
-
 def assert_resume_is_exact(
     corpus: Path, folder: Path, stops: list[int], model: ModelConfig, training: TrainingConfig
 ) -> None:
@@ -87,22 +48,20 @@ def assert_resume_is_exact(
     assert_same_run(straight.folder, run.folder)
 
 
-def test_an_evaluation_that_was_broken_off_is_told_in_its_place(
-    corpus: Path, tmp_path: Path
-) -> None:
-    """Before the sample of the same step."""
+def test_an_interrupted_evaluation_is_logged_in_its_place(corpus: Path, tmp_path: Path) -> None:
+    """That is, before the sample of the same step."""
     training = replace(TRAINING, sample_every=6, save_every=6)
     assert_resume_is_exact(corpus, tmp_path, [6, 12], MODEL, training)
 
 
 @pytest.mark.parametrize("stops", [[1], [6], [9], [10], [11], [22], [3, 10, 17], [0, 20], [12, 23]])
 def test_resume_is_bitwise_identical(corpus: Path, tmp_path: Path, stops: list[int]) -> None:
-    """In the middle of an epoch, at its end, across it, at an evaluation, and again and again."""
+    """Interrupted within an epoch, at its end, across it, at an evaluation, and repeatedly."""
     assert_resume_is_exact(corpus, tmp_path, stops, MODEL, TRAINING)
 
 
 def test_resume_is_bitwise_identical_with_two_threads(corpus: Path, tmp_path: Path) -> None:
-    """Of a size where torch does share the work out; the run's number of threads is kept."""
+    """Large enough that torch splits the work; the run keeps its number of threads."""
     model = ModelConfig(hidden_size=200, embedding_size=20)
     training = replace(TRAINING, batch_size=16, seq_length=25)
     options: dict[str, Any] = {"model": model, "training": training, "threads": 2}
@@ -132,7 +91,7 @@ def test_resume_is_bitwise_identical_for_every_cell(
         {"precision": "float32", "state_reset": 0.5},
     ],
 )
-def test_resume_is_bitwise_identical_for_every_optimizer_and_schedule(
+def test_resume_is_bitwise_identical_for_other_settings(
     corpus: Path, tmp_path: Path, settings: dict[str, Any]
 ) -> None:
     training = replace(TRAINING, **settings)
@@ -143,21 +102,21 @@ def test_resume_is_bitwise_identical_for_every_optimizer_and_schedule(
     assert_same_run(straight.folder, run.folder)
 
 
-def test_resume_with_a_tied_embedding_is_exact(corpus: Path, tmp_path: Path) -> None:
+def test_resume_is_bitwise_identical_with_a_tied_embedding(corpus: Path, tmp_path: Path) -> None:
     tied = replace(MODEL, embedding_size=12, tie_embeddings=True)
     assert_resume_is_exact(corpus, tmp_path, [8], tied, TRAINING)
 
 
 def test_every_part_of_the_saved_state_matters(corpus: Path, tmp_path: Path) -> None:
-    """The tests above are sharp: with any part of the state lost, the run is another."""
+    """The tests above can fail: without any one part of the state, the losses differ."""
     options: dict[str, Any] = {"model": MODEL, "training": TRAINING}
     straight = charrnn.train(corpus, checkpoint_dir=tmp_path / "straight", **options)
     expected = losses_of(straight.folder)
     run = charrnn.train(corpus, checkpoint_dir=tmp_path / "x", **stopping(8), **options)
     saved = TrainerState.__init__
-    lost = ("state/h", "state/c", "dropout_rng", "optimizer/output.bias/exp_avg", "lanes")
+    parts = ("state/h", "state/c", "dropout_rng", "optimizer/output.bias/exp_avg", "lanes")
 
-    for part in lost:
+    for part in parts:
         folder = tmp_path / part.replace("/", "-")
         shutil.copytree(run.folder, folder)
 
@@ -178,8 +137,8 @@ def test_every_part_of_the_saved_state_matters(corpus: Path, tmp_path: Path) -> 
         assert losses_of(folder) != expected, part
 
 
-def test_resuming_a_finished_run_harms_nothing(corpus: Path, tmp_path: Path) -> None:
-    """Whatever checkpoint is named: nothing is dropped before it is certain that it can go on."""
+def test_resuming_a_finished_run_changes_nothing(corpus: Path, tmp_path: Path) -> None:
+    """Whichever checkpoint is named: none is deleted before training can really continue."""
     training = replace(TRAINING, steps=5, save_every=5, keep=9)
     run = charrnn.train(corpus, model=MODEL, training=training, checkpoint_dir=tmp_path)
     charrnn.resume(run.folder, steps=15)
@@ -191,7 +150,7 @@ def test_resuming_a_finished_run_harms_nothing(corpus: Path, tmp_path: Path) -> 
     assert before == after
 
 
-def test_a_run_that_ran_out_of_patience_says_which_flag_helps(tmp_path: Path, corpus: Path) -> None:
+def test_a_run_out_of_patience_says_which_setting_helps(tmp_path: Path, corpus: Path) -> None:
     training = replace(TRAINING, eval_every=1, patience=1, schedule="constant", learning_rate=1.0)
     run = charrnn.train(corpus, model=MODEL, training=training, checkpoint_dir=tmp_path)
     assert run.end.reason == "patience"
@@ -200,7 +159,7 @@ def test_a_run_that_ran_out_of_patience_says_which_flag_helps(tmp_path: Path, co
     assert charrnn.resume(run.folder, patience=100).end.step > run.end.step
 
 
-def test_a_checkpoint_outside_of_its_run_is_not_resumed(
+def test_a_checkpoint_outside_its_run_is_not_resumed(
     trained: charrnn.TrainingResult, tmp_path: Path
 ) -> None:
     copy = tmp_path / "mine"
@@ -214,7 +173,7 @@ def test_a_checkpoint_outside_of_its_run_is_not_resumed(
     assert {p.name for p in tmp_path.iterdir()} == {"mine", "alone.safetensors"}
 
 
-def test_a_damaged_line_of_the_log_loses_no_other(corpus: Path, tmp_path: Path) -> None:
+def test_a_damaged_log_line_does_not_lose_others(corpus: Path, tmp_path: Path) -> None:
     run = charrnn.train(
         corpus, model=MODEL, training=TRAINING, checkpoint_dir=tmp_path, **stopping(6)
     )
@@ -222,14 +181,14 @@ def test_a_damaged_line_of_the_log_loses_no_other(corpus: Path, tmp_path: Path) 
     lines = log.read_bytes().splitlines(keepends=True)
     log.write_bytes(b"".join([*lines[:3], b"\0\0\n", *lines[3:]]))
     assert charrnn.resume(run.folder).end.step == STEPS
-    told = log.read_bytes().splitlines()
-    told.remove(b"\0\0")
-    steps = [e["step"] for e in map(json.loads, told) if e["event"] == "step"]
+    logged = log.read_bytes().splitlines()
+    logged.remove(b"\0\0")
+    steps = [e["step"] for e in map(json.loads, logged) if e["event"] == "step"]
     assert steps == list(range(1, STEPS + 1))
 
 
-def test_a_log_written_past_the_checkpoint_is_cut_back(corpus: Path, tmp_path: Path) -> None:
-    """A machine that dies leaves lines of steps that no checkpoint has: they come again, once."""
+def test_a_log_ahead_of_its_checkpoint_is_cut_back(corpus: Path, tmp_path: Path) -> None:
+    """After a power cut, steps without a checkpoint are repeated, and logged once."""
     training = replace(TRAINING, save_every=5)
     options: dict[str, Any] = {"model": MODEL, "training": training}
     straight = charrnn.train(corpus, checkpoint_dir=tmp_path / "straight", **options)
@@ -250,7 +209,7 @@ def test_a_log_written_past_the_checkpoint_is_cut_back(corpus: Path, tmp_path: P
     assert_same_run(straight.folder, run)
 
 
-def test_a_finished_run_goes_on_when_its_limit_is_raised(corpus: Path, tmp_path: Path) -> None:
+def test_a_finished_run_continues_with_a_raised_limit(corpus: Path, tmp_path: Path) -> None:
     run = charrnn.train(corpus, model=MODEL, training=TRAINING, checkpoint_dir=tmp_path)
     assert charrnn.resume(run.folder, steps=STEPS + 5).end.step == STEPS + 5
     end = charrnn.resume(run.folder, epochs=4).end
@@ -259,8 +218,8 @@ def test_a_finished_run_goes_on_when_its_limit_is_raised(corpus: Path, tmp_path:
         charrnn.resume(run.folder)
 
 
-def test_an_earlier_checkpoint_can_be_gone_on_from(corpus: Path, tmp_path: Path) -> None:
-    """The later ones are made anew, the same as before."""
+def test_training_can_continue_from_an_earlier_checkpoint(corpus: Path, tmp_path: Path) -> None:
+    """The later ones are replaced, by the same weights as before."""
     training = replace(TRAINING, save_every=5, keep=9)
     run = charrnn.train(corpus, model=MODEL, training=training, checkpoint_dir=tmp_path)
     before = weights_of(run.folder)
@@ -275,7 +234,7 @@ def test_an_earlier_checkpoint_can_be_gone_on_from(corpus: Path, tmp_path: Path)
     assert all(np.array_equal(before[name], after[name]) for name in before)
 
 
-def test_a_changed_corpus_is_not_gone_on_with(corpus: Path, tmp_path: Path) -> None:
+def test_a_changed_or_missing_corpus_is_not_trained_on(corpus: Path, tmp_path: Path) -> None:
     run = charrnn.train(
         corpus, model=MODEL, training=TRAINING, checkpoint_dir=tmp_path, **stopping(3)
     )
@@ -292,7 +251,7 @@ def test_a_changed_corpus_is_not_gone_on_with(corpus: Path, tmp_path: Path) -> N
     assert charrnn.resume(run.folder, corpus=moved).end.reason == "steps"
 
 
-def test_a_moved_run_goes_on(corpus: Path, tmp_path: Path) -> None:
+def test_a_moved_run_can_be_resumed(corpus: Path, tmp_path: Path) -> None:
     run = charrnn.train(
         corpus, model=MODEL, training=TRAINING, checkpoint_dir=tmp_path / "a", **stopping(3)
     )
@@ -303,7 +262,7 @@ def test_a_moved_run_goes_on(corpus: Path, tmp_path: Path) -> None:
     assert charrnn.load("дом", checkpoint_dir=moved.parent).step == STEPS
 
 
-def test_a_run_goes_on_from_another_run_with_a_larger_vocabulary(
+def test_a_run_can_start_from_one_with_fewer_characters(
     trained: charrnn.TrainingResult, tmp_path: Path
 ) -> None:
     other = tmp_path / "other.txt"
@@ -336,8 +295,8 @@ def test_another_architecture_cannot_start_from_a_run(
         )
 
 
-def test_a_resume_with_products_of_another_precision_is_told(corpus: Path, tmp_path: Path) -> None:
-    """As on a machine whose processor has another one."""
+def test_resume_warns_of_another_precision(corpus: Path, tmp_path: Path) -> None:
+    """As on a machine whose processor is fast in another one."""
     training = replace(TRAINING, precision="float32")
     run = charrnn.train(
         corpus, model=MODEL, training=training, checkpoint_dir=tmp_path, **stopping(8)
@@ -346,9 +305,9 @@ def test_a_resume_with_products_of_another_precision_is_told(corpus: Path, tmp_p
         content = json.loads(manifest.read_text())
         content["training"]["precision"] = "bfloat16"
         manifest.write_bytes(sealed(content))
-    told: list[str] = []
+    warnings: list[str] = []
     charrnn.resume(
         run.folder,
-        observers=[lambda e: told.append(e.message) if e.kind == "warning" else None],
+        observers=[lambda e: warnings.append(e.message) if e.kind == "warning" else None],
     )
-    assert any("precision bfloat16 instead of float32" in message for message in told)
+    assert any("precision bfloat16 instead of float32" in message for message in warnings)

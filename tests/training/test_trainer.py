@@ -66,7 +66,7 @@ def ids_of(length: int) -> Any:
 
 
 def test_one_chunk_over_the_text_is_full_bptt() -> None:
-    """With one lane and T covering the text, the gradient is that of the whole."""
+    """With one lane and one chunk, the gradient is that of the whole text."""
     ids = ids_of(30)
     trainer = trainer_over(ids, 1, 29, steps=1, optimizer="sgd", learning_rate=1e-300)
     whole = torch.from_numpy(ids.astype(np.int64))[:, None]
@@ -95,7 +95,7 @@ def test_the_state_is_carried_from_chunk_to_chunk() -> None:
 
 
 def losses_of(ids: Any, ends: tuple[int, ...], steps: int) -> list[float]:
-    """The losses of a model that does not learn, on one lane in chunks of 10."""
+    """The losses of a model with a learning rate of nearly 0, on one lane in chunks of 10."""
     losses: list[float] = []
     trainer = trainer_over(
         ids, 1, 10, ends=ends, steps=steps, optimizer="sgd", learning_rate=1e-300
@@ -105,10 +105,10 @@ def losses_of(ids: Any, ends: tuple[int, ...], steps: int) -> list[float]:
     return losses
 
 
-def test_the_state_does_not_cross_the_border_of_a_document() -> None:
-    """What the first document says changes its own loss, and that of the second not at all."""
+def test_the_state_does_not_cross_documents() -> None:
+    """The first document changes its own loss, but not that of the second."""
     ids, other = ids_of(31), ids_of(31)
-    other[:9] = (other[:9] + 1) % V  # its last symbol, at 9, is what predicts the next one's first
+    other[:9] = (other[:9] + 1) % V  # not its last symbol, which predicts the next document
     for ends in ((10,), (10, 15, 31)):
         first, second = losses_of(ids, ends, 2), losses_of(other, ends, 2)
         assert first[0] != second[0]
@@ -116,8 +116,8 @@ def test_the_state_does_not_cross_the_border_of_a_document() -> None:
     assert losses_of(ids, (), 2)[1] != losses_of(other, (), 2)[1], "carried within a document"
 
 
-def test_a_border_within_a_chunk_is_two_passes() -> None:
-    """The loss is the mean over both documents, each from a fresh state."""
+def test_a_document_end_within_a_chunk_resets_the_state() -> None:
+    """The loss is the mean over both documents, each read from a fresh state."""
     ids = ids_of(31)
     trainer = trainer_over(ids, 1, 10, steps=1)
     whole = torch.from_numpy(ids.astype(np.int64))[:, None]
@@ -126,17 +126,17 @@ def test_a_border_within_a_chunk_is_two_passes() -> None:
     assert losses_of(ids, (4,), 1) == [pytest.approx(expected.item(), rel=1e-12)]
 
 
-def test_an_epoch_begins_from_a_fresh_state() -> None:
-    """A text without room to move is the same chunks again, with the same losses."""
+def test_an_epoch_starts_from_a_fresh_state() -> None:
+    """In a text with no room for another offset, every epoch has the same chunks and losses."""
     losses: list[float] = []
     trainer = trainer_over(ids_of(21), 2, 10, steps=3, optimizer="sgd", learning_rate=1e-300)
     assert trainer.lanes.chunks_per_epoch == 1
     trainer.run([lambda e: losses.append(e.loss) if e.kind == "step" else None])
     assert losses[0] == losses[1] == losses[2]
-    assert all(part.abs().max() > 0 for part in trainer.state), "there was something to carry"
+    assert all(part.abs().max() > 0 for part in trainer.state), "there was a state to carry"
 
 
-def test_the_carried_state_is_cut_from_its_history() -> None:
+def test_the_carried_state_is_detached() -> None:
     trainer = trainer_over(ids_of(100), 2, 10, steps=3)
     trainer.run()
     assert all(part.grad_fn is None and part.abs().max() > 0 for part in trainer.state)
@@ -176,13 +176,11 @@ def steps_of(events: list[Event], kind: str) -> list[int]:
 
 
 def of_the_run(events: list[Event]) -> list[Event]:
-    """All but what was told of reading the corpus."""
+    """All events but those of reading the corpus."""
     return [e for e in events if e.kind != "reading"]
 
 
-def test_evaluations_samples_and_checkpoints_come_when_they_are_due(
-    corpus: Path, tmp_path: Path
-) -> None:
+def test_evaluations_samples_and_saves_come_when_due(corpus: Path, tmp_path: Path) -> None:
     events = run_kinds(corpus, tmp_path, steps=10, eval_every=4, sample_every=3, save_every=5)
     assert steps_of(events, "step") == list(range(1, 11))
     assert steps_of(events, "evaluation") == [4, 8, 10]
@@ -194,20 +192,18 @@ def test_evaluations_samples_and_checkpoints_come_when_they_are_due(
     assert [c.step for c in run.checkpoints][-1] == 10
 
 
-def test_the_corpus_is_told_of_before_the_run_begins(corpus: Path, tmp_path: Path) -> None:
-    """All of its bytes, as they are checked, and as they are encoded."""
+def test_reading_events_come_before_the_run_starts(corpus: Path, tmp_path: Path) -> None:
+    """They count all bytes, first while checking and then while encoding."""
     events = run_kinds(corpus, tmp_path, steps=1)
-    told = list(itertools.takewhile(lambda e: e.kind == "reading", events))
-    assert [*told, *of_the_run(events)] == events
-    last = {e.what: (e.done, e.total) for e in told if e.kind == "reading"}
+    reading = list(itertools.takewhile(lambda e: e.kind == "reading", events))
+    assert [*reading, *of_the_run(events)] == events
+    last = {e.what: (e.done, e.total) for e in reading if e.kind == "reading"}
     size = corpus.stat().st_size
     assert last["checking"] == (size, size)
     assert last.get("encoding", (size, size)) == (size, size)  # not if the cache has it
 
 
-def test_a_sample_comes_with_each_evaluation_unless_told_otherwise(
-    corpus: Path, tmp_path: Path
-) -> None:
+def test_samples_come_with_evaluations_by_default(corpus: Path, tmp_path: Path) -> None:
     default = run_kinds(corpus, tmp_path, steps=7, eval_every=3)
     assert steps_of(default, "evaluation") == steps_of(default, "sample") == [3, 6, 7]
     assert all(len(e.text) == 200 for e in default if e.kind == "sample")
@@ -220,7 +216,7 @@ def test_a_sample_comes_with_each_evaluation_unless_told_otherwise(
 def test_the_last_evaluation_is_in_the_last_checkpoint(
     corpus: Path, tmp_path: Path, settings: dict[str, int]
 ) -> None:
-    """Also where --save-every falls on the last step."""
+    """Also if --save-every falls on the last step."""
     end = run_kinds(corpus, tmp_path, steps=10, save_every=5, **settings)[-1]
     assert end.kind == "end"
     (run,) = charrnn.list_runs(tmp_path)
@@ -229,8 +225,8 @@ def test_the_last_evaluation_is_in_the_last_checkpoint(
     assert (run.best.step, run.best.manifest.val_loss) == (end.best_step, end.best_loss)
 
 
-def test_a_model_whose_numbers_overflow_writes_no_sample_and_no_best() -> None:
-    """A validation that is no number is never the best, and a sample that fails is a warning."""
+def test_an_overflowing_model_is_neither_sampled_nor_best() -> None:
+    """A loss of NaN is never the best, and a sample that fails is a warning."""
     events: list[Event] = []
     losses = iter([math.nan, 2.0])
     trainer = trainer_over(ids_of(100), 2, 10, steps=2, eval_every=1, validate=lambda: next(losses))
@@ -257,8 +253,8 @@ def test_the_first_limit_ends_the_run(corpus: Path, tmp_path: Path) -> None:
     assert timed.seconds >= 0.12
 
 
-def test_the_schedule_follows_the_limit_that_binds(corpus: Path, tmp_path: Path) -> None:
-    """The cosine reaches the bottom at the end, whichever limit that is."""
+def test_the_schedule_follows_the_limit_reached_first(corpus: Path, tmp_path: Path) -> None:
+    """The cosine reaches its minimum at the end, whichever limit ends the run."""
     for limits in ({"steps": 40}, {"epochs": 1, "steps": 10_000}, {"minutes": 0.005}):
         events = run_kinds(corpus, tmp_path, warmup=0, learning_rate=0.01, **limits)
         rates = [e.learning_rate for e in events if e.kind == "step"]
@@ -267,7 +263,7 @@ def test_the_schedule_follows_the_limit_that_binds(corpus: Path, tmp_path: Path)
         assert rates == sorted(rates, reverse=True)
 
 
-def test_patience_ends_a_run_that_gets_no_better() -> None:
+def test_patience_ends_a_run_that_stops_improving() -> None:
     losses = iter([3.0, 2.0, 2.1, 2.2, 2.3])
     trainer = trainer_over(
         ids_of(100), 2, 10, steps=100, eval_every=1, patience=3, validate=lambda: next(losses)
@@ -276,7 +272,7 @@ def test_patience_ends_a_run_that_gets_no_better() -> None:
     assert (end.reason, end.step, end.best_step, end.best_loss) == ("patience", 5, 2, 2.0)
 
 
-def test_without_validation_a_run_ends_all_the_same(corpus: Path, tmp_path: Path) -> None:
+def test_a_run_can_train_without_validation(corpus: Path, tmp_path: Path) -> None:
     result = charrnn.train(
         corpus,
         corpus_config=charrnn.CorpusConfig(val_fraction=0),
@@ -288,7 +284,7 @@ def test_without_validation_a_run_ends_all_the_same(corpus: Path, tmp_path: Path
     assert charrnn.load(result.folder).step == 3
 
 
-def test_a_corpus_too_short_for_its_lanes_gets_fewer_and_a_notice(tmp_path: Path) -> None:
+def test_a_short_corpus_gets_fewer_lanes_and_a_notice(tmp_path: Path) -> None:
     path = tmp_path / "short.txt"
     path.write_text("a short text of some forty characters..")
     events: list[Event] = []
@@ -303,8 +299,8 @@ def test_a_corpus_too_short_for_its_lanes_gets_fewer_and_a_notice(tmp_path: Path
     assert notice == "the corpus is short: 1 lane x 34 steps instead of 32 x 64"
 
 
-def test_a_loss_that_is_no_number_ends_the_run_with_advice(corpus: Path, tmp_path: Path) -> None:
-    """A real explosion: a plain RNN with relu, a huge rate and no clipping."""
+def test_a_loss_that_is_not_a_number_ends_the_run_with_advice(corpus: Path, tmp_path: Path) -> None:
+    """Real divergence: a plain RNN with relu, a huge learning rate and no clipping."""
     events: list[Event] = []
     with pytest.raises(TrainingError, match=r"smaller `learning_rate` or with `grad_clip=1`"):
         charrnn.train(
@@ -323,7 +319,7 @@ def test_a_loss_that_is_no_number_ends_the_run_with_advice(corpus: Path, tmp_pat
         assert all(np.isfinite(array).all() for array in weights.values())
 
 
-def test_the_log_alone_redraws_the_curves(corpus: Path, tmp_path: Path) -> None:
+def test_the_log_contains_every_point_of_the_curves(corpus: Path, tmp_path: Path) -> None:
     events = run_kinds(corpus, tmp_path, steps=12, eval_every=5)
     lines = (tmp_path / "river" / "log.jsonl").read_text().splitlines()
     logged = [json.loads(line) for line in lines]
@@ -341,12 +337,12 @@ def test_the_log_alone_redraws_the_curves(corpus: Path, tmp_path: Path) -> None:
     ]
 
 
-def test_lanes_are_reset_at_the_rate_that_is_asked_for() -> None:
-    """Each lane by itself, before a chunk: never at 0, always at 1."""
+def test_lanes_are_reset_at_the_given_rate() -> None:
+    """Each lane on its own, before a chunk: never at 0, always at 1."""
     found = {}
     for rate in (0.0, 0.3, 1.0):
         trainer = trainer_over(ids_of(2000), 50, 2, state_reset=rate)
-        trainer.lanes.next()  # an epoch resets all lanes at its beginning
+        trainer.lanes.next()  # every epoch starts with a reset of all lanes
         fresh = []
         for _ in range(15):
             resets = trainer._read().resets
@@ -358,7 +354,7 @@ def test_lanes_are_reset_at_the_rate_that_is_asked_for() -> None:
 
 @pytest.mark.parametrize(("loss", "norm"), [(math.nan, 1.0), (math.inf, 1.0), (1.0, math.nan)])
 def test_a_step_that_is_not_finite_is_skipped(loss: float, norm: float) -> None:
-    """The weights stay, and the state, which may have overflowed, starts afresh."""
+    """The weights stay; the state, which may have overflowed, is reset."""
     trainer = trainer_over(ids_of(200), 4, 10)
     found, state = trainer._forward(trainer._read())
     trainer.optimizer.backward(found)
@@ -370,8 +366,8 @@ def test_a_step_that_is_not_finite_is_skipped(loss: float, norm: float) -> None:
     assert not all(map(torch.equal, trainer.model.parameters(), before))
 
 
-def test_where_every_state_begins_anew_no_chunk_knows_the_one_before() -> None:
-    """The loss of a model that does not learn is that of the chunk alone; carried, it is not."""
+def test_with_state_reset_1_no_chunk_depends_on_the_last() -> None:
+    """The loss of a model that does not learn is that of the chunk alone; not so if carried."""
     ids = ids_of(41)
     lanes = torch.from_numpy(ids[:40].astype(np.int64)).view(2, 20).T
     targets = torch.from_numpy(ids[1:].astype(np.int64)).view(2, 20).T
@@ -388,8 +384,8 @@ def test_where_every_state_begins_anew_no_chunk_knows_the_one_before() -> None:
         assert (losses[1] == pytest.approx(alone, rel=1e-12)) == (share == 1.0)
 
 
-def test_products_in_bfloat16_leave_weights_and_states_in_float32() -> None:
-    """And they are taken: the loss differs a little from that of products in float32."""
+def test_bfloat16_keeps_weights_and_states_in_float32() -> None:
+    """And products are in bfloat16: the loss differs a little."""
     losses = {}
     for precision in (torch.float32, torch.bfloat16):
         trainer = trainer_over(ids_of(200), 4, 10, steps=3)

@@ -1,8 +1,5 @@
 """The loss on the validation part."""
 
-import itertools
-from collections.abc import Iterable
-
 import numpy as np
 import pytest
 import torch
@@ -15,6 +12,7 @@ from charrnn.model.language_model import LanguageModel
 from charrnn.text.store import Symbols
 from charrnn.training import validation
 from charrnn.training.validation import total_nats
+from tests.training.scoring import documents, in_parts, symbols, texts, unbroken
 
 
 def model_of(vocabulary_size: int = 7) -> LanguageModel:
@@ -22,52 +20,20 @@ def model_of(vocabulary_size: int = 7) -> LanguageModel:
     return LanguageModel(config, vocabulary_size, torch.Generator().manual_seed(1)).double()
 
 
-def unbroken(model: LanguageModel, ids: list[int]) -> float:
-    """The whole in one forward pass."""
-    if len(ids) < 2:
-        return 0.0
-    symbols = torch.tensor(ids)[:, None]
-    with torch.no_grad():
-        logits, _ = model(symbols[:-1], model.start(1))
-    return F.cross_entropy(logits.flatten(0, 1), symbols[1:].flatten(), reduction="sum").item()
-
-
-def in_parts(model: LanguageModel, ids: list[int], begin_anew: set[int]) -> float:
-    """Each part on its own: it begins where a state does, and predicts up to where the next one."""
-    borders = sorted({0, len(ids) - 1} | begin_anew)
-    return sum(unbroken(model, ids[a : b + 1]) for a, b in itertools.pairwise(borders))
-
-
-def symbols(ids: list[int], ends: Iterable[int] = ()) -> Symbols:
-    return Symbols(np.array(ids, dtype=np.uint8), ends=np.array(sorted(ends), dtype=np.int64))
-
-
-texts = st.lists(st.integers(0, 6), min_size=2, max_size=60)
-
-
-@st.composite
-def documents(draw: st.DrawFn, min_size: int = 2, max_size: int = 60) -> tuple[list[int], set[int]]:
-    """A text, and the ends of its documents."""
-    ids = draw(st.lists(st.integers(0, 6), min_size=min_size, max_size=max_size))
-    return ids, draw(st.sets(st.integers(1, len(ids)), max_size=8))
-
-
-@settings(deadline=None)
 @given(ids=texts, elements=st.integers(1, 2_000))
 def test_carried_is_one_unbroken_pass(ids: list[int], elements: int) -> None:
-    """However few steps a pass takes to bound its memory."""
+    """However few steps fit into a pass of bounded memory."""
     model = model_of()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(validation, "PASS_ELEMENTS", elements)
         assert total_nats(model, symbols(ids)) == pytest.approx(unbroken(model, ids), rel=1e-9)
 
 
-@settings(deadline=None)
 @given(text=documents(), elements=st.integers(1, 2_000))
 def test_each_document_is_scored_on_its_own(
     text: tuple[list[int], set[int]], elements: int
 ) -> None:
-    """Its first symbol is predicted from the last of the document before, and from no other."""
+    """Its first symbol is predicted from the last symbol of the document before, and no other."""
     model, (ids, ends) = model_of(), text
     expected = in_parts(model, ids, {end - 1 for end in ends})
     with pytest.MonkeyPatch.context() as patch:
@@ -78,7 +44,7 @@ def test_each_document_is_scored_on_its_own(
 def lane_by_lane(
     model: LanguageModel, ids: list[int], ends: set[int], lanes: int, warm_up: int
 ) -> float:
-    """One step after the other, each lane after what it warms up on; the last takes the rest."""
+    """Step by step, each lane after its warm-up; the last lane takes the remainder."""
     targets = len(ids) - 1
     starts = [targets // lanes * lane for lane in range(lanes)]
     total = 0.0
@@ -93,12 +59,12 @@ def lane_by_lane(
     return total
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(text=documents(20, 80), lanes=st.integers(1, 5), elements=st.integers(1, 2_000))
-def test_each_lane_is_scored_behind_its_warm_up(
+def test_each_lane_is_scored_after_its_warm_up(
     text: tuple[list[int], set[int]], lanes: int, elements: int
 ) -> None:
-    """Documents begin anew in the warm-up, too."""
+    """Documents reset the state during the warm-up, too."""
     model, (ids, ends) = model_of(), text
     fitting = max(1, min(lanes, (len(ids) - 1) // 6))
     with pytest.MonkeyPatch.context() as patch, torch.no_grad():
@@ -124,7 +90,7 @@ def test_a_document_does_not_change_the_loss_of_the_next(lanes: int) -> None:
 
 
 def test_a_part_of_a_text_keeps_the_documents_of_the_whole() -> None:
-    """And a part of a part: the validation part begins within a document, and is cut again."""
+    """A part of a part as well: validation starts within a document, and is cut again."""
     model = model_of()
     ids, ends = np.random.default_rng(4).integers(7, size=50).tolist(), {7, 19, 20, 33, 48}
     part = symbols(ids, ends).cut(4, 45).cut(6, 36)
@@ -132,7 +98,7 @@ def test_a_part_of_a_text_keeps_the_documents_of_the_whole() -> None:
     assert nats == pytest.approx(in_parts(model, ids[10:40], {8, 9, 22}), rel=1e-9)
 
 
-def test_lanes_are_exact_where_documents_are_shorter_than_the_warm_up() -> None:
+def test_lanes_are_exact_if_documents_fit_the_warm_up() -> None:
     model = model_of()
     ids = np.random.default_rng(0).integers(7, size=101).tolist()
     short, long = symbols(ids, range(4, 101, 4)), symbols(ids, {50})
@@ -144,7 +110,7 @@ def test_lanes_are_exact_where_documents_are_shorter_than_the_warm_up() -> None:
         assert total_nats(model, long, lanes=7) != pytest.approx(total_nats(model, long), rel=1e-8)
 
 
-def test_lanes_side_by_side_come_close_to_one_unbroken_pass() -> None:
+def test_parallel_lanes_come_close_to_one_unbroken_pass() -> None:
     model = model_of()
     text = Symbols(np.random.default_rng(0).integers(7, size=10_007))
     whole = total_nats(model, text)
