@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charrnn.catalog.places import CorpusPlaces
+from charrnn.catalog.survey import sources
 from charrnn.checkpoint.layout import CHECKPOINT_DIR
 from charrnn.checkpoint.manifest import Manifest, read_manifest
 from charrnn.checkpoint.model_file import SavedModel, read_model
 from charrnn.checkpoint.store import (
     find_checkpoint,
-    find_run_of,
     other_checkpoints,
+    unreadable_beside,
 )
 from charrnn.errors import CheckpointError, SettingsError
 from charrnn.generation.encoding import EncodedRequest, encode_request
@@ -244,6 +245,7 @@ class Model:
         unknown: Unknown = "error",
         device: str = "auto",
         threads: int | None = None,
+        corpus: str | Path | Sequence[str | Path] = (),
         cache_dir: str | Path | None = None,
         corpora_dir: str | Path = CORPORA_DIR,
         on_progress: Callable[[int, int], None] = lambda _done, _total: None,
@@ -258,6 +260,7 @@ class Model:
         starts from the trained weights, which stay as they are.
         device: auto is the CPU, without torch; dynamic evaluation takes an accelerator if it can.
         threads: of the CPU; measured by default.
+        corpus: where the run's corpus is, if it was moved or someone else made the run.
         cache_dir: the folder of encoded corpora; by default the user's cache folder.
         corpora_dir: the folder of fetched corpora.
         on_progress: called with the symbols predicted so far and in all. on_gradients: before that,
@@ -274,7 +277,7 @@ class Model:
 
         places = CorpusPlaces.of(cache_dir, corpora_dir)
         if text is None:
-            held_out = self.corpora.validation_part(places)
+            held_out = self.corpora.validation_part(places, sources(corpus))
             scored = ScoredText.of_symbols(held_out, self.vocabulary)
         else:
             scored = ScoredText.of_text(text, self.vocabulary, self.corpus_config, unknown)
@@ -285,7 +288,7 @@ class Model:
         for message in scored.notices():
             notice(message)
         if dynamic is not None:
-            learned = self.corpora.training_part(places)
+            learned = self.corpora.training_part(places, sources(corpus))
             with self._on_torch(device, threads) as model:
                 rms = self._rms(model, learned, dynamic.dynamic_length, on_gradients)
                 return scored.dynamic_evaluation(model, rms, dynamic, on_progress)
@@ -356,12 +359,12 @@ def load(
 
     model: a run's name, a run's folder, a checkpoint's folder or a model.safetensors; by default
     the newest run. checkpoint: latest, best or a step, of a run; by default the best.
-    notice: called with what the user should know: checkpoints that cannot be read.
+    notice: called with what the user should know: runs and checkpoints that cannot be read.
     Raises RunError if there is no such model, CheckpointError if it is damaged.
     """
     while True:
-        path = find_checkpoint(model, Path(checkpoint_dir), checkpoint, "best")
-        for folder in find_run_of(path).unreadable:
+        path = find_checkpoint(model, Path(checkpoint_dir), checkpoint, "best", notice)
+        for folder in unreadable_beside(path):
             notice(f"{folder}: cannot be read and is skipped; charrnn info `verify` says why")
         try:
             return Model(path, read_model(path))

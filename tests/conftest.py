@@ -22,6 +22,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 # A cache of their own for the tests, here and in the commands they run.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="charrnn-tests-")
+# And a key of their own to sign runs with.
+os.environ["XDG_DATA_HOME"] = os.environ["XDG_CACHE_HOME"]
 
 import charrnn
 from charrnn.checkpoint.format import write_checkpoint

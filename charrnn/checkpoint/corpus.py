@@ -8,8 +8,9 @@ from charrnn.catalog.corpora import Catalog
 from charrnn.catalog.places import CorpusPlaces
 from charrnn.catalog.survey import sources as as_sources
 from charrnn.checkpoint.manifest import Manifest
+from charrnn.checkpoint.origin import is_own
 from charrnn.errors import CorpusError, RunError
-from charrnn.text.config import CORPORA_DIR, CorpusConfig
+from charrnn.text.config import CorpusConfig
 from charrnn.text.encoded import EncodedCorpus, encode_corpus, find_encoded
 from charrnn.text.entries import Progress
 from charrnn.text.store import Symbols
@@ -19,33 +20,49 @@ from charrnn.text.vocabulary import Vocabulary
 def corpus_of(
     manifest: Manifest,
     vocabulary: Vocabulary,
-    sources: tuple[str, ...] = (),
+    places: CorpusPlaces,
     *,
-    cache_dir: Path | None = None,
-    corpora_dir: Path = Path(CORPORA_DIR),
+    sources: tuple[str, ...] = (),
+    val_text: str | None = None,
     force: bool = False,
     on_progress: Progress = lambda _what, _done, _total: None,
 ) -> EncodedCorpus:
     """Read a run's corpus again, and make sure that it is the same.
 
-    sources: where it is now; by default where it was. A corpus that came through a pipe, or is no
-    longer there, is taken from the cache if that has it. force: accept a corpus that has changed,
-    as long as the vocabulary covers it.
+    sources, val_text: where it and its validation text are now; by default where they were. A
+    corpus that came through a pipe, or is no longer there, is taken from the cache if that has it.
+    So is that of a run which someone else made: files that only such a run names are not opened.
+    force: accept a corpus that has changed, as long as the vocabulary covers it.
     Raises RunError if it cannot be read or is not the same.
     """
-    record = manifest.corpus
+    record, cache_dir = manifest.corpus, places.cache_dir
+    catalog, config = Catalog(places.corpora_dir), manifest.corpus_config
+    if val_text is not None:
+        config = replace(config, val_text=val_text)
+    named_by_run = [*(() if sources else record.sources)]
+    if val_text is None and config.val_text is not None:
+        named_by_run.append(config.val_text)
+    if not set(named_by_run) <= set(catalog.names) and not is_own(manifest):
+        kept = find_encoded(record.sha256, config, vocabulary, cache_dir)
+        if kept is not None and not sources:
+            return replace(kept, name=record.name, sources=record.sources)
+        raise RunError(
+            "someone else or another machine made this run, so charrnn does not open the files "
+            f"that it names; name its corpus {record.name} yourself: `corpus=PATH`"
+            + (" and `val_text=PATH`" if manifest.corpus_config.val_text is not None else "")
+        )
     try:
         corpus = encode_corpus(
             sources or record.sources,
-            manifest.corpus_config,
-            Catalog(corpora_dir),
+            config,
+            catalog,
             vocabulary,
             cache_dir=cache_dir,
             recorded=not sources,
             on_progress=on_progress,
         )
     except CorpusError as error:
-        kept = find_encoded(record.sha256, manifest.corpus_config, vocabulary, cache_dir)
+        kept = find_encoded(record.sha256, config, vocabulary, cache_dir)
         if kept is not None and not sources:
             notice = f"{error}; using its encoded copy in the cache"
             return replace(
@@ -84,38 +101,37 @@ class ModelCorpora:
     manifest: Manifest | None
     config: CorpusConfig
     vocabulary: Vocabulary
-    _learned: EncodedCorpus | None = field(default=None, init=False)
+    _learned: tuple[tuple[str, ...], EncodedCorpus] | None = field(default=None, init=False)
     _other: tuple[tuple[str, ...], EncodedCorpus] | None = field(default=None, init=False)
 
-    def learned(self, places: CorpusPlaces) -> EncodedCorpus:
-        """Return the corpus of the model's run. Raises RunError if it is gone or has changed."""
-        if self._learned is None:
+    def learned(self, places: CorpusPlaces, sources: tuple[str, ...] = ()) -> EncodedCorpus:
+        """Return the corpus of the model's run. sources: where it is now, if not where it was.
+
+        Raises RunError if it is gone, has changed, or belongs to a stranger's run.
+        """
+        if self._learned is None or self._learned[0] != sources:
             if self.manifest is None:
                 raise RunError(
                     f"{self.path} is a model without its run, so the text it learned is not known"
                 )
-            self._learned = corpus_of(
-                self.manifest,
-                self.vocabulary,
-                cache_dir=places.cache_dir,
-                corpora_dir=places.corpora_dir,
-            )
-        return self._learned
+            corpus = corpus_of(self.manifest, self.vocabulary, places, sources=sources)
+            self._learned = sources, corpus
+        return self._learned[1]
 
-    def training_part(self, places: CorpusPlaces) -> Symbols:
+    def training_part(self, places: CorpusPlaces, sources: tuple[str, ...] = ()) -> Symbols:
         """Return what the run was trained on. Raises RunError."""
         try:
-            return self.learned(places).train
+            return self.learned(places, sources).train
         except RunError as error:
             raise RunError(f"`dynamic` needs the text that the run learned: {error}") from error
 
-    def validation_part(self, places: CorpusPlaces) -> Symbols:
+    def validation_part(self, places: CorpusPlaces, sources: tuple[str, ...] = ()) -> Symbols:
         """Return what the run is validated on. Raises RunError, also if there is none."""
         if self.manifest is None:
             raise RunError(
                 f"{self.path} is a model without its run, so it has no validation text; name a text"
             )
-        corpus = self.learned(places)
+        corpus = self.learned(places, sources)
         if len(corpus.val) == 0:
             raise RunError("the run has no validation part (`val_fraction=0`); name a text")
         return corpus.val

@@ -58,6 +58,8 @@ def write_checkpoint(
     try:
         with ThreadPoolExecutor(1) as pool:
             commit(folder, _with_manifest(files, manifest, pool))
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder}: not saved: {error}") from error
     except OSError as error:
         raise CheckpointError(f"{folder}: cannot be saved ({error.strerror or error})") from error
 

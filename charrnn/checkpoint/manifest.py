@@ -18,7 +18,7 @@ from charrnn.checkpoint.migrations import (
     migrated_trainer,
     versions_to_migrate,
 )
-from charrnn.checkpoint.reading import FileRecord, errors_of, opened
+from charrnn.checkpoint.reading import MALFORMED, FileRecord, errors_of, opened
 from charrnn.checkpoint.records import read_record
 from charrnn.errors import CheckpointError
 from charrnn.model.config import ModelConfig
@@ -44,9 +44,10 @@ class CorpusRecord:
 class Manifest:
     """What a checkpoint says about itself.
 
-    format: the version of the trainer's files. train_loss and val_loss are nats per symbol: of the
-    last step, and of the evaluation at this step, None if there was none. trainer: the progress of
-    the training loop, see charrnn.training.progress. environment: what the run was trained with.
+    format: the version of the trainer's files. origin: see charrnn.checkpoint.origin. train_loss
+    and val_loss are nats per symbol: of the last step, and of the evaluation at this step, None if
+    there was none. trainer: the progress of the training loop, see charrnn.training.progress.
+    environment: what the run was trained with.
     """
 
     step: int
@@ -59,6 +60,7 @@ class Manifest:
     training: dict[str, Any]
     trainer: dict[str, Any]
     environment: dict[str, Any]
+    origin: str = ""
     files: dict[str, FileRecord] = field(default_factory=dict)
     format: int = TRAINER_FORMAT
 
@@ -78,14 +80,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST_FILE
     with errors_of(path, "a manifest of charrnn"):
-        content = _sealed_content(path)
-        content.pop("sha256")
-        content["trainer"] = migrated_trainer(content["format"], content["trainer"])
-        content["corpus_config"] = make(CorpusConfig, content.pop("text"))
-        content["model"] = make(ModelConfig, content["model"])
-        manifest = read_record(Manifest, content)
-        _check_values(manifest)
-        return manifest
+        return _parsed(_read(path))
 
 
 def read_file_records(folder: Path) -> dict[str, FileRecord]:
@@ -95,7 +90,7 @@ def read_file_records(folder: Path) -> dict[str, FileRecord]:
     """
     path = folder / MANIFEST_FILE
     with errors_of(path, "a manifest of charrnn"):
-        files = _sealed_content(path)["files"]
+        files = _sealed_content(_read(path))["files"]
         return {name: read_record(FileRecord, record) for name, record in files.items()}
 
 
@@ -109,21 +104,45 @@ def sealed(manifest: Manifest) -> bytes:
 
 
 def with_files(manifest: Manifest, files: Mapping[str, FileRecord]) -> bytes:
-    """Return the bytes of a manifest that lists these files. Raises CheckpointError if too many."""
+    """Return the bytes of a manifest that lists these files.
+
+    Raises CheckpointError for one that `read_manifest` would refuse: what is written can be read.
+    """
     data = sealed(replace(manifest, files=dict(files)))
     if len(data) > MAX_MANIFEST:
         raise CheckpointError(
-            f"a manifest cannot name {len(manifest.corpus.sources):,} files; name their folder"
+            f"its manifest would take {len(data):,} bytes of {MAX_MANIFEST:,}; name the folder of "
+            "the corpus instead of its files, or shorten `separator`"
         )
+    try:
+        _parsed(data)
+    except MALFORMED as error:
+        raise CheckpointError(f"its manifest could not be read again ({error})") from error
     return data
 
 
-def _sealed_content(path: Path) -> dict[str, Any]:
-    """Return the JSON of a manifest whose seal is right."""
+def _read(path: Path) -> bytes:
     with opened(path) as (file, size):
         if size > MAX_MANIFEST:
             raise CheckpointError(f"{path}: {size:,} bytes are too many for a manifest")
-        data = file.read()
+        return file.read()
+
+
+def _parsed(data: bytes) -> Manifest:
+    """Read the bytes of a manifest. Raises CheckpointError, or one of MALFORMED."""
+    content = _sealed_content(data)
+    content.pop("sha256")
+    content.setdefault("origin", "")  # format 3 has none
+    content["trainer"] = migrated_trainer(content["format"], content["trainer"])
+    content["corpus_config"] = make(CorpusConfig, content.pop("text"))
+    content["model"] = make(ModelConfig, content["model"])
+    manifest = read_record(Manifest, content)
+    _check_values(manifest)
+    return manifest
+
+
+def _sealed_content(data: bytes) -> dict[str, Any]:
+    """Return the JSON of a manifest whose seal is right."""
     content = json.loads(data)
     if not isinstance(content, dict):
         raise TypeError("not a JSON object")

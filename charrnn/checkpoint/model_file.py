@@ -92,7 +92,9 @@ def parse_arrays(path: Path, data: bytes) -> dict[str, NDArray[Any]]:
     """Return the arrays in the bytes of a safetensors file. Raises CheckpointError."""
     try:
         arrays: dict[str, NDArray[Any]] = parse_safetensors(data)
-    except (SafetensorError, KeyError) as error:  # KeyError: a type that numpy lacks, say BF16
+    # KeyError: a type that numpy lacks, say BF16. ValueError: a shape that it lacks, such as one of
+    # more than 64 dimensions.
+    except (SafetensorError, KeyError, ValueError, OverflowError) as error:
         raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
     return arrays
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from charrnn.errors import CheckpointError
 
 # What reading JSON may raise if it is not what it should be.
-_MALFORMED = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
+MALFORMED = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def errors_of(path: Path, what: str) -> Iterator[None]:
         if str(error).startswith(str(path)):
             raise
         raise CheckpointError(f"{path}: {error}") from error
-    except _MALFORMED as error:
+    except MALFORMED as error:
         raise CheckpointError(f"{path}: not {what} ({_shortly(error)})") from error
 
 

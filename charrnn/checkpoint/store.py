@@ -25,6 +25,10 @@ from charrnn.checkpoint.writer import replaced
 from charrnn.errors import CheckpointError, RunError
 
 
+def ignore(_message: str) -> None:
+    """Ignore a notice."""
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A committed checkpoint."""
@@ -81,10 +85,12 @@ class Run:
         """The folders of checkpoints, damaged ones included, oldest first.
 
         A checkpoint that was being replaced when the process died counts until it is put back.
+        Raises RunError if the run's folder cannot be read.
         """
-        if not self.path.is_dir():
-            return []
-        entries = list(self.path.iterdir())
+        try:
+            entries = list(self.path.iterdir()) if self.path.is_dir() else []
+        except OSError as error:
+            raise RunError(f"{self.path}: cannot be read ({error.strerror or error})") from error
         found = {step_in(replaced(e.name)): e for e in entries}
         found |= {step_in(e.name): e for e in entries}
         return [found[step] for step in sorted(step for step in found if step is not None)]
@@ -154,23 +160,32 @@ class Run:
         return self.path / step_folder(step)
 
 
-def saved_runs(checkpoint_dir: Path) -> list[Run]:
-    """Return the runs that have a checkpoint, the most recently saved first."""
-    folders = checkpoint_dir.iterdir() if checkpoint_dir.is_dir() else ()
-    runs = [
-        Run(folder) for folder in folders if folder.is_dir() and not folder.name.startswith(".")
-    ]
-    saved = [run for run in runs if run.checkpoints]
+def saved_runs(checkpoint_dir: Path, notice: Callable[[str], None] = ignore) -> list[Run]:
+    """Return the runs that have a checkpoint, the most recently saved first.
+
+    notice: called with the runs that cannot be read, which are skipped.
+    """
+    saved = []
+    for folder in checkpoint_dir.iterdir() if checkpoint_dir.is_dir() else ():
+        if folder.name.startswith("."):
+            continue
+        try:
+            if folder.is_dir() and Run(folder).checkpoints:
+                saved.append(Run(folder))
+        except (OSError, RunError) as error:
+            notice(f"skipped run {folder.name}: {error}")
     return sorted(saved, key=lambda run: (run.latest.manifest.saved_at, run.name), reverse=True)
 
 
-def find_run(model: str | Path | None, checkpoint_dir: Path) -> Run | None:
+def find_run(
+    model: str | Path | None, checkpoint_dir: Path, notice: Callable[[str], None] = ignore
+) -> Run | None:
     """Return the run that is called `model` or is at that path, or None if there is no such run.
 
-    model: None is the newest run. Raises RunError if there is none.
+    model: None is the newest run. notice: see `saved_runs`. Raises RunError if there is none.
     """
     if model is None:
-        runs = saved_runs(checkpoint_dir)
+        runs = saved_runs(checkpoint_dir, notice)
         if not runs:
             raise RunError(
                 f"no run with a checkpoint in {checkpoint_dir}; start one: charrnn train"
@@ -180,15 +195,19 @@ def find_run(model: str | Path | None, checkpoint_dir: Path) -> Run | None:
 
 
 def find_checkpoint(
-    model: str | Path | None, checkpoint_dir: Path, which: str | None, default: str
+    model: str | Path | None,
+    checkpoint_dir: Path,
+    which: str | None,
+    default: str,
+    notice: Callable[[str], None] = ignore,
 ) -> Path:
     """Find the model.safetensors that MODEL means.
 
     model: a run's name, a run's folder, a checkpoint's folder or a model.safetensors; None is the
     newest run. which: latest, best or a step, of a run; None is `default`.
-    Raises RunError if there is no such model.
+    notice: see `saved_runs`. Raises RunError if there is no such model.
     """
-    run = find_run(model, checkpoint_dir)
+    run = find_run(model, checkpoint_dir, notice)
     if run is not None:
         return run.at(which or default).path / MODEL_FILE
     try:
@@ -227,9 +246,19 @@ def find_run_of(model: Path) -> Run:
     return Run(model.absolute().parent.parent)
 
 
+def unreadable_beside(path: Path) -> list[Path]:
+    """Return the unreadable checkpoints of the run that a model.safetensors is in, if it is."""
+    with suppress(RunError):  # a folder above the model that cannot be listed
+        return find_run_of(path).unreadable
+    return []
+
+
 def other_checkpoints(path: Path) -> str:
     """Name the other checkpoints of the run, to end a message about a damaged one."""
-    steps = [c.step for c in find_run_of(path).checkpoints if c.path.name != path.parent.name]
+    steps: list[int] = []
+    with suppress(RunError):
+        run = find_run_of(path)
+        steps = [c.step for c in run.checkpoints if c.path.name != path.parent.name]
     return f"; others of the run: `checkpoint={', '.join(map(str, steps))}`" if steps else ""
 
 

@@ -53,8 +53,8 @@ class Scoring:
         list[str] | None,
         typer.Option(
             metavar="PATH",
-            help="With --generated: compare with this corpus instead of the one of the run; can be "
-            "repeated.",
+            help="Where the run's corpus is, if it was moved or someone else made the run; with "
+            "--generated, a corpus to compare with. Can be repeated.",
             autocompletion=options.complete_corpus,
             show_default=False,
             rich_help_panel=_SCORING,
@@ -132,8 +132,8 @@ def evaluate(
     options.check_choice("--unknown", unknown, options.UNKNOWN)
     if scoring.generated is not None and texts:
         raise charrnn.SettingsError("--generated and TEXT: choose one")
-    if scoring.corpus and scoring.generated is None:
-        raise charrnn.SettingsError("--corpus needs --generated")
+    if scoring.corpus and texts and not scoring.dynamic:
+        raise charrnn.SettingsError("--corpus and TEXT: choose one, or add --dynamic")
     block, learning = scoring.block, scoring.learning(given)
     options.resolve(charrnn.CorpusConfig, given, {})  # report an unknown encoding early
     loaded = options.load(model, checkpoint, folders.checkpoint_dir, talk.quiet)
@@ -141,6 +141,7 @@ def evaluate(
         say(f"{loaded.path}, context {scoring.context}")
     config = options.resolve(charrnn.CorpusConfig, given, {}, base=loaded.corpus_config)
     how: dict[str, Any] = {"context": block, "dynamic": learning, "unknown": unknown}
+    how["corpus"] = () if scoring.generated else scoring.corpus or ()
     how |= {"cache_dir": folders.cache_dir, "corpora_dir": folders.corpora_dir, **vars(computing)}
 
     def scored(source: str | None) -> tuple[str, str | None, charrnn.Evaluation]:

@@ -8,7 +8,7 @@ import typer
 import charrnn
 from charrnn.cli import options
 from charrnn.cli.commands import single
-from charrnn.cli.messages import say
+from charrnn.cli.messages import notices, say
 from charrnn.render.terminal import print_json, print_lines
 
 EXAMPLES = """\
@@ -29,7 +29,7 @@ def runs(
     ] = False,
 ) -> None:
     """List the runs in the checkpoint folder, the newest first."""
-    found = charrnn.list_runs(checkpoint_dir)
+    found = charrnn.list_runs(checkpoint_dir, notice=notices(quiet))
     if as_json:
         print_json([_facts(run) for run in found])
     elif quiet:

@@ -10,7 +10,9 @@ import torch
 from charrnn.catalog.corpora import Catalog
 from charrnn.catalog.places import CorpusPlaces
 from charrnn.checkpoint.lifecycle import claimed_new, new_run
+from charrnn.checkpoint.manifest import MAX_THREADS
 from charrnn.checkpoint.store import Run
+from charrnn.errors import SettingsError
 from charrnn.model.device import resolve_device
 from charrnn.runs.choice import Circumstances, Requested, choose
 from charrnn.runs.execute import execute
@@ -40,8 +42,14 @@ class NewRun:
 def execution_context(
     device: str, threads: int | None, stop: Callable[[], bool]
 ) -> ExecutionContext:
-    """Return where to execute. Raises DeviceError. threads: None for torch's own choice."""
-    return ExecutionContext(resolve_device(device), threads or torch.get_num_threads(), stop=stop)
+    """Return where to execute. threads: None for torch's own choice.
+
+    Raises DeviceError, and SettingsError for more threads than a checkpoint may record.
+    """
+    threads = min(torch.get_num_threads(), MAX_THREADS) if threads is None else threads
+    if not 1 <= threads <= MAX_THREADS:
+        raise SettingsError(f"`threads={threads}`: must be from 1 to {MAX_THREADS:,}")
+    return ExecutionContext(resolve_device(device), threads, stop=stop)
 
 
 def begin(

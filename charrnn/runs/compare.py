@@ -80,7 +80,7 @@ def compare(
     Raises RunError if there is no such run, and DeviceError.
     """
     folder = Path(checkpoint_dir)
-    runs = [_find(model, folder) for model in models] if models else saved_runs(folder)
+    runs = [_find(model, folder) for model in models] if models else saved_runs(folder, notice)
     rows = []
     for run in dict.fromkeys(runs):
         row, model = _facts(run, notice, weights=evaluate)

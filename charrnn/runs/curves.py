@@ -1,16 +1,18 @@
 """The learning curves of a run, read from its log."""
 
+import bisect
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
+
+from charrnn.training.events import log_lines
 
 Axis = Literal["steps", "characters", "time"]
 
 MAX_BINS = 256  # points of a training curve; each is the mean of the steps around it
 MAX_POINTS = 512  # of a validation curve
-_LONGEST_LINE = 1 << 24  # bytes
 _LARGEST = 2**62  # what a step may be
 _MOST = 1_000_000  # lanes, or time steps of a chunk
 _HIGHEST = 1e30  # what a loss or a time may be, either side of 0
@@ -91,22 +93,12 @@ def read_curve(log: Path) -> Curve:
     if log.exists() and not log.is_file():  # opening a pipe might wait forever
         raise OSError(f"{log}: not a file")
     with log.open("rb") as file:
-        for event in _events(iter(lambda: file.readline(_LONGEST_LINE), b"")):
+        for line in log_lines(file):
             try:
-                reader.take(event)
-            except _BROKEN:
+                reader.take(json.loads(line))
+            except (*_BROKEN, RecursionError):
                 continue
     return reader.curve()
-
-
-def _events(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-    for line in lines:
-        try:
-            event = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(event, dict):
-            yield event
 
 
 @dataclass
@@ -197,8 +189,8 @@ class _Reader:
 
 
 def _seen(stretches: Sequence[Stretch], step: int) -> int | None:
-    reached = (stretch.seen(step) for stretch in reversed(stretches) if stretch.step <= step)
-    return next(reached, None)
+    place = bisect.bisect_right(stretches, step, key=lambda stretch: stretch.step)
+    return stretches[place - 1].seen(step) if place else None
 
 
 def _merged(first: _Bin, second: _Bin) -> _Bin:

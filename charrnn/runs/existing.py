@@ -1,5 +1,6 @@
 """The runs that exist, and whether their checkpoints are sound. Part of the public Python API."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from charrnn.checkpoint.format import read_checkpoint
@@ -9,9 +10,16 @@ from charrnn.checkpoint.store import Run, find_checkpoints, saved_runs
 from charrnn.errors import CharrnnError
 
 
-def list_runs(checkpoint_dir: str | Path = CHECKPOINT_DIR) -> list[Run]:
-    """Return the runs under a folder that have a checkpoint, the newest first."""
-    return saved_runs(Path(checkpoint_dir))
+def list_runs(
+    checkpoint_dir: str | Path = CHECKPOINT_DIR,
+    *,
+    notice: Callable[[str], None] = lambda _: None,
+) -> list[Run]:
+    """Return the runs under a folder that have a checkpoint, the newest first.
+
+    notice: called with the runs that cannot be read, which are skipped.
+    """
+    return saved_runs(Path(checkpoint_dir), notice)
 
 
 def verify(

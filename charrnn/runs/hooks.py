@@ -11,6 +11,7 @@ from charrnn.checkpoint.format import Saved, write_checkpoint
 from charrnn.checkpoint.lifecycle import ClaimedRun, drop_after, read_before, retire
 from charrnn.checkpoint.manifest import CorpusRecord, Manifest
 from charrnn.checkpoint.model_file import SavedModel
+from charrnn.checkpoint.origin import signature
 from charrnn.checkpoint.writer import remove
 from charrnn.errors import CharrnnError, NoTextError
 from charrnn.generation.encoding import encode_request
@@ -131,22 +132,24 @@ def _manifest(
     plan: RunPlan, context: ExecutionContext, trainer: Trainer, state: TrainerState
 ) -> Manifest:
     corpus, progress = plan.corpus, state.progress
+    record = CorpusRecord(
+        name=corpus.name,
+        sources=corpus.sources,
+        sha256=corpus.sha256,
+        characters=corpus.characters,
+    )
     return Manifest(
         step=progress.step,
         saved_at=datetime.now(UTC).isoformat(),
         train_loss=progress.train_loss,
         val_loss=_val_loss(trainer),
-        corpus=CorpusRecord(
-            name=corpus.name,
-            sources=corpus.sources,
-            sha256=corpus.sha256,
-            characters=corpus.characters,
-        ),
+        corpus=record,
         corpus_config=plan.corpus_config,
         model=plan.model,
         training=asdict(plan.training),
         trainer=progress.to_json(),
         environment=plan.environment(context),
+        origin=signature(record, plan.corpus_config.val_text),
     )
 
 

@@ -69,18 +69,18 @@ def resume(
         if val_text is not None:
             config = with_absolute_val_text(replace(config, val_text=str(val_text)))
         encoded = corpus_of(
-            replace(saved.manifest, corpus_config=config),
+            saved.manifest,
             saved.model.vocabulary,
-            sources(corpus),
-            cache_dir=places.cache_dir,
-            corpora_dir=places.corpora_dir,
+            places,
+            sources=sources(corpus),
+            val_text=None if val_text is None else config.val_text,
             force=force,
             on_progress=reading_events(everyone),
         )
         had = int(saved.manifest.environment["threads"])
         lanes, chunk_steps = fit(len(encoded.train), training.batch_size, training.seq_length)
         plan = RunPlan(encoded, config, saved.manifest.model, training, lanes, chunk_steps)
-        context = execution_context(device, threads or had, stop)
+        context = execution_context(device, had if threads is None else threads, stop)
         end = execute(plan, context, claim, saved=saved, notices=notices, observers=everyone)
     return TrainingResult(run.name, run.path, end)
 

@@ -9,7 +9,7 @@ import json
 import math
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -157,7 +157,8 @@ LOGGED: tuple[type[Event], ...] = (
     EndEvent,
 )
 Observer = Callable[[Event], None]
-_LONGEST_LINE = 1 << 24
+_LONGEST_LINE = 1 << 24  # bytes
+MAX_LOG = 1 << 32  # bytes: some ten million steps
 
 
 class Log:
@@ -250,10 +251,9 @@ def _size_of(file: IO[bytes], step: int) -> int:
     """
     if step == 0:
         return 0
-    size = kept = 0
+    kept = 0
     within = True  # the steps to keep
-    while line := file.readline(_LONGEST_LINE):
-        size += len(line)
+    for line in log_lines(file):
         try:
             event = json.loads(line) if line.endswith(b"\n") else {}
             if event["event"] == StepEvent.kind:
@@ -261,8 +261,20 @@ def _size_of(file: IO[bytes], step: int) -> int:
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             continue
         if within:
-            kept = size
+            kept = file.tell()
     return kept
+
+
+def log_lines(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield the lines of a log that may be JSON objects, which are all that it should have.
+
+    Raises OSError for a file that is larger than any log: a log may be damaged or hostile.
+    """
+    if os.fstat(file.fileno()).st_size > MAX_LOG:
+        raise OSError(errno.EFBIG, "too large for a log")
+    while line := file.readline(_LONGEST_LINE):
+        if line.startswith(b"{"):
+            yield line
 
 
 def _finite(value: Any) -> Any:

@@ -28,12 +28,16 @@ from charrnn.training.lanes import Chunk, Lanes
 from charrnn.training.limits import fraction_done, limit_reached
 from charrnn.training.optimization import Optimizer, chunk_loss, learning_rate
 from charrnn.training.progress import TrainerProgress
+from charrnn.training.randomness import restore_generator
 
 # Steps in a row without a finite gradient before a run goes back to its last good checkpoint, and
 # how often it does so before it gives up.
 MAX_BAD_STEPS = 20
 MAX_RETURNS = 5
 RETURN_FACTOR = 0.5  # of the learning rate, at each return
+# Nats per symbol above which a step is as bad as one without a finite loss: guessing among all
+# characters of Unicode costs 14.
+MAX_LOSS = 1e9
 # A loss so many times that of guessing, log V, means that what was learned is lost.
 LOST = 2.0
 
@@ -154,7 +158,7 @@ class Trainer:
 
         After a bad step the state starts afresh: what overflowed must not be carried on.
         """
-        good = math.isfinite(norm) and math.isfinite(loss.item())
+        good = math.isfinite(norm) and abs(loss.item()) <= MAX_LOSS  # NaN is not
         if good:
             self.optimizer.update(rate)
         self.state = state if good else self.model.start(self.lanes.batch_size)
@@ -367,9 +371,7 @@ class Trainer:
                 if k.startswith("optimizer/")
             }
         )
-        random = torch.tensor(arrays["dropout_rng"])
-        if random.shape == self.dropout_rng.get_state().shape:
-            self.dropout_rng.set_state(random)
+        restore_generator(self.dropout_rng, arrays["dropout_rng"])
 
     def _carried(self, arrays: dict[str, NDArray[Any]]) -> State:
         names = [part.name for part in self.model.config.state.parts]
