@@ -61,7 +61,7 @@ def examples(page: Path) -> list[Example]:
     """The charrnn commands in the shell blocks and sessions of a page, in order."""
     found = []
     for block in blocks(page, "sh", "console"):
-        lines = block.splitlines()
+        lines = block.replace("\\\n", "").splitlines()
         starts = [n for n, line in enumerate(lines) if _COMMAND.match(line)]
         for start, end in itertools.pairwise([*starts, len(lines)]):
             command = _COMMAND.match(lines[start])
