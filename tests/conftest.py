@@ -33,8 +33,6 @@ from charrnn.checkpoint.store import Run
 from tests import processes
 from tests.in_process import run_here
 from tests.processes import ROOT as ROOT
-from tests.processes import in_terminal as in_terminal
-from tests.processes import start as start
 
 # No deadline: on a busy machine an example may take any time.
 settings.register_profile("quick", deadline=None, max_examples=50)

@@ -10,7 +10,8 @@ import pytest
 
 import charrnn
 from charrnn.checkpoint.migrations import MODEL_FORMAT
-from tests.conftest import ROOT, TEXT, Command, in_terminal, start
+from tests.conftest import ROOT, TEXT, Command
+from tests.processes import in_terminal, start
 
 SMALL = (
     "--hidden-size", 16, "--embedding-size", 8, "--batch-size", 4, "--seq-length", 16,

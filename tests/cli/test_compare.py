@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import charrnn
-from tests.conftest import Command, in_terminal
+from tests.conftest import Command
+from tests.processes import in_terminal
 
 ODD = "_$x^2$ \x1b[31m"
 MISSING = "is not installed (extra: plot)"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, TEXT, Command, start
-from tests.processes import wait_until
+from tests.conftest import ROOT, TEXT, Command
+from tests.processes import start, wait_until
 
 TINY = ["--hidden-size", "8", "--embedding-size", "4", "--steps", "3", "--eval-every", "0"]
 TINY += ["--batch-size", "4", "--seq-length", "16", "--threads", "1"]

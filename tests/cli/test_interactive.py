@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Command, in_terminal
+from tests.conftest import Command
+from tests.processes import in_terminal
 
 
 def test_beams_in_a_conversation_are_numbered(command: Command, where: tuple[object, ...]) -> None:

@@ -17,7 +17,8 @@ from charrnn.cli.writing import Job, Showing, write
 from charrnn.generation.sampling import derived_seed
 from charrnn.generation.stepper import Stepper, fastest_threads
 from charrnn.model.config import ModelConfig, parameter_shapes
-from tests.conftest import ROOT, TEXT, Command, in_terminal, start
+from tests.conftest import ROOT, TEXT, Command
+from tests.processes import in_terminal, start
 
 SHORT = ("-n", 40, "--seed", 1)
 
