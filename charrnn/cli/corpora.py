@@ -74,7 +74,7 @@ def corpora(
         if not verbose:
             print_table(shown, [[fact[column] for column in shown] for fact in facts])
         for fact in facts if verbose else ():
-            print_facts({key: _cell(fact[key]) for key in (*shown, *_DETAILS)})
+            print_facts({key: _cell(fact[key]) for key in (*shown, *_DETAILS) if fact[key]})
             print_lines([""])
 
 
@@ -178,7 +178,8 @@ def cache(
 
             print_table(("corpus", "size", "last used"), rows, right=("size",))
         total = size(sum(n_bytes for _, n_bytes, _ in found), "B")
-        say(f"{len(found):,} encoded in {folder}, {total} in total")
+        what = "corpus" if len(found) == 1 else "corpora"
+        say(f"{len(found):,} encoded {what} in {folder}, {total} in total")
 
 
 app = group(
@@ -220,8 +221,6 @@ def _local(seconds: float) -> datetime:
 
 
 def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
     return f"{value:,}" if isinstance(value, int) else value
 
 

@@ -118,6 +118,8 @@ def _in_words(model: "charrnn.Model", *, whole: bool) -> dict[str, str]:
         facts["vocabulary"] = f"{len(vocabulary):,} characters: {shown}"
     if manifest is not None:
         corpus = asdict(manifest.corpus)
+        if not whole:
+            del corpus["sha256"]
         if not whole and len(corpus["sources"]) > _SOURCES:
             more = len(corpus["sources"]) - _SOURCES
             corpus["sources"] = [*corpus["sources"][:_SOURCES], f"{more:,} more"]

@@ -42,9 +42,9 @@ def runs(
         if verbose:
             columns += ("folder", "checkpoints")
             rows = [row + _more(run) for row, run in zip(rows, found, strict=True)]
-        from charrnn.render.tables import print_table
+        from charrnn.render.tables import print_rows
 
-        print_table(columns, rows, right=("step", "best", "at step"))
+        print_rows(columns, rows, right=("step", "best", "at step"))
 
 
 app = single(runs, EXAMPLES)

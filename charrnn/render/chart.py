@@ -108,7 +108,7 @@ def _bounds(runs: Sequence[Run]) -> tuple[float, float]:
     top = [*validation, *train[: math.ceil(_SHOWN_SHARE * len(train))]]
     low, high = min(validation + train), max(top)
     margin = 0.04 * (high - low) or 0.5
-    return low - margin, high + margin
+    return max(low - margin, min(low, 0.0)), high + margin
 
 
 def _printable(name: str) -> str:

@@ -175,11 +175,11 @@ def _differences(rows: Sequence[Comparison]) -> list[str]:
     if len({corpus.sha256 for _, corpus, _ in learned}) > 1:
         names = ", ".join(f"{row.name}: {corpus.name}" for row, corpus, _ in learned)
         return [
-            f"the runs learned different corpora ({names}); each is scored on its own, so the "
-            "figures differ by the texts, too"
+            f"the runs were trained on different corpora ({names}); each is scored on its own, so "
+            "their figures are not comparable"
         ]
     if len({(text.val_fraction, text.val_text) for _, _, text in learned}) > 1:
-        return ["the runs hold out different parts of their corpus, and each is scored on its own"]
+        return ["the runs hold out different parts of their corpus; each is scored on its own part"]
     return []
 
 
