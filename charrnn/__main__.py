@@ -1,4 +1,4 @@
-"""The program's beginning: `charrnn`, and `python -m charrnn`."""
+"""The entry point of `charrnn` and `python -m charrnn`."""
 
 import os
 import signal
@@ -10,8 +10,8 @@ from charrnn.cli.signals import exit_code, heeded
 def main() -> None:
     """Run the command line.
 
-    A signal ends it as an exit, from the first moment on, so that what is half made is cleaned up
-    and no traceback is shown. Training has its own way.
+    From the start, a signal raises SystemExit, so that unfinished files are cleaned up and no
+    traceback is shown. Training handles signals itself.
     """
     for number in heeded():
         signal.signal(number, _leave)
@@ -19,19 +19,19 @@ def main() -> None:
         from charrnn.cli import app
 
         app.main()
-    finally:  # it is leaving: a second signal changes nothing about that
+    finally:  # the program is ending: ignore a second signal
         for number in heeded():
             signal.signal(number, signal.SIG_IGN)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
-    if _importing(frame):  # where an exit may be caught, or turned into another error
+    if _importing(frame):  # the import might catch SystemExit, or turn it into another error
         os._exit(exit_code(number))
     raise SystemExit(exit_code(number))
 
 
 def _importing(frame: FrameType | None) -> bool:
-    """Whether a module is being loaded, in which nothing is half made but the module."""
+    """Return whether a module is being imported; then there are no unfinished files."""
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
             return True

@@ -97,7 +97,7 @@ def compare(
     runs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[RUN]...",
+            metavar="RUN",
             help="Names or folders of runs. [default: all runs, the newest first]",
             autocompletion=options.complete_model,
             show_default=False,
@@ -116,7 +116,7 @@ def compare(
         bool,
         typer.Option(
             "--no-eval",
-            help="Show the validation loss logged in training instead of scoring the text anew.",
+            help="Show the validation loss logged in training instead of scoring the text again.",
             rich_help_panel=_SCORES,
         ),
     ] = False,

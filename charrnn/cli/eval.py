@@ -107,7 +107,7 @@ def evaluate(
     texts: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[TEXT]...",
+            metavar="TEXT",
             help="Texts to score one by one: anything that train accepts, read as the run's corpus "
             "was. [default: the validation part of the run's corpus]",
             autocompletion=options.complete_path,

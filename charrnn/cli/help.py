@@ -23,6 +23,10 @@ Rows = list[tuple[str, str]]
 class Command(TyperCommand):
     """A command. Its epilog holds examples: a line of words ending in a colon, then commands."""
 
+    def collect_usage_pieces(self, _ctx: Any) -> list[str]:
+        """Return the words behind the name of the command in its first line of help."""
+        return ["[OPTIONS]", *map(_argument, _arguments(self))]
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the arguments, and a section for each panel of options."""
         _write_sections(sections(self, ctx), formatter)
@@ -74,7 +78,7 @@ def sections(command: TyperCommand | TyperGroup, ctx: Any) -> list[tuple[str, Ro
         if (row := parameter.get_help_record(ctx)) is None:
             continue
         if parameter.param_type_name == "argument":
-            arguments.append((row[0], _tidied(row[1])))
+            arguments.append((_argument(parameter), _tidied(row[1])))
         else:
             panel = getattr(parameter, "rich_help_panel", None) or GENERAL
             panels.setdefault(panel, []).append((row[0], _tidied(row[1])))
@@ -91,7 +95,7 @@ def _tidied(text: str) -> str:
 
 
 def below(ctx: Any) -> list[tuple[str, Any]]:
-    """Return the names and commands of a group, given its context; none if it is no group."""
+    """Return the names and commands of a group, given its context; none for a single command."""
     if ctx is None or not isinstance(ctx.command, TyperGroup):
         return []
     return [(name, ctx.command.get_command(ctx, name)) for name in ctx.command.list_commands(ctx)]
@@ -139,7 +143,7 @@ def _command_hint(name: str, known: Collection[str], ctx: Any) -> str:
 
 def _flag_hint(flag: str, ctx: Any) -> str:
     own = _flags(ctx.command, ctx)
-    arguments = [p.human_readable_name.strip("[].") for p in ctx.command.params]
+    arguments = list(map(_bare, _arguments(ctx.command)))
     if argument := suggest.meant_argument(flag, arguments):
         return f"{argument} is given without a flag: {ctx.command_path} {argument}"
     if found := suggest.near_flags(flag, own):
@@ -148,6 +152,21 @@ def _flag_hint(flag: str, ctx: Any) -> str:
     if others:
         return f"it belongs to charrnn {_listed(others)}"
     return "see " + _help_of(ctx)
+
+
+def _arguments(command: Any) -> list[Any]:
+    return [p for p in command.params if p.param_type_name == "argument"]
+
+
+def _argument(parameter: Any) -> str:
+    """Return the name of an argument as help pages show it; versions of typer differ in this."""
+    name = _bare(parameter)
+    shown = name if parameter.required else f"[{name}]"
+    return shown if parameter.nargs == 1 else f"{shown}..."
+
+
+def _bare(parameter: Any) -> str:
+    return str(parameter.metavar or parameter.name).upper()
 
 
 def _flags(command: Any, ctx: Any) -> list[str]:

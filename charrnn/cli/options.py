@@ -56,7 +56,7 @@ def complete_path(incomplete: str) -> list[str]:
 ModelArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="[MODEL]",
+        metavar="MODEL",
         help="The name or folder of a run, the folder of a checkpoint, or a model.safetensors. "
         "[default: the newest run]",
         autocompletion=complete_model,
@@ -82,7 +82,7 @@ CheckpointDirOption = Annotated[
 CorpusArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[CORPUS]...",
+        metavar="CORPUS",
         help="Text files, folders, patterns such as '*.txt', - for stdin, or the name of a corpus "
         "(see charrnn corpora). Also .gz, .bz2, .xz, .zst, .zip and .tar. [default: Python source "
         "code, built in]",
@@ -269,7 +269,7 @@ def _parameter(
 
 
 def _metavar(kind: Any) -> str | None:
-    """Return what stands for the value of an option on help pages; None for a switch."""
+    """Return the placeholder for the value of an option on help pages; None for a switch."""
     if typing.get_origin(kind) is Literal:
         return "|".join(map(str, typing.get_args(kind)))
     return {int: "N", float: "X", bool: None}.get(kind, "TEXT")

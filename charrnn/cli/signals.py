@@ -1,17 +1,17 @@
-"""Which signals end a command, and with which exit code."""
+"""The signals that end a command, and its exit code then."""
 
 import signal
 
 
 def heeded() -> list[int]:
-    """Return the signals that end a command: Ctrl-C, SIGTERM, and SIGHUP where it exists.
+    """Return the signals that end a command: Ctrl-C, SIGTERM, and SIGHUP on systems that have it.
 
-    One that is ignored stays so: nohup and shells want a program to survive it.
+    A signal that is ignored stays ignored: nohup and shells want the program to survive it.
     """
     numbers = [getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP")]
     return [n for n in numbers if n is not None and signal.getsignal(n) is not signal.SIG_IGN]
 
 
 def exit_code(number: int) -> int:
-    """Return 130 for Ctrl-C, and 143 for the others: SIGHUP counts as SIGTERM."""
+    """Return 130 for Ctrl-C and 143 for the others; SIGHUP counts as SIGTERM."""
     return 128 + (signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)

@@ -100,7 +100,7 @@ class ProgressBar:
         assert self._started is not None
         assert self._bar is not None
         every = self._started.training["eval_every"]
-        evaluating = every > 0 and event.step % every == 0  # which takes long: the bar stands still
+        evaluating = every > 0 and event.step % every == 0  # takes long; the bar does not move
         soon = 0 <= event.seconds - self._shown_at < _REFRESH_SECONDS
         if soon and not evaluating and event.progress < 1:
             return

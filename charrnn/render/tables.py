@@ -11,7 +11,7 @@ from rich.text import Text
 
 from charrnn.render.terminal import harmless
 
-_UNFOLDED = 100_000  # columns, if there is no terminal that would fold long lines
+_UNFOLDED = 100_000  # columns of a pipe, which folds nothing
 _SHORTEST_NAME = 8  # columns that the first column of a table keeps
 
 

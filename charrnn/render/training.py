@@ -130,7 +130,7 @@ class TrainingView:
         self._loss = smoothed(self._loss, event.loss)
         self._speed = smoothed(self._speed, event.symbols_per_second)
         every = self._started.training["eval_every"]
-        evaluating = every > 0 and event.step % every == 0  # which takes long: the bar stands still
+        evaluating = every > 0 and event.step % every == 0  # takes long; the bar does not move
         soon = 0 <= event.seconds - self._shown_at < REFRESH_SECONDS
         if soon and not evaluating and event.progress < 1:
             return

@@ -314,8 +314,8 @@ def test_the_view_of_a_run_fits_the_terminal(corpus: Path, tmp_path: Path, colum
     bars = [line for line in lines if "%|" in line]
     assert bars
     assert all(len(bar) <= columns for bar in bars)
-    told = ["loss"] if columns == 40 else ["loss", "bits", "/s", "evaluating", "lr", "grad"]
-    assert all(word in bars[-1] for word in told)
+    expected = ["loss"] if columns == 40 else ["loss", "bits", "/s", "evaluating", "lr", "grad"]
+    assert all(word in bars[-1] for word in expected)
     evaluations = [line for line in lines if line.startswith("step ")]
     assert len(evaluations) == 2
     assert columns < 80 or all(len(line) <= columns for line in evaluations)

@@ -1,4 +1,4 @@
-"""Tables that give way to the width of a terminal."""
+"""Tables that adapt to the width of the terminal."""
 
 import io
 import re
