@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from charrnn.catalog.corpora import Catalog
 from charrnn.catalog.places import CorpusPlaces
 from charrnn.catalog.survey import sources as as_sources
-from charrnn.checkpoint.manifest import Manifest
+from charrnn.checkpoint.manifest import CorpusRecord, Manifest
 from charrnn.checkpoint.origin import is_own
 from charrnn.errors import CorpusError, RunError
 from charrnn.text.config import CorpusConfig
@@ -35,17 +36,17 @@ def corpus_of(
     force: accept a corpus that has changed, as long as the vocabulary covers it.
     Raises RunError if it cannot be read or is not the same.
     """
-    record, cache_dir = manifest.corpus, places.cache_dir
-    catalog, config = Catalog(places.corpora_dir), manifest.corpus_config
+    record, catalog = manifest.corpus, Catalog(places.corpora_dir)
+    config = manifest.corpus_config
     if val_text is not None:
         config = replace(config, val_text=val_text)
-    named_by_run = [*(() if sources else record.sources)]
+    kept = partial(_kept_copy, record, config, vocabulary, places)
+    named_by_run = [] if sources else list(record.sources)
     if val_text is None and config.val_text is not None:
         named_by_run.append(config.val_text)
     if not set(named_by_run) <= set(catalog.names) and not is_own(manifest):
-        kept = find_encoded(record.sha256, config, vocabulary, cache_dir)
-        if kept is not None and not sources:
-            return replace(kept, name=record.name, sources=record.sources)
+        if not sources and (copy := kept()) is not None:
+            return copy
         raise RunError(
             "someone else or another machine made this run, so charrnn does not open the files "
             f"that it names; name its corpus {record.name} yourself: `corpus=PATH`"
@@ -57,25 +58,35 @@ def corpus_of(
             config,
             catalog,
             vocabulary,
-            cache_dir=cache_dir,
+            cache_dir=places.cache_dir,
             recorded=not sources,
             on_progress=on_progress,
         )
     except CorpusError as error:
-        kept = find_encoded(record.sha256, config, vocabulary, cache_dir)
-        if kept is not None and not sources:
+        if not sources and (copy := kept()) is not None:
             notice = f"{error}; using its encoded copy in the cache"
-            return replace(
-                kept,
-                name=record.name,
-                sources=record.sources,
-                notices=(*kept.notices, notice),
-            )
+            return replace(copy, notices=(*copy.notices, notice))
         raise RunError(
             f"the run's corpus {record.name} cannot be read: {error}\n"
             "  If it was moved, say where: charrnn resume RUN `corpus=PATH` (or `val_text=PATH`); "
-            "charrnn eval RUN PATH"
+            "charrnn eval RUN `corpus=PATH`"
         ) from error
+    _check_same(corpus, record, vocabulary, force=force)
+    return replace(corpus, sources=corpus.sources if sources else record.sources)
+
+
+def _kept_copy(
+    record: CorpusRecord, config: CorpusConfig, vocabulary: Vocabulary, places: CorpusPlaces
+) -> EncodedCorpus | None:
+    """Return a run's corpus from the cache, where it is known by its hash; None if not there."""
+    kept = find_encoded(record.sha256, config, vocabulary, places.cache_dir)
+    return None if kept is None else replace(kept, name=record.name, sources=record.sources)
+
+
+def _check_same(
+    corpus: EncodedCorpus, record: CorpusRecord, vocabulary: Vocabulary, *, force: bool
+) -> None:
+    """Raise RunError if a corpus is not the one that a run learned, or force cannot accept it."""
     if len(corpus.vocabulary) > len(vocabulary) and force:
         raise RunError(
             f"the corpus {record.name} has characters that are new to the run; start a new run "
@@ -87,7 +98,6 @@ def corpus_of(
             "the old text, continue with the new one by `force`, or start a new run from its "
             "weights: charrnn train TEXT `init_from=RUN`"
         )
-    return replace(corpus, sources=corpus.sources if sources else record.sources)
 
 
 @dataclass
