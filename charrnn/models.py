@@ -4,7 +4,6 @@ torch is imported by the functions that need it, so that everything else starts 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -33,14 +32,12 @@ from charrnn.text.decoding import transformed
 from charrnn.text.vocabulary import Unknown, unknown_notices
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from charrnn.checkpoint.corpus import ModelCorpora
     from charrnn.evaluation.config import DynamicConfig
     from charrnn.evaluation.copying import Report
+    from charrnn.evaluation.dynamic import GradientRms
     from charrnn.evaluation.score import CharacterScore, Evaluation
     from charrnn.model.language_model import LanguageModel
-    from charrnn.text.store import Symbols
 
 
 class Model:
@@ -56,7 +53,6 @@ class Model:
         self._weights = saved.weights
         self._kind: MatrixKind = Dense
         self._device = "cpu"
-        self._gradient_rms: dict[tuple[int, str], list[Tensor]] = {}  # by chunk length and device
 
     def prepare(self, device: str = "auto", weights: str = "float32") -> None:
         """Choose what the model runs on.
@@ -289,35 +285,16 @@ class Model:
             notice(message)
         if dynamic is not None:
             learned = self.corpora.training_part(places, sources(corpus))
-            with self._on_torch(device, threads) as model:
-                rms = self._rms(model, learned, dynamic.dynamic_length, on_gradients)
+            from charrnn.model.device import torch_threads
+
+            with torch_threads(threads):
+                model = self._torch_model(device)
+                rms = self._gradient_rms.of(model, learned, dynamic.dynamic_length, on_gradients)
                 return scored.dynamic_evaluation(model, rms, dynamic, on_progress)
         if device not in ("auto", self._device):
             self.prepare(device)
         with blas_threads(threads or self.fastest_threads()):
             return scored.evaluation(self.stepper, context, on_progress)
-
-    def _rms(
-        self,
-        model: "LanguageModel",
-        learned: "Symbols",
-        length: int,
-        on_gradients: Callable[[int, int], None],
-    ) -> "list[Tensor]":
-        """Return the RMS of gradients that dynamic evaluation needs, computed once."""
-        from charrnn.evaluation.dynamic import gradient_rms
-
-        key = length, str(model.output.weight.device)
-        if key not in self._gradient_rms:
-            self._gradient_rms[key] = gradient_rms(model, learned, length, on_gradients)
-        return self._gradient_rms[key]
-
-    @contextmanager
-    def _on_torch(self, device: str, threads: int | None) -> "Iterator[LanguageModel]":
-        from charrnn.model.device import torch_threads
-
-        with torch_threads(threads):
-            yield self._torch_model(device)
 
     def _torch_model(self, device: str) -> "LanguageModel":
         from charrnn.model.device import resolve_device
@@ -339,6 +316,12 @@ class Model:
             return read_manifest(self.path.parent)
         except CheckpointError:
             return None
+
+    @cached_property
+    def _gradient_rms(self) -> "GradientRms":
+        from charrnn.evaluation.dynamic import GradientRms
+
+        return GradientRms()
 
     @cached_property
     def corpora(self) -> "ModelCorpora":

@@ -71,6 +71,26 @@ def gradient_rms(
     return squares
 
 
+class GradientRms:
+    """The RMS of a model's gradients, computed once for a chunk length and a device."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, str], list[Tensor]] = {}
+
+    def of(
+        self,
+        model: LanguageModel,
+        text: Symbols,
+        length: int,
+        on_progress: Callable[[int, int], None],
+    ) -> list[Tensor]:
+        """See `gradient_rms`; the model and the text must always be the same."""
+        key = length, str(model.output.weight.device)
+        if key not in self._known:
+            self._known[key] = gradient_rms(model, text, length, on_progress)
+        return self._known[key]
+
+
 def dynamic_nats(
     model: LanguageModel,
     text: Symbols,
