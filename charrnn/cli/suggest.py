@@ -80,10 +80,13 @@ def near(name: str, known: Collection[str], synonyms: Mapping[str, str]) -> list
     """Return which known words `name` may mean: by its synonyms, its beginning or its spelling."""
     if meant := [word for word in known if name in synonyms.get(word, "").split()]:
         return meant
+    words = {other: word for word in known for other in synonyms.get(word, "").split()}
+    words |= {word: word for word in known}
     begun = sorted(word for word in known if word.startswith(name)) if len(name) > 2 else []
     from difflib import get_close_matches  # for a mistake only
 
-    return begun[:3] or get_close_matches(name, sorted(known), n=3, cutoff=0.7)
+    spelt = get_close_matches(name, sorted(words), n=3, cutoff=0.75)
+    return begun[:3] or list(dict.fromkeys(words[word] for word in spelt))[:2]
 
 
 def near_flags(flag: str, known: Collection[str]) -> list[str]:

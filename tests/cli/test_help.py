@@ -85,6 +85,7 @@ WRONG = [
     ("train --max-steps 2", "did you mean --steps?"),
     ("train --dropout-rate 0", "did you mean --dropout?"),
     ("train --model gru", "did you mean --cell?"),
+    ("train --sizes 9", "did you mean --hidden-size?"),
     ("train --lerning-rate 1", "did you mean --learning-rate?"),
     ("train --learn 1", "did you mean --learning-rate?"),
     ("train --data a.txt", "CORPUS is given without a flag: charrnn train CORPUS"),
