@@ -5,12 +5,15 @@ backticks, `min_length`, or with a value, `unknown=skip`. Python and HTTP users 
 the command line shows them as --min-length and --unknown skip.
 """
 
+import math
 import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 DISTRIBUTION = "charrnn-lm"  # what pip installs; the command and the import are charrnn
+
+LONGEST = 60  # characters of a value in a message
 
 
 class CharrnnError(ValueError):
@@ -124,6 +127,22 @@ def _from_here(path: Path) -> str:
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun: 1 lane, 1,200 lanes."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def shortened(value: object) -> str:
+    """Return a value as a message shows it: on one line and not much longer than LONGEST.
+
+    Works for any value: Python itself refuses to print long whole numbers and deeply nested lists.
+    """
+    if isinstance(value, int) and value.bit_length() > 256:
+        sign = "-" if value < 0 else ""
+        return f"about {sign}10^{math.floor(value.bit_length() * math.log10(2)):,}"
+    try:
+        text = str(value)
+    except (ValueError, RecursionError):
+        text = f"a {type(value).__name__}"
+    shown = text[:LONGEST] + "…" if len(text) > LONGEST else text
+    return shown if shown.isprintable() else repr(shown)
 
 
 def describe(character: str) -> str:

@@ -13,12 +13,15 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar
 
-from charrnn.errors import SettingsError
+from charrnn.errors import SettingsError, shortened
 
 T = TypeVar("T")
 
 # The default that help pages show for settings that charrnn.runs.choice chooses.
 CHOSEN = "chosen to fit the corpus (see `preset`)"
+
+LARGEST = 2**62  # of any number in a checkpoint, and of whole numbers without a bound of their own
+MAX_THREADS = 1024
 
 _BOUNDS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
     "ge": ("at least", operator.ge),
@@ -26,8 +29,15 @@ _BOUNDS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
     "le": ("at most", operator.le),
     "lt": ("below", operator.lt),
 }
-_LARGEST = sys.float_info.max  # Python's whole numbers may be larger, and then are no floats
-_KIND_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a string"}
+_LARGEST_FLOAT = sys.float_info.max  # Python's whole numbers may be larger, and then are no floats
+_KIND_NAMES: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a string",
+    tuple[str, ...]: "a list of strings",
+    tuple[float, ...]: "a list of numbers",
+}
 
 
 def setting(
@@ -60,13 +70,16 @@ def panels(kind: Any) -> dict[str, str | None]:
 
 
 def check(settings: Any) -> None:
-    """Raise SettingsError for the first field that has the wrong type or is out of bounds."""
+    """Raise SettingsError for the first field that has the wrong type or is out of bounds.
+
+    Whole numbers in fields of type float become floats, so that 0 and 0.0 give the same run.
+    """
     for field in dataclasses.fields(settings):
-        if "help" not in field.metadata:  # holds other settings, or is no setting
-            continue
         value = getattr(settings, field.name)
         if (requirement := _violated(value, field)) is not None:
-            raise SettingsError(f"`{field.name}={value}`: must be {requirement}")
+            raise SettingsError(f"`{field.name}={shortened(value)}`: must be {requirement}")
+        if type(value) is int and value_type(field)[0] is float:
+            object.__setattr__(settings, field.name, float(value))  # the dataclass may be frozen
 
 
 def make(kind: type[T], values: Mapping[str, Any]) -> T:
@@ -74,8 +87,14 @@ def make(kind: type[T], values: Mapping[str, Any]) -> T:
     names = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     for name in values:
         if name not in names:
-            raise SettingsError(f"`{name}` is not a setting")
+            raise SettingsError(f"`{shortened(name)}` is not a setting")
     return kind(**values)
+
+
+def check_threads(threads: int | None) -> None:
+    """Raise SettingsError for a number of CPU threads out of bounds; None leaves it to others."""
+    if threads is not None and not (_is_of(threads, int) and 1 <= threads <= MAX_THREADS):
+        raise SettingsError(f"`threads={shortened(threads)}`: must be from 1 to {MAX_THREADS:,}")
 
 
 def value_type(field: "dataclasses.Field[Any]") -> tuple[Any, bool]:
@@ -92,8 +111,10 @@ def number_pair(name: str, text: str) -> tuple[float, float]:
         start, end = map(float, text.split(":"))
     except ValueError:
         start = end = -1.0
-    if not (0 <= start <= _LARGEST and 0 <= end <= _LARGEST):
-        raise SettingsError(f"`{name}={text}`: must be START:END, two numbers such as 0.5:1.2")
+    if not (0 <= start <= _LARGEST_FLOAT and 0 <= end <= _LARGEST_FLOAT):
+        raise SettingsError(
+            f"`{name}={shortened(text)}`: must be START:END, two numbers such as 0.5:1.2"
+        )
     return start, end
 
 
@@ -102,19 +123,35 @@ def _violated(value: Any, field: "dataclasses.Field[Any]") -> str | None:
     kind, optional = value_type(field)
     if value is None and optional:
         return None
-    if typing.get_origin(kind) is tuple:
-        valid = isinstance(value, tuple) and all(isinstance(part, str) for part in value)
-        return None if valid else "a list of strings"
-    if typing.get_origin(kind) is Literal:
+    origin = typing.get_origin(kind) or kind
+    if origin is Literal:
         choices = typing.get_args(kind)
-        return None if value in choices else f"one of {', '.join(map(str, choices))}"
-    accepted = (int, float) if kind is float else kind
-    if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
-        return _KIND_NAMES[kind]
-    if kind is float and not -_LARGEST <= value <= _LARGEST:  # also catches NaN
+        valid = isinstance(value, str) and value in choices
+        return None if valid else f"one of {', '.join(choices)}"
+    if not _is_of(value, origin):
+        return _KIND_NAMES.get(kind) or f"of type {origin.__name__}"
+    if kind == tuple[str, ...]:
+        return None if all(isinstance(part, str) for part in value) else _KIND_NAMES[kind]
+    return _exceeded(value, kind, field) if kind in (int, float) else None
+
+
+def _is_of(value: Any, kind: type) -> bool:
+    """Return whether a value is of a type; a whole number also is a number, but no bool is."""
+    if isinstance(value, bool):
+        return kind is bool
+    also: dict[type, type] = {float: int, frozenset: set}
+    return isinstance(value, (kind, also.get(kind, kind)))
+
+
+def _exceeded(value: float, kind: type, field: "dataclasses.Field[Any]") -> str | None:
+    """Return the bound that a number exceeds, or None."""
+    if kind is float and not -_LARGEST_FLOAT <= value <= _LARGEST_FLOAT:  # also catches NaN
         return "a finite number"
+    bounds = dict(field.metadata)
+    if kind is int and not {"le", "lt"} & bounds.keys():
+        bounds["le"] = LARGEST
     for name, (words, holds) in _BOUNDS.items():
-        bound = field.metadata.get(name)
+        bound = bounds.get(name)
         if bound is not None and not holds(value, bound):
             return f"{words} {bound:,}"
     return None

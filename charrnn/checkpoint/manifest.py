@@ -22,11 +22,10 @@ from charrnn.checkpoint.reading import MALFORMED, FileRecord, errors_of, opened
 from charrnn.checkpoint.records import read_record
 from charrnn.errors import CheckpointError
 from charrnn.model.config import ModelConfig
-from charrnn.settings import make
+from charrnn.settings import MAX_THREADS, make
 from charrnn.text.config import CorpusConfig
 
 MAX_MANIFEST = 2**20  # bytes
-MAX_THREADS = 1024
 _SEAL_END = b'"\n}\n'  # what follows the seal
 
 

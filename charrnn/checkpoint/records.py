@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
-T = TypeVar("T")
+from charrnn.settings import LARGEST
 
-LARGEST = 2**62  # of any number in a checkpoint, either side of 0
+T = TypeVar("T")
 
 
 def read_record(kind: type[T], values: Any) -> T:

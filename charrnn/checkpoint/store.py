@@ -22,7 +22,7 @@ from charrnn.checkpoint.layout import (
 )
 from charrnn.checkpoint.manifest import Manifest, read_manifest
 from charrnn.checkpoint.writer import replaced
-from charrnn.errors import CheckpointError, RunError
+from charrnn.errors import CheckpointError, RunError, shortened
 
 
 def ignore(_message: str) -> None:
@@ -153,7 +153,9 @@ class Run:
             if str(checkpoint.step) == which:
                 return checkpoint
         steps = ", ".join(str(c.step) for c in self.checkpoints) or "none"
-        raise RunError(f"{self.path}: no checkpoint {which!r}; choose latest, best, {steps}")
+        raise RunError(
+            f"{self.path}: no checkpoint {shortened(repr(which))}; choose latest, best, {steps}"
+        )
 
     def checkpoint_folder(self, step: int) -> Path:
         """Return where the checkpoint of a step is, or would be."""

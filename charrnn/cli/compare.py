@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import charrnn
+from charrnn import settings
 from charrnn.cli import options
 from charrnn.cli.commands import single
 from charrnn.cli.groups import Computing, Folders, with_groups
@@ -108,6 +109,7 @@ def compare(
         typer.Option(
             metavar="N",
             min=1,
+            max=settings.LARGEST,
             help="Start from a fresh state every N characters for the second pair of losses.",
             rich_help_panel=_SCORES,
         ),

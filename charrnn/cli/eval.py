@@ -9,11 +9,13 @@ from typing import Annotated, Any
 import typer
 
 import charrnn
+from charrnn import settings
 from charrnn.cli import flags, options
 from charrnn.cli.commands import single
 from charrnn.cli.groups import Computing, Folders, Verbosity, with_groups
 from charrnn.cli.messages import notices, say
 from charrnn.cli.reports import report_facts
+from charrnn.errors import shortened
 from charrnn.render.terminal import print_json
 
 EXAMPLES = """\
@@ -75,11 +77,12 @@ class Scoring:
         """The characters between two fresh states; None to carry the state."""
         if self.context == "carried":
             return None
-        if not self.context.isdecimal() or int(self.context) == 0:
+        number = int(self.context) if self.context.isdecimal() and len(self.context) < 20 else 0
+        if not 1 <= number <= settings.LARGEST:
             raise charrnn.SettingsError(
-                f"--context {self.context}: must be carried, or a number of at least 1"
+                f"--context {shortened(self.context)}: must be carried, or a number of at least 1"
             )
-        return int(self.context)
+        return number
 
     def learning(self, given: Mapping[str, Any]) -> "charrnn.DynamicConfig | None":
         """Return the settings of dynamic evaluation, None without it. Raises SettingsError."""

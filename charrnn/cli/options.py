@@ -14,7 +14,7 @@ import typer
 
 import charrnn
 from charrnn import settings
-from charrnn.cli import flags, suggest
+from charrnn.cli import flags
 from charrnn.cli.messages import notices
 
 Settings = TypeVar("Settings")
@@ -110,7 +110,12 @@ DeviceOption = Annotated[
 ThreadsOption = Annotated[
     int | None,
     typer.Option(
-        "--threads", metavar="N", min=1, help="Number of CPU threads.", show_default=False
+        "--threads",
+        metavar="N",
+        min=1,
+        max=settings.MAX_THREADS,
+        show_default=False,
+        help="Number of CPU threads.",
     ),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors on stderr.")]
@@ -196,28 +201,6 @@ def named(model: type, given: dict[str, Any], config: dict[str, Any]) -> dict[st
     return {name: value for name, value in (config | given).items() if name in names}
 
 
-def read_config(path: Path | None, *models: type) -> dict[str, Any]:
-    """Read a TOML file of settings; its keys are the names of flags without the leading dashes.
-
-    Raises SettingsError if the file cannot be read or a key is not a setting.
-    """
-    if path is None:
-        return {}
-    import tomllib  # few commands read one
-
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise charrnn.SettingsError(f"--config {path}: {error.strerror or error}") from error
-    except ValueError as error:  # not TOML, or not UTF-8
-        raise charrnn.SettingsError(f"--config {path}: not valid TOML: {error}") from error
-    known = {field.name for model in models for field in dataclasses.fields(model)}
-    values = {key.replace("-", "_"): value for key, value in content.items()}
-    for key in values.keys() - known:
-        raise charrnn.SettingsError(f"--config {path}: {_no_setting(key, known)}")
-    return values
-
-
 def as_typed(name: str, value: Any) -> Any:
     """Return a setting's value with its escapes read, if it may contain a line end.
 
@@ -273,13 +256,6 @@ def _metavar(kind: Any) -> str | None:
     if typing.get_origin(kind) is Literal:
         return "|".join(map(str, typing.get_args(kind)))
     return {int: "N", float: "X", bool: None}.get(kind, "TEXT")
-
-
-def _no_setting(key: str, known: set[str]) -> str:
-    shown = flags.flag(key)[2:]
-    meant = suggest.near_setting(shown, {flags.flag(name)[2:] for name in known})
-    hint = f"did you mean {meant}?" if meant else "see charrnn train --help"
-    return f"{shown} is not a setting; {hint}"
 
 
 def load(

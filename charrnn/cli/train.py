@@ -9,6 +9,7 @@ import typer
 import charrnn
 from charrnn.cli import options
 from charrnn.cli.commands import single
+from charrnn.cli.config import read_config
 from charrnn.cli.groups import Computing, Folders, Verbosity, with_groups
 from charrnn.cli.watch import watched
 
@@ -83,7 +84,7 @@ def train(
 
     Ctrl-C saves the run and stops it; charrnn resume continues exactly from there.
     """
-    file = options.read_config(new.config, *_SETTINGS)
+    file = read_config(new.config, *_SETTINGS)
     if new.preset is not None:
         file.pop("minutes", None)  # flags override the file
     with watched(talk, folders.checkpoint_dir) as watching:

@@ -1,13 +1,14 @@
 """Sets of characters as users name them: the characters, a class in brackets, or a word."""
 
 import re
+import warnings
 from collections.abc import Callable
 from unicodedata import category
 
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.errors import SettingsError, UnknownCharacterError, describe
+from charrnn.errors import SettingsError, UnknownCharacterError, describe, shortened
 from charrnn.text.vocabulary import Vocabulary
 
 CLASSES: dict[str, Callable[[str], bool]] = {
@@ -31,36 +32,36 @@ def matching(vocabulary: Vocabulary, setting: str, characters: str) -> NDArray[n
     names = characters.split(",")
     if set(names) <= CLASSES.keys():
         return _ids_of(vocabulary, lambda symbol: any(CLASSES[name](symbol) for name in names))
-    pattern = characters
+    pattern, shown = characters, shortened(characters)
     if len(characters) == 1 or not characters.startswith("["):
         pattern = f"[{re.escape(characters)}]"
     elif len(characters) < 3 or not characters.endswith("]"):
-        raise SettingsError(f"`{setting}={characters}`: not a character class such as [a-z]")
+        raise SettingsError(f"`{setting}={shown}`: not a character class such as [a-z]")
     if vocabulary.unit == "byte" and not characters.isascii():
-        raise SettingsError(
-            f"`{setting}={characters}`: byte models only take ASCII characters here"
-        )
+        raise SettingsError(f"`{setting}={shown}`: byte models only take ASCII characters here")
     try:
-        matches = re.compile(pattern).fullmatch
+        with warnings.catch_warnings(action="ignore"):  # of what [[ may mean one day
+            matches = re.compile(pattern).fullmatch
     except re.error as error:
         raise SettingsError(
-            f"`{setting}={characters}`: not a valid character class ({error})"
+            f"`{setting}={shown}`: not a valid character class ({error})"
         ) from error
     return _ids_of(vocabulary, lambda symbol: matches(symbol) is not None)
 
 
 def stop_ids(vocabulary: Vocabulary, text: str, banned: NDArray[np.intp]) -> list[int]:
     """Return a stop text as ids. Raises SettingsError if it can never be written."""
+    setting = f"`stop={shortened(repr(text))}`"
     try:
         ids: list[int] = vocabulary.encode(text).tolist()
     except UnknownCharacterError as error:
         raise SettingsError(
-            f"`stop={text!r}`: the model cannot write {describe(error.character)}; leave it out"
+            f"{setting}: the model cannot write {describe(error.character)}; leave it out"
         ) from error
     for id_ in ids:
         if id_ in banned:
             raise SettingsError(
-                f"`stop={text!r}`: {vocabulary.symbols[id_]!r} is ruled out by `ban` or `only`"
+                f"{setting}: {vocabulary.symbols[id_]!r} is ruled out by `ban` or `only`"
             )
     return ids
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-from charrnn.errors import SettingsError
+from charrnn.errors import SettingsError, shortened
 from charrnn.generation.rules import FILTERS, SAMPLED, ContradictionError, changed, check_together
 from charrnn.settings import check, make, number_pair, setting
 
@@ -225,8 +225,6 @@ class GenerationRequest:
 
     def __post_init__(self) -> None:
         check(self)
-        if not isinstance(self.temperatures, tuple):
-            raise SettingsError(f"`temperatures={self.temperatures}`: must be a list of numbers")
         for temperature in self.text_temperatures():
             replace(self.sampling, temperature=temperature, temperature_schedule=None)
         check_together(self._values(), self._given())
@@ -294,11 +292,11 @@ def _range(text: str | None) -> tuple[float, ...]:
     if text is None:
         return ()
     wrong = (
-        f"`temperature_range={text}`: must be FROM:TO:N, two temperatures and 2 to 100 texts, "
-        "such as 0.3:1.2:4"
+        f"`temperature_range={shortened(text)}`: must be FROM:TO:N, two temperatures and 2 to 100 "
+        "texts, such as 0.3:1.2:4"
     )
     pair, _, number = text.rpartition(":")
-    if not number.isdecimal() or not 2 <= int(number) <= 100:
+    if len(text) > 1_000 or not number.isdecimal() or not 2 <= int(number) <= 100:
         raise SettingsError(wrong)
     try:
         first, last = number_pair("temperature_range", pair)

@@ -9,10 +9,11 @@ from functools import cached_property
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from charrnn.errors import MissingExtraError, SettingsError
+from charrnn.errors import MissingExtraError, SettingsError, shortened
 from charrnn.generation.layers import Dense, Floats, MatrixKind, Weights, make_layer
 from charrnn.generation.request import MAX_LANES
 from charrnn.model.config import ModelConfig
+from charrnn.settings import check_threads
 from charrnn.text.vocabulary import Ids
 
 TABLE_BYTES = 32 * 2**20  # largest table of the first layer's gate inputs for each symbol
@@ -142,7 +143,7 @@ def matrix_kind(weights: str) -> MatrixKind:
     if weights == "float32":
         return Dense
     if weights != "int8":
-        raise SettingsError(f"`weights={weights}`: choose one of float32, int8")
+        raise SettingsError(f"`weights={shortened(weights)}`: choose one of float32, int8")
     try:
         from charrnn.generation.int8 import Int8
     except ImportError as error:
@@ -177,7 +178,11 @@ def fastest_threads(stepper: Stepper, lanes: int = 1) -> int | None:
 
 @contextmanager
 def blas_threads(threads: int | None) -> Iterator[None]:
-    """Limit the threads of numpy's matrix products within a block; None sets no limit."""
+    """Limit the threads of numpy's matrix products within a block; None sets no limit.
+
+    Raises SettingsError for a number out of bounds.
+    """
+    check_threads(threads)
     with threadpool_limits(threads, user_api="blas"):
         yield
 

@@ -5,7 +5,8 @@ from contextlib import contextmanager
 
 import torch
 
-from charrnn.errors import DeviceError
+from charrnn.errors import DeviceError, shortened
+from charrnn.settings import check_threads
 
 SMALL = 64  # units below which converting costs more than the faster products save
 
@@ -52,7 +53,11 @@ def precision_name(precision: torch.dtype) -> str:
 
 @contextmanager
 def torch_threads(threads: int | None) -> Iterator[None]:
-    """Set the number of torch's CPU threads within the context; None leaves it as it is."""
+    """Set the number of torch's CPU threads within the context; None leaves it as it is.
+
+    Raises SettingsError for a number out of bounds.
+    """
+    check_threads(threads)
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
     try:
@@ -63,6 +68,6 @@ def torch_threads(threads: int | None) -> Iterator[None]:
 
 def _unavailable(name: str) -> DeviceError:
     return DeviceError(
-        f"`device={name}`: not available with torch {torch.__version__} on this machine; "
-        "use `device=cpu` or `device=auto`"
+        f"`device={shortened(name)}`: not available with torch {torch.__version__} on this "
+        "machine; use `device=cpu` or `device=auto`"
     )

@@ -10,9 +10,7 @@ import torch
 from charrnn.catalog.corpora import Catalog
 from charrnn.catalog.places import CorpusPlaces
 from charrnn.checkpoint.lifecycle import claimed_new, new_run
-from charrnn.checkpoint.manifest import MAX_THREADS
 from charrnn.checkpoint.store import Run
-from charrnn.errors import SettingsError
 from charrnn.model.device import resolve_device
 from charrnn.runs.choice import Circumstances, Requested, choose
 from charrnn.runs.execute import execute
@@ -20,6 +18,7 @@ from charrnn.runs.memory import products_per_second
 from charrnn.runs.parent import Parent
 from charrnn.runs.plan import RunPlan
 from charrnn.runs.watching import reading_events
+from charrnn.settings import MAX_THREADS, check_threads
 from charrnn.text.config import CorpusConfig
 from charrnn.text.encoded import EncodedCorpus, check_length, encode_corpus
 from charrnn.training.config import fit
@@ -47,8 +46,7 @@ def execution_context(
     Raises DeviceError, and SettingsError for more threads than a checkpoint may record.
     """
     threads = min(torch.get_num_threads(), MAX_THREADS) if threads is None else threads
-    if not 1 <= threads <= MAX_THREADS:
-        raise SettingsError(f"`threads={threads}`: must be from 1 to {MAX_THREADS:,}")
+    check_threads(threads)
     return ExecutionContext(resolve_device(device), threads, stop=stop)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
-from charrnn.errors import SettingsError
+from charrnn.errors import SettingsError, shortened
 from charrnn.model.config import ModelConfig, multiplied_weights
 from charrnn.settings import make
 from charrnn.training.config import TrainingConfig
@@ -85,7 +85,7 @@ def requested(
     """
     base, limits = _as_settings(ModelConfig, model), _as_settings(TrainingConfig, training)
     if preset not in (None, *PRESETS):
-        raise SettingsError(f"`preset={preset}`: choose one of {', '.join(PRESETS)}")
+        raise SettingsError(f"`preset={shortened(preset)}`: choose one of {', '.join(PRESETS)}")
     if preset is not None and limits.minutes is not None:
         raise SettingsError("`preset` and `minutes` both say how much work to choose for; give one")
     free = MODEL_CHOICES - set(model) if isinstance(model, Mapping) else set()

@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from pathlib import PurePosixPath
 from typing import Literal
 
-from charrnn.errors import SettingsError
+from charrnn.errors import SettingsError, shortened
 from charrnn.settings import check, setting
 
 CORPORA_DIR = "corpora"  # the folder for downloaded corpora
@@ -130,7 +130,9 @@ def _check_strings(config: CorpusConfig) -> None:
         if not isinstance(value, str) or field.name == "val_text":  # a path may be any bytes
             continue
         if any("\ud800" <= character <= "\udfff" for character in value):
-            raise SettingsError(f"`{field.name}={value!r}`: contains bytes that are not text")
+            raise SettingsError(
+                f"`{field.name}={shortened(value)}`: contains bytes that are not text"
+            )
 
 
 def _check_contradictions(config: CorpusConfig) -> None:
@@ -169,7 +171,9 @@ def _check_glob(pattern: str | None) -> None:
     try:
         PurePosixPath("name").match("*" if pattern is None else pattern)
     except ValueError as error:
-        raise SettingsError(f"`glob={pattern!r}`: {error}; use a pattern such as '*.md'") from error
+        raise SettingsError(
+            f"`glob={shortened(repr(pattern))}`: {error}; use a pattern such as '*.md'"
+        ) from error
 
 
 def _check_encoding(name: str) -> None:
@@ -180,6 +184,6 @@ def _check_encoding(name: str) -> None:
         ValueError,
     ) as error:  # unknown, not a text encoding, or a NUL
         raise SettingsError(
-            f"`encoding={name}`: not a text encoding that Python knows; use one such as utf-8, "
-            "utf-16, gb18030, big5, shift_jis or cp1252"
+            f"`encoding={shortened(name)}`: not a text encoding that Python knows; use one such as "
+            "utf-8, utf-16, gb18030, big5, shift_jis or cp1252"
         ) from error

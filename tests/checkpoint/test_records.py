@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.checkpoint.records import LARGEST, read_record
+from charrnn.checkpoint.records import read_record
+from charrnn.settings import LARGEST
 from charrnn.training.progress import LanePosition, TrainerProgress, ValidationRecord
 
 whole = st.integers(0, LARGEST)
