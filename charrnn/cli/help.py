@@ -90,7 +90,8 @@ def sections(command: TyperCommand | TyperGroup, ctx: Any) -> list[tuple[str, Ro
 
 def _tidied(text: str) -> str:
     """Return a help text without typer's bounds and its wide gaps."""
-    text = re.sub(r"(; |\[)x>=1\]", lambda found: "]" if found[1] == "; " else "", text)
+    bounds = r"(; |\[)(?:x>=1|1<=x<=\d+)\]"
+    text = re.sub(bounds, lambda found: "]" if found[1] == "; " else "", text)
     return " ".join(text.split())
 
 
