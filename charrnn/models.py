@@ -117,6 +117,7 @@ class Model:
 
         The first has the seed of config; the others' seeds are derived from it, whatever the
         number. temperatures: one for each text, instead of a number; the texts then share a seed.
+        Once config.max_seconds are over, no more of a number of texts are begun.
         on_progress: called with the number of prompt symbols read, and of all.
         """
         request = GenerationRequest(

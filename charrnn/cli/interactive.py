@@ -185,7 +185,7 @@ def _lines() -> Iterator[str]:
     session: PromptSession[str] = PromptSession(output=create_output(sys.stderr))
     while True:
         try:
-            yield session.prompt("> ")
+            yield session.prompt("> ", handle_sigint=not _ignores_ctrl_c())
         except KeyboardInterrupt:  # discards the line
             continue
         except EOFError:
@@ -194,7 +194,10 @@ def _lines() -> Iterator[str]:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let Ctrl-C end the block and nothing else."""
+    """Let Ctrl-C end the block and nothing else, unless it is ignored, as under nohup."""
+    if _ignores_ctrl_c():
+        yield
+        return
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
@@ -202,3 +205,7 @@ def _interruptible() -> Iterator[None]:
         typer.echo("", err=True)
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _ignores_ctrl_c() -> bool:
+    return signal.getsignal(signal.SIGINT) is signal.SIG_IGN

@@ -224,6 +224,8 @@ def _print_remarks(job: Job, written: Sequence[Written]) -> None:
     for reason in dict.fromkeys(one.source.stop_reason for one in written):
         if reason in EARLY and not quiet:
             say(f"\n{EARLY[reason]}")
+    if len(written) < request.total and not request.searches and not quiet:
+        say(f"notice: there was time for {len(written):,} of {request.total:,} texts")
     sampled = not request.searches or request.beams.beam_sampling
     new_seed = written and sampled and request.sampling.seed is None
     if new_seed and sys.stderr.isatty() and not quiet:
@@ -255,7 +257,7 @@ def _header(job: Job, number: int, source: "Source") -> str:
 
 def _object(job: Job, one: Written) -> dict[str, Any]:
     source = one.source
-    used: dict[str, Any] = dataclasses.asdict(job.request.sampling) | {"seed": source.seed}
+    used: dict[str, Any] = vars(job.request.sampling) | {"seed": source.seed}
     found = {
         "text": (source.prompt if job.showing.echo else "") + one.text,
         "prompt": source.prompt,
@@ -265,7 +267,7 @@ def _object(job: Job, one: Written) -> dict[str, Any]:
         "seed": source.seed,
     }
     if isinstance(source, charrnn.Beam):
-        used |= dataclasses.asdict(job.request.beams)
+        used |= vars(job.request.beams)
         found["score"] = source.score
     else:
         used["temperature"] = found["temperature"] = source.temperature

@@ -90,7 +90,11 @@ class SamplingConfig:
     min_length: int = setting(
         0, ge=0, help="Write at least this many characters before a stop text or an end."
     )
-    max_seconds: float | None = setting(None, gt=0, help="Stop after this many seconds.")
+    max_seconds: float | None = setting(
+        None,
+        gt=0,
+        help="Stop after this many seconds; of several samples, those not yet begun are left out.",
+    )
     seed: int | None = setting(
         None,
         ge=0,

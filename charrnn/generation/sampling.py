@@ -97,6 +97,10 @@ class Deadline:
             self._end = self._clock() + self._seconds
         return self._clock() >= self._end
 
+    def passed(self) -> bool:
+        """Return whether the time is up, without starting it."""
+        return self._end < math.inf and self.over()
+
 
 class Sampler:
     """Draws one symbol after another for B lanes, each from its own random generator.

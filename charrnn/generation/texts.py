@@ -31,7 +31,8 @@ def generations(
     They grow side by side, up to MAX_LANES at a time, whichever one is iterated over. Each has its
     own seed, derived from that of the request; texts at several temperatures share one seed.
     A seed whose text is empty is passed over for the next one, see EncodedRequest.empty_is_no_text.
-    The seconds of the request are for all texts together.
+    The seconds of the request are for all texts together. Once they are over, no more texts are
+    begun, but there is always at least one, and one for each temperature.
     on_progress: called with the number of prompt symbols read so far, and of all.
     Raises NoTextError if the model writes nothing but empty texts.
     """
@@ -56,14 +57,16 @@ def generations(
 
     if temperatures := request.text_temperatures():
         return _at_temperatures(new_texts, temperatures, first)
-    return _with_seeds(new_texts, request.num_samples, first)
+    return _with_seeds(new_texts, request.num_samples, first, deadline)
 
 
-def _with_seeds(new_texts: NewTexts, number: int, first: int) -> "Iterator[Generation]":
-    """Yield texts drawn with the seeds that derive from the first."""
+def _with_seeds(
+    new_texts: NewTexts, number: int, first: int, deadline: Deadline
+) -> "Iterator[Generation]":
+    """Yield texts drawn with the seeds that derive from the first, as long as there is time."""
     seeds = (derived_seed(first, sample) for sample in itertools.count())
-    empty = 0
-    while number:
+    wanted, empty = number, 0
+    while number == wanted or (number and not deadline.passed()):
         for text in new_texts(list(itertools.islice(seeds, min(number, MAX_LANES)))):
             if text.is_no_text():
                 empty = _one_more(empty, text)

@@ -8,23 +8,29 @@ from typing import Any
 _PICTURES = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t"} | {
     0x7F: 0x2421
 }
-# Eight-bit controls, and the characters that reverse the direction of the text after them.
-_PICTURES |= dict.fromkeys(
-    (*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)), 0xFFFD
+# What steers a terminal besides: eight-bit controls, ends of lines and paragraphs, characters that
+# change the direction or the shape of the text after them, and those around annotations.
+_STEERING = (
+    *range(0x80, 0xA0),
+    *range(0x2028, 0x202F),
+    *range(0x2066, 0x2070),
+    *range(0xFFF9, 0xFFFC),
 )
-
-
-# Controls that JSON does not escape and a terminal would obey; JSON escapes ESC and the like.
-_ESCAPES = {code: f"\\u{code:04x}" for code in (0x7F, *range(0x80, 0xA0))}
+_PICTURES |= dict.fromkeys(_STEERING, 0xFFFD)
+# JSON escapes ESC and the like by itself. These three direction marks belong to ordinary Hebrew and
+# Arabic text, which is shown as it is; in JSON an escape does not change the text. The joiners of
+# emoji and of Indic scripts steer nothing.
+_MARKS = (0x061C, 0x200E, 0x200F)
+_ESCAPES = {code: f"\\u{code:04x}" for code in (0x7F, *_STEERING, *_MARKS)}
 
 
 def harmless(text: str) -> str:
-    """Replace control characters with visible symbols, so that no text can steer the terminal."""
+    """Replace what steers a terminal with visible symbols, one for each character."""
     return text.translate(_PICTURES)
 
 
 def json_text(data: Any, indent: int | None = None) -> str:
-    """Return data as JSON without control characters, ending in a newline."""
+    """Return data as JSON in which what steers a terminal is escaped, ending in a newline."""
     import json  # here, because every command imports this module and few write JSON
 
     text = json.dumps(data, ensure_ascii=False, indent=indent, default=str)

@@ -1,13 +1,15 @@
 """`charrnn sample --interactive`: a conversation, in pipes and on a terminal."""
 
 import re
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Command
-from tests.processes import in_terminal
+from tests.processes import in_terminal, start
 
 
 def test_beams_in_a_conversation_are_numbered(command: Command, where: tuple[object, ...]) -> None:
@@ -90,6 +92,21 @@ def test_ctrl_c_ends_a_text_and_not_the_conversation(
     )
     assert "\nlength 7\r\n" in shown.replace("2004l", "\n")
     assert "Traceback" not in shown
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_an_ignored_ctrl_c_does_not_end_a_text(where: tuple[object, ...], tmp_path: Path) -> None:
+    """As under nohup, or in the background of a script."""
+    flags = ("-i", "--seed", 1, "--length", 10**8, *where)
+    process = start("sample", *flags, cwd=tmp_path, ignoring=[signal.SIGINT], stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    process.stdin.write(b"The\n")
+    process.stdin.close()
+    assert process.stdout is not None
+    process.stdout.read(100)
+    process.send_signal(signal.SIGINT)
+    assert len(process.stdout.read(20_000)) == 20_000
+    assert process.poll() is None
 
 
 def test_a_conversation_begins_with_the_given_prompt(

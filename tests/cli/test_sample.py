@@ -258,6 +258,16 @@ def test_a_text_ends_when_the_time_is_up(command: Command, where: tuple[object, 
     assert time.monotonic() - began < 60
 
 
+def test_many_texts_end_when_the_time_is_up(command: Command, where: tuple[object, ...]) -> None:
+    began = time.monotonic()
+    arguments = ("sample", "--num-samples", 10**8, "--max-seconds", 0.3, *where)
+    assert 1 <= len(json.loads(command(*arguments, "--json").stdout)) < 10**6
+    shown = command(*arguments)
+    assert "notice: there was time for " in shown.stderr
+    assert shown.stdout.startswith("--- 1 of 100000000, seed ")
+    assert time.monotonic() - began < 60
+
+
 def test_a_model_of_lines_writes_no_empty_lines(
     command: Command, names: tuple[object, ...]
 ) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ STEPPER = random_stepper()
 FLAT = random_stepper(size=0.1)  # all symbols are about equally probable
 
 
-def texts(
+def begun(
     number: int = 1,
     *,
     prompt: str = PROMPT,
@@ -44,7 +45,8 @@ def texts(
     end: str = "",
     hot: Any = (),
     **values: Any,
-) -> list[Generation]:
+) -> Iterator[Generation]:
+    """Texts, each begun when it is asked for."""
     own = {} if hot or "temperature_schedule" in values else {"temperature": 1.0}
     request = GenerationRequest(
         prompt=prompt,
@@ -55,7 +57,11 @@ def texts(
     vocabulary = LETTERS if stepper.vocabulary_size == len(LETTERS) else BYTES
     clock = itertools.count().__next__  # a second passes each time it is read
     encoded = encode_request(request, vocabulary, end)
-    return list(generations(stepper, encoded, clock=lambda: float(clock())))
+    return generations(stepper, encoded, clock=lambda: float(clock()))
+
+
+def texts(number: int = 1, **values: Any) -> list[Generation]:
+    return list(begun(number, **values))
 
 
 def written(number: int = 1, **values: Any) -> list[str]:
@@ -138,6 +144,17 @@ def test_every_text_ends_when_the_time_is_up() -> None:
     for generation in texts(3, length=1_000, max_seconds=5):
         assert 4 <= len("".join(generation)) <= 6
         assert generation.stop_reason == "time"
+
+
+def test_no_sample_is_begun_when_the_time_is_up() -> None:
+    """Except the first, and those at several temperatures, which are compared with each other."""
+    late = ["".join(text) for text in begun(3 * MAX_LANES, length=1_000, max_seconds=5)]
+    assert len(late) == MAX_LANES
+    compared = begun(hot=[0.5, 1.0] * MAX_LANES, length=1_000, max_seconds=5)
+    assert len(["".join(text) for text in compared]) == 2 * MAX_LANES
+    for seed in range(20):  # some are empty, and do not count
+        empty: dict[str, Any] = {"prompt": "", "end": "\n", "stepper": FLAT, "seed": seed}
+        assert len(["".join(text) for text in begun(1, max_seconds=1, **empty)]) == 1
 
 
 @given(temperature=st.sampled_from([0.0, 0.7, 3.0]), n=st.integers(2, 4), seed=st.integers(0, 9))
