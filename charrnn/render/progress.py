@@ -34,7 +34,7 @@ class ProgressBar:
     """
 
     def __init__(self) -> None:
-        self._notebook = "ipykernel" in sys.modules
+        self._notebook = _in_notebook()
         # A notebook shows stderr as if everything on it were an error.
         self._stream = sys.stdout if self._notebook else sys.stderr
         self._bar: Any = None
@@ -130,6 +130,12 @@ class ProgressBar:
         self._write(f"{'stopped' if interrupted else 'finished'}: {end_line(event)}")
         if event.best_loss is not None:
             self._write(f"best: {best_line(event, self._started.unit)}")
+
+
+def _in_notebook() -> bool:
+    """Whether this process is a notebook's kernel, and has not merely imported ipykernel."""
+    kernel = sys.modules.get("ipykernel.kernelapp")
+    return kernel is not None and bool(kernel.IPKernelApp.initialized())
 
 
 def _tqdm() -> Any:

@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -102,7 +103,9 @@ def test_a_notebook_gets_nothing_on_stderr(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It colours stderr red."""
-    monkeypatch.setitem(sys.modules, "ipykernel", io)
+    kernel: Any = ModuleType("ipykernel.kernelapp")
+    kernel.IPKernelApp = SimpleNamespace(initialized=lambda: True)
+    monkeypatch.setitem(sys.modules, kernel.__name__, kernel)
     show()
     out, err = capsys.readouterr()
     assert err == ""
