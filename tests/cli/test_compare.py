@@ -91,7 +91,7 @@ def test_a_run_that_cannot_be_scored_gets_a_notice(command: Command, folder: Pat
 
 WRONG = [
     (("nobody",), 1, "no run, checkpoint or model file 'nobody'"),
-    (("--context", "0"), 2, "0"),
+    (("--context", "0"), 2, "Invalid value for '--context'"),
     (("--x", "epochs"), 2, "--x epochs: choose one of steps, characters, time"),
     (("--plot", "curve.jpg"), 2, "--plot curve.jpg: must end in .png, .svg, .pdf"),
     (("--json", "--terminal"), 2, "--json and --terminal: choose one"),

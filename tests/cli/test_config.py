@@ -63,4 +63,4 @@ def test_too_many_threads_are_a_usage_error(command: Command, name: str) -> None
     for number in (MAX_THREADS + 1, 10**6, 10**30):
         done = command(name, "--threads", number)
         assert done.returncode == 2
-        assert f"Invalid value for '--threads': {number} is not in the range" in done.stderr
+        assert "Invalid value for '--threads': " in done.stderr
