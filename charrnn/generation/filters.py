@@ -95,24 +95,15 @@ def epsilon_cutoff(logits: NDArray[Float], epsilon: float) -> NDArray[Float]:
     return _keep(logits, probable | (logits == logits.max(axis=1, keepdims=True)))
 
 
-def filtered(
-    logits: NDArray[Float],
-    *,
-    temperature: float | None = None,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    min_p: float | None = None,
-    typical_p: float | None = None,
-    epsilon_cutoff: float | None = None,
-) -> NDArray[Float]:
-    """Apply the filters that are not None, in the order of the arguments, as transformers does.
+def filtered(logits: NDArray[Float], **values: float | None) -> NDArray[Float]:
+    """Apply filters in the order of _ORDER: names with values, where None is off.
 
     Each one sees the probabilities that the one before it left. Without filters, the same logits
     are returned. Temperature 0 (greedy) is not a filter, since argmax needs none.
     """
-    values = (temperature, top_k, top_p, min_p, typical_p, epsilon_cutoff)
-    for apply, value in zip(_ORDER, values, strict=True):
-        if value is not None:
+    assert values.keys() <= _ORDER.keys()
+    for name, apply in _ORDER.items():
+        if (value := values.get(name)) is not None:
             logits = apply(logits, value)
     return logits
 
@@ -212,11 +203,12 @@ def _first(
     return first
 
 
-_ORDER: tuple[Callable[[Any, Any], Any], ...] = (
-    temperature,
-    top_k,
-    top_p,
-    min_p,
-    typical_p,
-    epsilon_cutoff,
-)
+# As transformers applies them.
+_ORDER: dict[str, Callable[[Any, Any], Any]] = {
+    "temperature": temperature,
+    "top_k": top_k,
+    "top_p": top_p,
+    "min_p": min_p,
+    "typical_p": typical_p,
+    "epsilon_cutoff": epsilon_cutoff,
+}

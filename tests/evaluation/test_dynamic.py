@@ -20,18 +20,15 @@ from charrnn.evaluation.dynamic import dynamic_nats, gradient_rms
 from charrnn.model.cells import State
 from charrnn.model.config import ModelConfig
 from charrnn.model.language_model import LanguageModel
+from charrnn.model.specs import CELL_SPECS
 from charrnn.text.store import Symbols
 from charrnn.training.validation import total_nats
 
 V = 7
 ARCHITECTURES: list[dict[str, Any]] = [
-    {},
+    *({"cell": cell} for cell in CELL_SPECS),
     {"num_layers": 2},
-    {"cell": "gru"},
-    {"cell": "rnn"},
     {"cell": "rnn", "nonlinearity": "leaky-relu"},
-    {"cell": "peephole-lstm"},
-    {"cell": "layernorm-lstm"},
     {"embedding_size": 0},
     {"embedding_size": 6, "tie_embeddings": True},
 ]

@@ -12,6 +12,7 @@ from charrnn.generation.int8 import BLOCK, Int8, product, quantize
 from charrnn.generation.request import SamplingConfig
 from charrnn.generation.stepper import Stepper
 from charrnn.model.config import ModelConfig, parameter_shapes
+from charrnn.model.specs import CELL_SPECS
 
 sizes = st.integers(1, 5) | st.sampled_from([BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 7])
 
@@ -50,7 +51,7 @@ def test_zeros_stay_zeros_and_nan_stays_nan() -> None:
     assert np.isnan(out[1]).all()
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn", "peephole-lstm", "layernorm-lstm"])
+@pytest.mark.parametrize("cell", CELL_SPECS)
 def test_int8_weights_predict_nearly_the_same(cell: str) -> None:
     """Logits differ by a few hundredths of their size; reading a prompt equals stepping."""
     config = ModelConfig(cell=cell, num_layers=2, hidden_size=64, embedding_size=8)  # type: ignore[arg-type]
