@@ -14,7 +14,8 @@ from tests.processes import Process, run, start, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
-CODES = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)]
+HANGUP = getattr(signal, "SIGHUP", 1)  # which Windows lacks; these tests are skipped there
+CODES = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (HANGUP, 143)]
 TINY = ["--hidden-size", "8", "--embedding-size", "4", "--batch-size", "4", "--seq-length", "16"]
 TINY += ["--threads", "1"]
 LONG = ["--minutes", "2"]  # longer than any test waits, and yet over soon if nobody ends it
