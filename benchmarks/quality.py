@@ -30,6 +30,8 @@ import torch
 from bare_loop import Bare
 from common import FETCHED, ROOT, machine, shakespeare
 
+from charrnn.errors import counted
+
 RECORDS = ROOT / "docs" / "research" / "quality.jsonl"
 RESULTS = ROOT / "docs" / "research" / "results.md"
 MARKS = ("<!-- quality: made by benchmarks/quality.py --table -->\n", "<!-- end of quality -->\n")
@@ -128,7 +130,7 @@ def table(records: list[dict[str, Any]]) -> str:
     for (corpus, within), runs in groups.items():
         for run in sorted(runs, key=lambda r: r["seed"]):
             scores = " | ".join(shown(run.get(k)) for k in ("carried", "fresh", "dynamic"))
-            on = f"{run['machine']}; {run['threads']} threads, {run['precision']}"
+            on = f"{run['machine']}; {counted(run['threads'], 'thread')}, {run['precision']}"
             if "R" in run:
                 on += f", R {run['R']:g} s"
             made = f"`--minutes {run['minutes']:g}`: `{run['chosen']}`, {run['steps']:,} steps"

@@ -6,6 +6,7 @@ the command line shows them as --min-length and --unknown skip.
 """
 
 import math
+import re
 import shlex
 import sys
 from collections.abc import Mapping
@@ -111,9 +112,17 @@ def install_command(extra: str) -> str:
     except (OSError, UnicodeDecodeError):
         is_checkout = False
     if not is_checkout:
-        return f"pip install '{DISTRIBUTION}[{extra}]'"
-    python = shlex.quote(_from_here(Path(sys.executable)))
-    return f"{python} -m pip install -e {shlex.quote(f'{_from_here(checkout)}[{extra}]')}"
+        return f'pip install "{DISTRIBUTION}[{extra}]"'
+    python = _quoted(_from_here(Path(sys.executable)))
+    return f"{python} -m pip install -e {_quoted(f'{_from_here(checkout)}[{extra}]')}"
+
+
+def _quoted(argument: str) -> str:
+    """Quote for a shell: in double quotes if possible, since those also work on Windows."""
+    quoted = shlex.quote(argument)
+    if quoted == argument or re.search(r'["$`!]', argument):
+        return quoted
+    return f'"{argument}"'
 
 
 def _from_here(path: Path) -> str:

@@ -17,8 +17,8 @@ EXAMPLES = """\
 Train on your own text for ten minutes:
   charrnn train novel.txt --minutes 10
 
-Train on names, one per line, with a small GRU:
-  charrnn train names.txt --lines --cell gru --hidden-size 128
+Train on names, one per line:
+  charrnn train names.txt --lines
 """
 _RUN = "Run"  # a section of the help page
 _SETTINGS = (charrnn.ModelConfig, charrnn.TrainingConfig, charrnn.CorpusConfig)

@@ -15,17 +15,15 @@ def run_facts(event: StartEvent) -> dict[str, str]:
     unit = "characters" if event.unit == "char" else "bytes"
     documents = f" in {event.documents:,} documents" if event.documents > 1 else ""
     validation = f"{event.val_symbols:,} for validation" if event.val_symbols else "no validation"
-    chunks = (
-        counted(event.batch_size, "lane"),
-        f"{counted(event.seq_length, 'step')}, {counted(event.steps_per_epoch, 'chunk')} per epoch",
-    )
+    symbol = "character" if event.unit == "char" else "byte"
+    chunk = f"{counted(event.batch_size, 'lane')} x {counted(event.seq_length, symbol)}"
     facts = {
         "run": f"{event.run} in {event.folder}",
         "corpus": f"{event.corpus}: {event.characters:,} characters{documents}",
         "split": f"{event.train_symbols:,} {unit} for training, {validation}",
         "vocabulary": f"{event.vocabulary_size:,} {unit}",
         "model": model_line(event),
-        "chunks": " x ".join(chunks),
+        "chunks": f"{chunk}, {counted(event.steps_per_epoch, 'step')} per epoch",
         "device": f"{event.device}, {counted(event.threads, 'CPU thread')}, {event.precision}; "
         f"about {size(event.memory_bytes, 'B')} for weights and activations",
     }

@@ -42,8 +42,8 @@ class CorpusConfig:
     )
     encoding: str = setting(
         "utf-8",
-        help="Encoding of the files: any name that Python knows, such as gb18030 or latin-1. A "
-        "byte order mark in a file overrides it.",
+        help="Encoding of the files: any name that Python knows, such as gb18030, or cp1252 "
+        "for Windows in Western Europe. A byte order mark in a file overrides it.",
     )
     errors: Literal["strict", "replace", "ignore"] = setting(
         "strict",

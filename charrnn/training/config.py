@@ -79,7 +79,7 @@ class TrainingConfig:
         None, gt=0, help="Stop after this many passes over the training text."
     )
     minutes: float | None = setting(
-        None, gt=0, help="Stop after this much training time, without evaluations and saving."
+        None, gt=0, help="Stop after this much training time, not counting evaluation and saving."
     )
     patience: int = setting(
         0, ge=0, help="Stop early after this many evaluations without a better loss; 0 never does."

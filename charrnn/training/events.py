@@ -66,7 +66,7 @@ class StepEvent:
     """An optimizer step was taken.
 
     loss: of the step's chunk, before the step. grad_norm: before clipping. seconds: training time
-    since the run began, without evaluations and saving. progress: the fraction of the run done.
+    since the run began, not counting evaluation and saving. progress: the fraction of the run done.
     """
 
     kind: ClassVar[Literal["step"]] = "step"

@@ -1,8 +1,9 @@
-"""The progress bar of charrnn.train(progress=True)."""
+"""The progress bar of charrnn.train(progress=True), and the words that describe a run."""
 
 import io
 import subprocess
 import sys
+from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 import charrnn
 from charrnn.render.progress import ProgressBar
+from charrnn.render.wording import run_facts
 from charrnn.training import events
 from tests.conftest import ROOT
 
@@ -49,6 +51,12 @@ def show(reason: str = "steps") -> None:
     bar(evaluation(40, 2.7, best=False))
     bar(end(reason))
     bar.close()
+
+
+@pytest.mark.parametrize(("unit", "symbols"), [("char", "characters"), ("byte", "bytes")])
+def test_a_chunk_is_counted_in_symbols_an_epoch_in_steps(unit: str, symbols: str) -> None:
+    event = replace(START, unit=unit, batch_size=1)
+    assert run_facts(event)["chunks"] == f"1 lane x 16 {symbols}, 24 steps per epoch"
 
 
 class Terminal(io.StringIO):
