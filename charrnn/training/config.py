@@ -89,6 +89,7 @@ class TrainingConfig:
         ge=0,
         help="Steps between evaluations on the validation text; 0 evaluates only at the end.",
         panel="Evaluation and checkpoints",
+        shown="500, fewer for a short corpus",
     )
     eval_length: int = setting(
         1_000_000,
