@@ -133,7 +133,7 @@ def test_a_missing_extra_is_reported_before_the_work(
     assert (done.returncode, done.stdout) == (2, "")
     said = f"error: {arguments[0]} needs {module}, which is not installed: "
     assert done.stderr.startswith(said)
-    assert done.stderr.endswith(f"-m pip install -e '{ROOT}[plot]'\n")
+    assert done.stderr.endswith(f'-m pip install -e "{ROOT}[plot]"\n')
     assert spawn("compare", "--no-eval", **where).returncode == 0
     assert not (folder / "x.png").exists()
 

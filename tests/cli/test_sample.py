@@ -217,7 +217,7 @@ def test_int8_needs_its_extra_and_says_so(
     arguments = ("sample", *SHORT, "-t", 0, "--weights", "int8", *where)
     hidden = spawn(*arguments)
     assert (hidden.returncode, hidden.stdout) == (2, "")
-    assert f"pip install -e '{ROOT}[fast]'" in hidden.stderr
+    assert f'pip install -e "{ROOT}[fast]"' in hidden.stderr
 
 
 def test_a_text_comes_character_by_character(
