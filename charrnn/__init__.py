@@ -18,10 +18,24 @@ Everything here is imported when it is first used: `import charrnn` does not imp
 neither does loading a model and sampling from it.
 """
 
-import lazy_loader
-
 __version__ = "0.1.0"
 
-# The public names and the modules they live in are written once, in __init__.pyi beside this file.
-__getattr__, __dir__, _names = lazy_loader.attach_stub(__name__, __file__)
-__all__ = [*_names, "__version__"]
+
+def __getattr__(name: str) -> object:
+    """Find a public name; reached once, since it is replaced by what lazy_loader makes.
+
+    The public names and the modules they live in are written once, in __init__.pyi beside this
+    file. It is read only now, because until the command line handles signals, each millisecond is
+    one in which Ctrl-C ends in a traceback.
+    """
+    import lazy_loader
+
+    find, _, names = lazy_loader.attach_stub(__name__, __file__)
+    public = [*names, "__version__"]
+    globals().update(__getattr__=find, __all__=public)
+    return public if name == "__all__" else find(name)
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return list(globals().get("__all__") or __getattr__("__all__"))

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from types import FrameType
 
 from charrnn.cli.signals import exit_code, heeded
@@ -11,7 +12,8 @@ def main() -> None:
     """Run the command line.
 
     From the start, a signal raises SystemExit, so that unfinished files are cleaned up and no
-    traceback is shown. Training handles signals itself.
+    traceback is shown. Training handles signals itself. If a library cannot be loaded, or there is
+    too little memory to load charrnn itself, the error has one line, too.
     """
     for number in heeded():
         signal.signal(number, _leave)
@@ -19,9 +21,20 @@ def main() -> None:
         from charrnn.cli import app
 
         app.main()
+    except (ImportError, MemoryError, OSError) as error:
+        sys.stderr.write(f"error: {_reason(error)}\n")
+        raise SystemExit(1) from None
     finally:  # the program is ending: ignore a second signal
         for number in heeded():
             signal.signal(number, signal.SIG_IGN)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, MemoryError):
+        return "out of memory; close other programs, or raise the limit (ulimit -v)"
+    while isinstance(error.__cause__, ImportError):  # numpy wraps it in pages of advice
+        error = error.__cause__
+    return f"a library cannot be loaded: {error}".partition("\n")[0]
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

@@ -49,6 +49,11 @@ def with_exit_codes(command: Function) -> Function:
         except MemoryError as error:
             typer.echo("error: out of memory; close other programs, or use smaller sizes", err=True)
             raise typer.Exit(1) from error
+        except RuntimeError as error:
+            if "start new thread" not in str(error):
+                raise
+            typer.echo("error: no thread can be started; raise the limit (ulimit -u, -v)", err=True)
+            raise typer.Exit(1) from error
         except BrokenPipeError as error:
             silence(sys.stdout)  # the reader of a pipe has closed it
             raise typer.Exit(0) from error

@@ -13,6 +13,7 @@ from charrnn import settings
 from charrnn.cli import flags, options
 from charrnn.cli.commands import single
 from charrnn.cli.groups import Computing, Folders, Verbosity, with_groups
+from charrnn.cli.memory import check_room_for_torch
 from charrnn.cli.messages import notices, say
 from charrnn.cli.reports import report_facts
 from charrnn.errors import shortened
@@ -139,6 +140,8 @@ def evaluate(
         raise charrnn.SettingsError("--corpus and TEXT: choose one, or add --dynamic")
     block, learning = scoring.block, scoring.learning(given)
     options.resolve(charrnn.CorpusConfig, given, {})  # report an unknown encoding early
+    if learning is not None:
+        check_room_for_torch()
     loaded = options.load(model, checkpoint, folders.checkpoint_dir, talk.quiet)
     if talk.verbose and not talk.quiet:
         say(f"{loaded.path}, context {scoring.context}")

@@ -9,6 +9,7 @@ import charrnn
 from charrnn.cli import options
 from charrnn.cli.commands import single
 from charrnn.cli.groups import Computing, Folders, Verbosity, with_groups
+from charrnn.cli.memory import check_room_for_torch
 from charrnn.cli.watch import watched
 
 EXAMPLES = """\
@@ -86,6 +87,7 @@ def resume(
     bit for bit, to that of a run that never stopped.
     """
     options.resolve(charrnn.TrainingConfig, given, {})  # report a limit out of bounds early
+    check_room_for_torch()
     with watched(talk, folders.checkpoint_dir) as watching:
         charrnn.resume(
             model,

@@ -11,6 +11,7 @@ from charrnn.cli import options
 from charrnn.cli.commands import single
 from charrnn.cli.config import read_config
 from charrnn.cli.groups import Computing, Folders, Verbosity, with_groups
+from charrnn.cli.memory import check_room_for_torch
 from charrnn.cli.watch import watched
 
 EXAMPLES = """\
@@ -87,6 +88,7 @@ def train(
     file = read_config(new.config, *_SETTINGS)
     if new.preset is not None:
         file.pop("minutes", None)  # flags override the file
+    check_room_for_torch()
     with watched(talk, folders.checkpoint_dir) as watching:
         charrnn.train(
             corpus or (),

@@ -21,6 +21,19 @@ finally:
     print("imported:", *sorted(heavy), file=sys.stderr)
 """
 
+# Reports the modules that are imported until the first signal is handled, and ends.
+BEFORE_SIGNALS = """
+import sys
+before = set(sys.modules)
+import signal
+def handled(*_):
+    print(*sorted(sys.modules.keys() - before))
+    sys.exit()
+signal.signal = handled
+from charrnn.__main__ import main
+main()
+"""
+
 
 def imported(*arguments: str, cwd: Path, **environment: str) -> tuple[int, set[str]]:
     """The exit code of a command, and the heavy modules it imported."""
@@ -110,6 +123,26 @@ def test_every_public_name_can_be_imported() -> None:
         assert getattr(charrnn, name) is not None
     with pytest.raises(AttributeError, match="nonsense"):
         charrnn.nonsense  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_almost_nothing_is_imported_before_signals_are_handled() -> None:
+    """Until then, Ctrl-C ends in a traceback."""
+    done = subprocess.run(
+        [sys.executable, "-c", BEFORE_SIGNALS], capture_output=True, text=True, check=True
+    )
+    modules = set(done.stdout.split())
+    own = {name for name in modules if name.startswith("charrnn")}
+    assert own == {"charrnn", "charrnn.__main__", "charrnn.cli", "charrnn.cli.signals"}
+    assert not {"ast", "lazy_loader", "re", "typer"} & modules
+
+
+def test_public_names_are_listed_before_one_is_used() -> None:
+    code = (
+        "import charrnn; names = dir(charrnn); print(*names); charrnn.train; "
+        "assert names == dir(charrnn) == sorted(charrnn.__all__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {"train", "load", "__version__"} <= set(done.stdout.split())
 
 
 def completions(command: Command, words: str) -> list[str]:
