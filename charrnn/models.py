@@ -120,6 +120,8 @@ class Model:
         Once config.max_seconds are over, no more of a number of texts are begun.
         on_progress: called with the number of prompt symbols read, and of all.
         """
+        if len(temperatures) and number not in (1, len(temperatures)):
+            raise SettingsError("`temperatures` and `num_samples`: choose one")
         request = GenerationRequest(
             prompt=prompt,
             num_samples=1 if len(temperatures) else number,
@@ -140,13 +142,11 @@ class Model:
     ) -> list[Beam]:
         """Search for the most probable texts after a prompt; the best comes first.
 
-        config: its length, stop texts, bans, n-grams and time limit apply; temperature, filters and
-        seed only apply to stochastic beam search. on_progress: called with the number of steps
-        done, and of all.
+        config: length, stop texts, bans, n-grams and time limit. Temperature, filters and seed are
+        for stochastic beam search. on_progress: called with the number of steps done, and of all.
+        Raises SettingsError for settings that only sampling uses.
         """
         config, beams = config or SamplingConfig(), beams or BeamConfig()
-        if not beams.beam_sampling:
-            config = config.for_search()
         request = GenerationRequest(prompt=prompt, unknown=unknown, sampling=config, beams=beams)
         return self._search(self._encoded_request(request), on_progress)
 
@@ -192,11 +192,14 @@ class Model:
     @cached_property
     def stepper(self) -> LaneModel[Any]:
         """The model as a function from a symbol and a state to logits, made when first needed."""
-        if self._device == "cpu":
+        return self._make_stepper(self._device)
+
+    def _make_stepper(self, device: str) -> LaneModel[Any]:
+        if device == "cpu":
             return Stepper(self._weights, self.config, self._kind)
         from charrnn.generation.torch_stepper import TorchStepper
 
-        return TorchStepper(self._torch_model(self._device))
+        return TorchStepper(self._torch_model(device))
 
     def _encoded_request(self, request: GenerationRequest) -> EncodedRequest:
         request = replace(request, prompt=transformed(request.prompt, self.corpus_config))
@@ -228,8 +231,9 @@ class Model:
         on_progress: called with the symbols predicted so far and in all.
         Raises UnknownCharacterError and GenerationError.
         """
-        from charrnn.evaluation.scored_text import ScoredText
+        from charrnn.evaluation.scored_text import ScoredText, check_context
 
+        check_context(context)
         scored = ScoredText.of_text(text, self.vocabulary, self.corpus_config, unknown)
         return scored.characters(self.stepper, context, on_progress)
 
@@ -243,6 +247,7 @@ class Model:
         device: str = "auto",
         threads: int | None = None,
         corpus: str | Path | Sequence[str | Path] = (),
+        val_text: str | Path | None = None,
         cache_dir: str | Path | None = None,
         corpora_dir: str | Path = CORPORA_DIR,
         on_progress: Callable[[int, int], None] = lambda _done, _total: None,
@@ -256,8 +261,10 @@ class Model:
         dynamic: let the model learn from the text as it reads it (dynamic evaluation); each text
         starts from the trained weights, which stay as they are.
         device: auto is the CPU, without torch; dynamic evaluation takes an accelerator if it can.
+        With the int8 weights of `prepare`, so are the figures.
         threads: of the CPU; measured by default.
-        corpus: where the run's corpus is, if it was moved or someone else made the run.
+        corpus, val_text: where the run's corpus and its validation text are, if they were moved or
+        someone else made the run.
         cache_dir: the folder of encoded corpora; by default the user's cache folder.
         corpora_dir: the folder of fetched corpora.
         on_progress: called with the symbols predicted so far and in all. on_gradients: before that,
@@ -270,11 +277,15 @@ class Model:
         """
         if dynamic is not None and context is not None:
             raise SettingsError("`dynamic` and `context`: choose one; `dynamic` carries the state")
-        from charrnn.evaluation.scored_text import ScoredText
+        if text is not None and dynamic is None and not isinstance(corpus, Path) and len(corpus):
+            raise SettingsError("`corpus` and a text: choose one, unless `dynamic` needs both")
+        from charrnn.evaluation.scored_text import ScoredText, check_context
 
-        places = CorpusPlaces.of(cache_dir, corpora_dir)
+        check_context(context)
+        val_path = None if val_text is None else str(val_text)
+        where = CorpusPlaces.of(cache_dir, corpora_dir), sources(corpus), val_path
         if text is None:
-            held_out = self.corpora.validation_part(places, sources(corpus))
+            held_out = self.corpora.validation_part(*where)
             scored = ScoredText.of_symbols(held_out, self.vocabulary)
         else:
             scored = ScoredText.of_text(text, self.vocabulary, self.corpus_config, unknown)
@@ -285,17 +296,19 @@ class Model:
         for message in scored.notices():
             notice(message)
         if dynamic is not None:
-            learned = self.corpora.training_part(places, sources(corpus))
+            learned = self.corpora.training_part(*where)
             from charrnn.model.device import torch_threads
 
             with torch_threads(threads):
                 model = self._torch_model(device)
                 rms = self._gradient_rms.of(model, learned, dynamic.dynamic_length, on_gradients)
                 return scored.dynamic_evaluation(model, rms, dynamic, on_progress)
+        stepper = self.stepper
         if device not in ("auto", self._device):
-            self.prepare(device)
-        with blas_threads(threads or self.fastest_threads()):
-            return scored.evaluation(self.stepper, context, on_progress)
+            stepper = self._make_stepper(device)
+        threads = self.fastest_threads() if threads is None else threads
+        with blas_threads(threads):
+            return scored.evaluation(stepper, context, on_progress)
 
     def _torch_model(self, device: str) -> "LanguageModel":
         from charrnn.model.device import resolve_device

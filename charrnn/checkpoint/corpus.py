@@ -40,16 +40,16 @@ def corpus_of(
     config = manifest.corpus_config
     if val_text is not None:
         config = replace(config, val_text=val_text)
-    kept = partial(_kept_copy, record, config, vocabulary, places)
+    cached_copy = partial(_cached_copy, record, config, vocabulary, places)
     named_by_run = [] if sources else list(record.sources)
     if val_text is None and config.val_text is not None:
         named_by_run.append(config.val_text)
     if not set(named_by_run) <= set(catalog.names) and not is_own(manifest):
-        if not sources and (copy := kept()) is not None:
+        if not sources and (copy := cached_copy()) is not None:
             return copy
         raise RunError(
-            "someone else or another machine made this run, so charrnn does not open the files "
-            f"that it names; name its corpus {record.name} yourself: `corpus=PATH`"
+            "charrnn cannot tell that you made this run on this machine, so it does not open the "
+            f"files that the run names; name its corpus {record.name} yourself: `corpus=PATH`"
             + (" and `val_text=PATH`" if manifest.corpus_config.val_text is not None else "")
         )
     try:
@@ -63,7 +63,7 @@ def corpus_of(
             on_progress=on_progress,
         )
     except CorpusError as error:
-        if not sources and (copy := kept()) is not None:
+        if not sources and (copy := cached_copy()) is not None:
             notice = f"{error}; using its encoded copy in the cache"
             return replace(copy, notices=(*copy.notices, notice))
         raise RunError(
@@ -75,7 +75,7 @@ def corpus_of(
     return replace(corpus, sources=corpus.sources if sources else record.sources)
 
 
-def _kept_copy(
+def _cached_copy(
     record: CorpusRecord, config: CorpusConfig, vocabulary: Vocabulary, places: CorpusPlaces
 ) -> EncodedCorpus | None:
     """Return a run's corpus from the cache, where it is known by its hash; None if not there."""
@@ -111,37 +111,48 @@ class ModelCorpora:
     manifest: Manifest | None
     config: CorpusConfig
     vocabulary: Vocabulary
-    _learned: tuple[tuple[str, ...], EncodedCorpus] | None = field(default=None, init=False)
+    _learned: tuple[tuple[tuple[str, ...], str | None], EncodedCorpus] | None = field(
+        default=None, init=False
+    )
     _other: tuple[tuple[str, ...], EncodedCorpus] | None = field(default=None, init=False)
 
-    def learned(self, places: CorpusPlaces, sources: tuple[str, ...] = ()) -> EncodedCorpus:
-        """Return the corpus of the model's run. sources: where it is now, if not where it was.
+    def learned(
+        self, places: CorpusPlaces, sources: tuple[str, ...] = (), val_text: str | None = None
+    ) -> EncodedCorpus:
+        """Return the corpus of the model's run.
 
+        sources, val_text: where it and its validation text are now, if not where they were.
         Raises RunError if it is gone, has changed, or belongs to a stranger's run.
         """
-        if self._learned is None or self._learned[0] != sources:
+        if self._learned is None or self._learned[0] != (sources, val_text):
             if self.manifest is None:
                 raise RunError(
                     f"{self.path} is a model without its run, so the text it learned is not known"
                 )
-            corpus = corpus_of(self.manifest, self.vocabulary, places, sources=sources)
-            self._learned = sources, corpus
+            corpus = corpus_of(
+                self.manifest, self.vocabulary, places, sources=sources, val_text=val_text
+            )
+            self._learned = (sources, val_text), corpus
         return self._learned[1]
 
-    def training_part(self, places: CorpusPlaces, sources: tuple[str, ...] = ()) -> Symbols:
+    def training_part(
+        self, places: CorpusPlaces, sources: tuple[str, ...] = (), val_text: str | None = None
+    ) -> Symbols:
         """Return what the run was trained on. Raises RunError."""
         try:
-            return self.learned(places, sources).train
+            return self.learned(places, sources, val_text).train
         except RunError as error:
             raise RunError(f"`dynamic` needs the text that the run learned: {error}") from error
 
-    def validation_part(self, places: CorpusPlaces, sources: tuple[str, ...] = ()) -> Symbols:
+    def validation_part(
+        self, places: CorpusPlaces, sources: tuple[str, ...] = (), val_text: str | None = None
+    ) -> Symbols:
         """Return what the run is validated on. Raises RunError, also if there is none."""
         if self.manifest is None:
             raise RunError(
                 f"{self.path} is a model without its run, so it has no validation text; name a text"
             )
-        corpus = self.learned(places, sources)
+        corpus = self.learned(places, sources, val_text)
         if len(corpus.val) == 0:
             raise RunError("the run has no validation part (`val_fraction=0`); name a text")
         return corpus.val

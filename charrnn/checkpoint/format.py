@@ -72,10 +72,12 @@ def read_checkpoint(folder: Path) -> Saved:
     manifest = read_manifest(folder)
     named = STEP_FOLDER.fullmatch(folder.name)
     if named is not None and int(named[1]) != manifest.step:
-        raise CheckpointError(f"{folder / MANIFEST_FILE}: of step {manifest.step:,}, not of this")
+        raise CheckpointError(
+            f"{folder / MANIFEST_FILE}: belongs to step {manifest.step:,}, unlike its folder"
+        )
     model = read_listed_model(folder / MODEL_FILE, manifest.files)
-    said = (manifest.step, manifest.model, replace(manifest.corpus_config, val_text=None))
-    if said != (model.step, model.config, model.corpus_config):
+    recorded = (manifest.step, manifest.model, replace(manifest.corpus_config, val_text=None))
+    if recorded != (model.step, model.config, model.corpus_config):
         raise CheckpointError(
             f"{folder / MANIFEST_FILE}: its step, model or text is not that of {MODEL_FILE}"
         )
@@ -94,7 +96,7 @@ def _read_trainer(path: Path, manifest: Manifest, weights: Arrays) -> dict[str, 
         if size > 3 * own + max(MAX_STATE, 64 * own):
             raise CheckpointError(f"{path}: {size:,} bytes are too many for this model")
         if int.from_bytes(file.read(8), "little") > MAX_JSON:
-            raise CheckpointError(f"{path}: not a safetensors file of charrnn")
+            raise CheckpointError(f"{path}: not a charrnn trainer file")
         file.seek(0)
         data = file.read()
     check_hash(path, data, manifest.files)
@@ -121,7 +123,7 @@ def _check_arrays(path: Path, arrays: Arrays, manifest: Manifest, weights: Array
             if weight is None or shape not in ((), weight.shape):
                 raise CheckpointError(f"{path}: {name[:80]} is {shape}, not its weight's shape")
         elif name != "dropout_rng":
-            raise CheckpointError(f"{path}: {name[:80]} is nothing that a trainer has")
+            raise CheckpointError(f"{path}: {name[:80]} is not an array of the trainer")
     if len(lanes) > 1:
         raise CheckpointError(f"{path}: the parts of its state have different numbers of lanes")
 

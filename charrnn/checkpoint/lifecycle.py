@@ -44,7 +44,7 @@ class ClaimedRun:
         except OSError as error:
             raise CheckpointError(f"{path}: is gone ({error.strerror or error})") from error
         if not same:
-            raise CheckpointError(f"{path}: is not the folder that the run began in")
+            raise CheckpointError(f"{path}: was replaced by another folder since the run started")
 
 
 @contextmanager
@@ -199,7 +199,7 @@ def _is_free(path: Path) -> bool:
     """Whether a new run may take this place; the remains of one that never saved do not count."""
     if not path.exists():
         return True
-    if not path.is_dir() or any(not _is_left(entry.name) for entry in path.iterdir()):
+    if not path.is_dir() or any(not _is_remnant(entry.name) for entry in path.iterdir()):
         return False
     try:
         with FileLock(path / _LOCK, blocking=False):
@@ -208,5 +208,5 @@ def _is_free(path: Path) -> bool:
         return False
 
 
-def _is_left(name: str) -> bool:
+def _is_remnant(name: str) -> bool:
     return name in (LOG_FILE, _LOCK) or is_temporary(name)

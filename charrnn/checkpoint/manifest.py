@@ -78,7 +78,7 @@ def read_manifest(folder: Path) -> Manifest:
     What an earlier version wrote of the trainer is migrated, if there is a migration.
     """
     path = folder / MANIFEST_FILE
-    with errors_of(path, "a manifest of charrnn"):
+    with errors_of(path, "a charrnn manifest"):
         return _parsed(_read(path))
 
 
@@ -88,7 +88,7 @@ def read_file_records(folder: Path) -> dict[str, FileRecord]:
     Raises CheckpointError if the manifest is missing or damaged.
     """
     path = folder / MANIFEST_FILE
-    with errors_of(path, "a manifest of charrnn"):
+    with errors_of(path, "a charrnn manifest"):
         files = _sealed_content(_read(path))["files"]
         return {name: read_record(FileRecord, record) for name, record in files.items()}
 

@@ -71,7 +71,7 @@ def read_listed_model(path: Path, files: Mapping[str, FileRecord] | None) -> Sav
             check_size(path, size, files)
         length = int.from_bytes(file.read(8), "little")  # by the safetensors format
         if not 2 <= length <= min(MAX_JSON, size - 8):
-            raise CheckpointError(f"{path}: not a safetensors file of charrnn, or cut short")
+            raise CheckpointError(f"{path}: not a charrnn model file, or cut short")
         header = _header(path, file.read(length))
         shapes = parameter_shapes(header.config, len(header.vocabulary))
         expected = 8 + length + sum(4 * math.prod(shape) for shape in shapes.values())
@@ -101,7 +101,7 @@ def parse_arrays(path: Path, data: bytes) -> dict[str, NDArray[Any]]:
 
 def _header(path: Path, data: bytes) -> SavedModel:
     """Return what the header of a model.safetensors says, without the weights."""
-    with errors_of(path, "a model of charrnn"):
+    with errors_of(path, "a charrnn model"):
         header = json.loads(json.loads(data)["__metadata__"][HEADER_KEY])
         for version in versions_to_migrate(header["format"], MODEL_FORMAT, MODEL_MIGRATIONS):
             header = MODEL_MIGRATIONS[version](header)

@@ -27,6 +27,11 @@ def signature(corpus: CorpusRecord, val_text: str | None) -> str:
     return "" if key is None else _signed(key, corpus, val_text)
 
 
+def can_sign() -> bool:
+    """Return whether there is a key, or one could be made."""
+    return _key(create=True) is not None
+
+
 def is_own(manifest: Manifest) -> bool:
     """Return whether a checkpoint was made by this user on this machine."""
     key = _key(create=False)
@@ -67,6 +72,11 @@ def _create(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    with suppress(FileExistsError):
+    try:
         os.link(temporary, path)  # unlike a rename, this replaces no key
-    temporary.unlink()
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without links: a key that just came is replaced at worst
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -126,10 +126,19 @@ class Run:
 
     @property
     def latest(self) -> Checkpoint:
-        """The checkpoint with the most steps. Raises RunError if there is none."""
+        """The checkpoint with the most steps.
+
+        Raises RunError if there is none, CheckpointError if none can be read.
+        """
         if not self.checkpoints:
+            self._check_none_unreadable()
             raise RunError(f"{self.path}: no checkpoint in it; train again, or name another run")
         return self.checkpoints[-1]
+
+    def _check_none_unreadable(self) -> None:
+        """Raise CheckpointError with what is wrong with the newest checkpoint, if there is one."""
+        if self.folders:
+            read_manifest(self.folders[-1])
 
     @property
     def best(self) -> Checkpoint:
@@ -172,9 +181,10 @@ def saved_runs(checkpoint_dir: Path, notice: Callable[[str], None] = ignore) -> 
         if folder.name.startswith("."):
             continue
         try:
-            if folder.is_dir() and Run(folder).checkpoints:
+            if folder.is_dir() and Run(folder).folders:
+                _ = Run(folder).latest
                 saved.append(Run(folder))
-        except (OSError, RunError) as error:
+        except (OSError, RunError, CheckpointError) as error:
             notice(f"skipped run {folder.name}: {error}")
     return sorted(saved, key=lambda run: (run.latest.manifest.saved_at, run.name), reverse=True)
 

@@ -63,6 +63,16 @@ class Scoring:
             rich_help_panel=_SCORING,
         ),
     ] = None
+    val_text: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="Where the run's validation text is, if it has one of its own and was moved.",
+            autocompletion=options.complete_path,
+            show_default=False,
+            rich_help_panel=_SCORING,
+        ),
+    ] = None
     dynamic: Annotated[
         bool,
         typer.Option(
@@ -148,6 +158,7 @@ def evaluate(
     config = options.resolve(charrnn.CorpusConfig, given, {}, base=loaded.corpus_config)
     how: dict[str, Any] = {"context": block, "dynamic": learning, "unknown": unknown}
     how["corpus"] = () if scoring.generated else scoring.corpus or ()
+    how["val_text"] = scoring.val_text
     how |= {"cache_dir": folders.cache_dir, "corpora_dir": folders.corpora_dir, **vars(computing)}
 
     def scored(source: str | None) -> tuple[str, str | None, charrnn.Evaluation]:

@@ -30,6 +30,7 @@ class Interrupt:
     def __init__(self) -> None:
         self.exit_code: int | None = None
         self.training = self.finished = False
+        self.run = "", ""  # name and folder, once training has begun
 
     def __call__(self) -> bool:
         """Return whether to stop."""
@@ -39,6 +40,7 @@ class Interrupt:
         """Note when training begins and whether it finishes."""
         if event.kind == "start":
             self.training = True
+            self.run = event.run, event.folder
         if event.kind == "end":
             self.finished = event.reason != "interrupted"
 
@@ -81,7 +83,7 @@ def watched(talk: Verbosity, checkpoint_dir: Path) -> Iterator[dict[str, Any]]:
         if not talk.quiet:
             say(
                 "stopped at once, without saving; continue from the last checkpoint with: "
-                "charrnn resume"
+                f"charrnn resume {command(*interrupt.run)}"
                 if interrupt.training
                 else "stopped before training began"
             )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 COLUMN = 24  # columns of a terminal that a text needs beside others
 LONG_PROMPT = 100_000  # characters that take a while to read
 EARLY = {
-    "time": "notice: --max-seconds are over",
+    "time": "notice: the time limit (--max-seconds) was reached",
     "banned": "notice: every character that could follow was ruled out",
 }
 

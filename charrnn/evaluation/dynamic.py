@@ -97,6 +97,8 @@ def dynamic_nats(
     rms: list[Tensor],
     config: DynamicConfig,
     on_progress: Callable[[int], None] = lambda _: None,
+    *,
+    uncounted: int = 0,
 ) -> float:
     """Return -log p(text[1:] | text[0]), in nats, of a model that learns from a text as it reads.
 
@@ -105,6 +107,7 @@ def dynamic_nats(
     returns.
     rms: what `gradient_rms` returned for the same model and length.
     on_progress: called with the number of symbols predicted since the last call.
+    uncounted: how many of the first predicted symbols do not count.
     Raises TrainingError if the weights grow so large that the loss is no longer a number.
     """
     parameters: list[Tensor] = list(model.parameters())
@@ -121,7 +124,8 @@ def dynamic_nats(
         for start in range(0, targets, config.dynamic_length):
             length = min(config.dynamic_length, targets - start)
             losses, state = _read(model, text, start, length, state)
-            nats = losses.detach().cpu().double().sum().item()  # MPS has no float64
+            counted = losses.detach().cpu().double()[max(uncounted - start, 0) :]  # MPS: no float64
+            nats = counted.sum().item()
             if not math.isfinite(nats):
                 raise TrainingError(
                     f"after {start:,} symbols of dynamic evaluation the loss is no longer a "

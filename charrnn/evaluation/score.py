@@ -1,9 +1,8 @@
 """How probable a model finds each symbol of a text. Runs in numpy, or on the device of a stepper.
 
 A text is a row of stretches, each read from a fresh state: the whole text, if the state is carried
-through it; else a document, or a block of so many symbols. Stretches of a similar place in the text
-are read side by side, each in a lane of its own, so that many short ones take little longer than
-one long one.
+through it; else a document, or a block of so many symbols. Nearby stretches are read side by side,
+each in a lane of its own, so that many short ones take little longer than one long one.
 """
 
 import itertools
@@ -111,7 +110,7 @@ def evaluation(log_probability: float, predicted: Symbols, vocabulary: Vocabular
 
 
 def _stretches(text: Symbols, total: int, context: int | None) -> tuple[LongArray, LongArray]:
-    """Return where each stretch begins, (N,), and the symbols that are read of it, (N,)."""
+    """Return where each stretch begins, (N,), and how many symbols it has, (N,)."""
     fresh = text.reset_positions()
     starts = np.concatenate([np.zeros(1, np.int64), fresh[fresh < total]])
     if context is not None:
@@ -151,10 +150,10 @@ def _read_group(
         else:
             for lane, stretch in enumerate(order.tolist()):
                 found[stretch] = np.concatenate([found[stretch], scores[:, lane]])
-        going_on = np.flatnonzero(lengths[order] > done)
-        if len(going_on) < len(order):
-            order = order[going_on]
-            state = state.take(going_on)
+        unfinished = np.flatnonzero(lengths[order] > done)
+        if len(unfinished) < len(order):
+            order = order[unfinished]
+            state = state.take(unfinished)
     if len(starts) > 1:
         yield np.concatenate(found)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.errors import CorpusError
+from charrnn.errors import CorpusError, SettingsError, counted
 from charrnn.evaluation.config import DynamicConfig
 from charrnn.evaluation.score import (
     CharacterScore,
@@ -32,9 +32,15 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 
 
+def check_context(context: int | None) -> None:
+    """Raise SettingsError for a number of symbols that no fresh state could read."""
+    if context is not None and context < 1:
+        raise SettingsError(f"`context={context}`: must be at least 1")
+
+
 @dataclass(frozen=True)
 class ScoredText:
-    """Symbols, of which the first `read` are only read. least: the characters that are needed."""
+    """Symbols, of which the first `read` are context, not scored. least: the characters needed."""
 
     symbols: Symbols
     read: int
@@ -72,7 +78,8 @@ class ScoredText:
         """Raise CorpusError if there is nothing to predict."""
         if len(self.symbols) <= self.read:
             raise CorpusError(
-                f"a text of at least {self.least} characters that the model knows is needed"
+                f"a text of at least {counted(self.least, 'character')} that the model knows is "
+                "needed"
             )
 
     def notices(self) -> list[str]:
@@ -96,7 +103,7 @@ class ScoredText:
     ) -> Iterator[CharacterScore]:
         """Yield the predicted characters with their scores."""
         scores = self.scores(model, context, on_progress)
-        return character_scores(self._predicted(self.read), self.vocabulary, scores)
+        return character_scores(self._predicted, self.vocabulary, scores)
 
     def evaluation(
         self, model: LaneModel[Any], context: int | None, on_progress: Progress
@@ -104,7 +111,7 @@ class ScoredText:
         """Return the figures of the predicted characters: the sum of their scores."""
         scores = self.scores(model, context, on_progress)
         total = math.fsum(float(block.sum()) for block in scores)
-        return evaluation(total, self._predicted(self.read), self.vocabulary)
+        return evaluation(total, self._predicted, self.vocabulary)
 
     def dynamic_evaluation(
         self,
@@ -126,8 +133,9 @@ class ScoredText:
             done += predicted
             on_progress(done, len(self.symbols) - 1)
 
-        nats = dynamic_nats(model, self.symbols, rms, config, report)
-        return evaluation(-nats, self._predicted(1), self.vocabulary)
+        nats = dynamic_nats(model, self.symbols, rms, config, report, uncounted=self.read - 1)
+        return evaluation(-nats, self._predicted, self.vocabulary)
 
-    def _predicted(self, first: int) -> Symbols:
-        return self.symbols.cut(first, len(self.symbols))
+    @property
+    def _predicted(self) -> Symbols:
+        return self.symbols.cut(self.read, len(self.symbols))

@@ -28,7 +28,7 @@ from charrnn.training.events import EndEvent, Observer
 
 @dataclass(frozen=True)
 class NewRun:
-    """What a new run is made of. name: None for that of its corpus. runs: the folder of all."""
+    """What a new run is made of. runs: the folder of all. name: None to use that of the corpus."""
 
     sources: tuple[str, ...]
     corpus_config: CorpusConfig

@@ -27,7 +27,7 @@ _OF_ONE_RUN = (RunError, CheckpointError, CorpusError, OSError)
 
 @dataclass(frozen=True)
 class Comparison:
-    """A run beside others. What is not known of it is None, and `problem` says why.
+    """A run beside others. Unknown figures are None, and `problem` says why.
 
     model, corpus, corpus_config: of the run as it was last saved. steps, symbols, seconds: how much
     the run was trained, in optimizer steps, characters (bytes, for byte models) and training time.
@@ -112,7 +112,7 @@ def compare(
 def _find(model: str | Path, folder: Path) -> Run:
     run = find_run(model, folder)
     if run is None:
-        path = find_checkpoint(model, folder, None, "best")  # raises RunError for what is none
+        path = find_checkpoint(model, folder, None, "best")  # raises RunError if there is none
         raise RunError(f"{model} is a single checkpoint ({path.parent.name}); name its run")
     return run
 

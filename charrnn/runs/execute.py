@@ -12,6 +12,7 @@ import torch
 
 from charrnn.checkpoint.format import Saved
 from charrnn.checkpoint.lifecycle import ClaimedRun, drop_after
+from charrnn.checkpoint.origin import can_sign
 from charrnn.checkpoint.store import Run
 from charrnn.errors import CharrnnError, CheckpointError, CorpusError, RunError
 from charrnn.model.device import precision_name, torch_threads
@@ -60,13 +61,18 @@ def execute(
         initial = weights if saved is None else saved.model.weights
         trainer = _make_trainer(plan, context, claim, initial, background)
         messages = [*plan.notices(), *notices]
+        if not can_sign():
+            messages.append(
+                "the run cannot be signed, since your data folder cannot keep a key; commands will "
+                "ask for its corpus: `corpus=PATH`"
+            )
         if saved is not None:
             _restore(plan, trainer, saved)
             _check_unfinished(claim.run, trainer)
             messages += plan.differences(saved.manifest, context)
         start = _start_event(plan, context, claim.run, trainer)
         for observer in observers:
-            observer(start)  # from now on a signal is a wish to stop, and to save
+            observer(start)  # from now on a signal saves the run and stops it
         if saved is None:
             trainer.save_first()
         else:
@@ -109,14 +115,10 @@ def _make_trainer(
 
 
 def _restore(plan: RunPlan, trainer: Trainer, saved: Saved) -> None:
-    same_corpus = saved.manifest.corpus.sha256 == plan.corpus.sha256
     try:
-        trainer.load_state_dict(trainer_state(saved), same_corpus=same_corpus)
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
-        raise CheckpointError(
-            f"{saved.folder}: its trainer state cannot be used ({str(error)[:200]}); resume from "
-            "another checkpoint: `checkpoint=STEP`"
-        ) from error
+        trainer.load_state_dict(trainer_state(plan, saved))
+    except CheckpointError as error:
+        raise CheckpointError(f"{saved.folder}: {error}") from error
 
 
 def _check_unfinished(run: Run, trainer: Trainer) -> None:

@@ -32,7 +32,7 @@ VALIDATION_LANES = 32
 
 
 class _StoppedError(Exception):
-    """A wish to stop, on its way out of an evaluation."""
+    """Raised to abandon an evaluation when a stop was requested."""
 
 
 def make_hooks(
@@ -47,13 +47,16 @@ def make_hooks(
         validate=_validate(plan, context, model),
         write_sample=lambda step: _write_sample(plan, model, step),
         save=lambda trainer: _save(plan, context, claim, trainer, background),
-        go_back=lambda step: _go_back(claim, model, step),
+        go_back=lambda step: _go_back(plan, claim, model, step),
+        drop_after=lambda step: drop_after(claim.run, step),
     )
 
 
-def trainer_state(saved: Saved) -> TrainerState:
+def trainer_state(plan: RunPlan, saved: Saved) -> TrainerState:
     """Return the trainer's part of a checkpoint. Raises TypeError or ValueError."""
-    return TrainerState(dict(saved.arrays), TrainerProgress.from_json(saved.manifest.trainer))
+    progress = TrainerProgress.from_json(saved.manifest.trainer)
+    same_corpus = saved.manifest.corpus.sha256 == plan.corpus.sha256
+    return TrainerState(dict(saved.arrays), progress, same_corpus)
 
 
 def _validate(
@@ -119,13 +122,14 @@ def _save(
     return str(folder)
 
 
-def _go_back(claim: ClaimedRun, model: LanguageModel, step: int) -> TrainerState | None:
+def _go_back(
+    plan: RunPlan, claim: ClaimedRun, model: LanguageModel, step: int
+) -> TrainerState | None:
     found = read_before(claim.run, step)
     if found is None:
         return None
     load_weights(model, found.model.weights)
-    drop_after(claim.run, found.manifest.step)
-    return trainer_state(found)
+    return trainer_state(plan, found)
 
 
 def _manifest(

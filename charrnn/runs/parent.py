@@ -28,7 +28,7 @@ class Parent:
         return make(ModelConfig, asdict(self.model.config) | dict(given or {}))
 
     def corpus_settings(self) -> dict[str, Any]:
-        """Return how this model's corpus was read, as far as the new one's is read alike."""
+        """Return the corpus settings that the new run inherits."""
         return asdict(self.model.corpus_config.inherited())
 
     def check(self, model: ModelConfig, config: CorpusConfig) -> None:

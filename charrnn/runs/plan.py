@@ -75,6 +75,6 @@ class RunPlan:
         ]
         if differ:
             notices.append(
-                f"{', '.join(differ)}: the result will not be bit for bit that of an unbroken run"
+                f"{', '.join(differ)}: the result will not be bit-identical to an uninterrupted run"
             )
         return notices

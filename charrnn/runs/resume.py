@@ -77,10 +77,10 @@ def resume(
             force=force,
             on_progress=reading_events(everyone),
         )
-        had = int(saved.manifest.environment["threads"])
+        previous_threads = int(saved.manifest.environment["threads"])
         lanes, chunk_steps = fit(len(encoded.train), training.batch_size, training.seq_length)
         plan = RunPlan(encoded, config, saved.manifest.model, training, lanes, chunk_steps)
-        context = execution_context(device, had if threads is None else threads, stop)
+        context = execution_context(device, previous_threads if threads is None else threads, stop)
         end = execute(plan, context, claim, saved=saved, notices=notices, observers=everyone)
     return TrainingResult(run.name, run.path, end)
 
@@ -124,7 +124,7 @@ def _check_resumable(saved: Saved) -> None:
         TrainerProgress.from_json(saved.manifest.trainer)
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"{saved.folder / MANIFEST_FILE}: not a manifest of charrnn ({str(error)[:120]})"
+            f"{saved.folder / MANIFEST_FILE}: not a charrnn manifest ({str(error)[:120]})"
         ) from error
 
 

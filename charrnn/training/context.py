@@ -10,11 +10,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ExecutionContext:
-    """Device, threads and place of a process, and the questions that all answer alike.
+    """Device, threads and rank of a process, and the decisions that all processes agree on.
 
-    rank: of this process among those of the run; rank 0 writes. stop: asked after each step
-    whether to save and end the run here. clock: seconds since an arbitrary moment. reduce: adds up
-    the gradients of all processes; a single process has nothing to add.
+    rank: of this process among those of the run; rank 0 commits the checkpoints. stop: asked after
+    each step whether to save and end the run here. clock: seconds since an arbitrary moment.
+    reduce: adds up the gradients of all processes; a single process has nothing to add.
     """
 
     device: torch.device
@@ -26,5 +26,5 @@ class ExecutionContext:
 
     @property
     def writes(self) -> bool:
-        """Whether this process writes the checkpoints, the log and the samples of the run."""
+        """Whether this process commits the checkpoints of the run."""
         return self.rank == 0

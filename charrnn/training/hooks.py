@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 class TrainerState:
     """Everything besides its weights that a run needs to continue as if never interrupted.
 
-    arrays: the carried state, the optimizer's state, the random generator.
+    arrays: the carried state, the optimizer's state, the random generator. same_corpus: whether the
+    lanes were of the same text as now.
     """
 
     arrays: dict[str, NDArray[Any]]
     progress: TrainerProgress
+    same_corpus: bool = True
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,12 @@ class Hooks:
     there is no such part.
     write_sample: a text by the model as it is at a step.
     save: commits a checkpoint and returns its path. Raises CheckpointError.
-    go_back: restores the weights of a checkpoint from before a step, deletes the later ones and
-    returns its trainer state; None if there is no such checkpoint.
+    go_back: restores the weights of a checkpoint from before a step and returns its trainer state;
+    None if there is no such checkpoint. drop_after: deletes the checkpoints after a step.
     """
 
     validate: Callable[[], float | None] | None
     write_sample: Callable[[int], str]
     save: Callable[["Trainer"], str]
     go_back: Callable[[int], TrainerState | None]
+    drop_after: Callable[[int], object]

@@ -96,7 +96,7 @@ class TrainerProgress:
         self.loss_sum, self.loss_count = 0.0, 0
         return mean
 
-    def back_at(self, earlier: "TrainerProgress", rate_factor: float) -> "TrainerProgress":
+    def after_return_to(self, earlier: "TrainerProgress", rate_factor: float) -> "TrainerProgress":
         """Return the progress of a run that goes back to an earlier checkpoint.
 
         Its time is not lost, and the return counts, with a factor of the learning rate.

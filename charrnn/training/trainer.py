@@ -38,6 +38,8 @@ RETURN_FACTOR = 0.5  # of the learning rate, at each return
 # Nats per symbol above which a step is as bad as one without a finite loss: guessing among all
 # characters of Unicode costs 14.
 MAX_LOSS = 1e9
+# What a state that does not fit may raise.
+_UNFIT = (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError)
 # A loss so many times that of guessing, log V, means that what was learned is lost.
 LOST = 2.0
 
@@ -191,7 +193,7 @@ class Trainer:
     def _count_bad_step(self) -> None:
         self.progress.bad_steps += 1
         if self.progress.bad_steps == 1:
-            message = "the gradient is not finite; this step was skipped"
+            message = "the loss or its gradient is not finite or far too large; step skipped"
             self._emit(WarningEvent(self.step, message))
         if self.progress.bad_steps == MAX_BAD_STEPS:
             self._go_back()
@@ -199,15 +201,16 @@ class Trainer:
     def _go_back(self) -> None:
         """Continue from the last good checkpoint with a smaller learning rate."""
         before = self.progress
-        failure = f"step {before.step:,}: no finite gradient in {MAX_BAD_STEPS} steps"
+        failure = f"step {before.step:,}: no usable gradient in {MAX_BAD_STEPS} steps"
         advice = "train again with a smaller `learning_rate` or with `grad_clip=1`"
         if before.returns == MAX_RETURNS:
             raise TrainingError(f"{failure}, after {before.returns} returns; {advice}")
         earlier = self.hooks.go_back(before.last_good)
         if earlier is None:
             raise TrainingError(f"{failure}, and no good checkpoint to go back to; {advice}")
-        progress = before.back_at(earlier.progress, RETURN_FACTOR)
+        progress = before.after_return_to(earlier.progress, RETURN_FACTOR)
         self.load_state_dict(replace(earlier, progress=progress))
+        self.hooks.drop_after(self.step)
         message = (
             f"{failure}; back at step {self.step:,} with {progress.rate_scale:g} of the learning "
             "rate"
@@ -339,7 +342,7 @@ class Trainer:
     # What a checkpoint stores
 
     def state_dict(self) -> TrainerState:
-        """Return everything but the weights and what the run was made from."""
+        """Return everything that a checkpoint stores of the trainer, the weights excepted."""
         optimizer = {f"optimizer/{k}": v for k, v in self.optimizer.state_arrays().items()}
         parts = zip(self.model.config.state.parts, self.state, strict=True)
         carried = {f"state/{part.name}": array.cpu().numpy() for part, array in parts}
@@ -347,18 +350,26 @@ class Trainer:
         progress = replace(self.progress, lanes=self.lanes.position())
         return TrainerState(optimizer | carried | rng, progress)
 
-    def load_state_dict(self, saved: TrainerState, *, same_corpus: bool = True) -> None:
+    def load_state_dict(self, saved: TrainerState) -> None:
         """Restore what `state_dict` returned; the weights must be those of the same moment.
 
-        same_corpus: whether the lanes are of the same text. On another text they stay at their
-        beginning, and earlier validations do not count. The random state of another kind of device
-        does not fit and is ignored.
-        Raises KeyError, TypeError, ValueError or RuntimeError for a state that does not fit.
+        On another text the lanes stay at their beginning, and earlier validations do not count. The
+        random state of another kind of device does not fit and is ignored.
+        Raises CheckpointError for a state that does not fit.
         """
+        try:
+            self._restore(saved)
+        except _UNFIT as error:
+            raise CheckpointError(
+                f"its trainer state cannot be used ({str(error)[:200]}); resume from another "
+                "checkpoint: `checkpoint=STEP`"
+            ) from error
+
+    def _restore(self, saved: TrainerState) -> None:
         arrays = saved.arrays
         self.progress = replace(saved.progress, scheduled=True)
         self.saved_at = self.step
-        if same_corpus:
+        if saved.same_corpus:
             assert saved.progress.lanes is not None
             self.lanes.move_to(saved.progress.lanes)
             self.state = self._carried(arrays)

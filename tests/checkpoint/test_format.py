@@ -181,7 +181,7 @@ def test_a_safetensors_file_of_another_program_is_refused(tmp_path: Path) -> Non
     from safetensors.numpy import save_file
 
     save_file({"x": np.zeros(3)}, tmp_path / "x.safetensors")
-    with pytest.raises(CheckpointError, match="not a model of charrnn"):
+    with pytest.raises(CheckpointError, match="not a charrnn model"):
         read_model(tmp_path / "x.safetensors")
 
 

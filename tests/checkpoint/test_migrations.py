@@ -83,6 +83,18 @@ def test_a_newer_trainer_leaves_the_model_readable(copied: Runs) -> None:
     assert "".join(text) == EXPECTED["gru"]["sample"]
 
 
+def test_a_newer_run_is_named_as_such(copied: Runs) -> None:
+    """Not as a run without checkpoints, which one would train again."""
+    run = copied("gru")
+    with_manifest(run, format=TRAINER_FORMAT + 1)
+    with pytest.raises(CheckpointError, match="newer than this charrnn"):
+        charrnn.load(run)
+    notices: list[str] = []
+    assert charrnn.list_runs(run.parent, notice=notices.append) == []
+    assert "skipped run gru: " in notices[0]
+    assert "newer than this charrnn" in notices[0]
+
+
 def test_every_older_header_is_migrated_step_by_step(
     copied: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:

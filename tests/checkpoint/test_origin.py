@@ -10,13 +10,13 @@ import pytest
 
 import charrnn
 from charrnn.checkpoint.manifest import read_manifest
-from charrnn.checkpoint.origin import is_own
+from charrnn.checkpoint.origin import can_sign, is_own
 from charrnn.errors import RunError
 from tests.conftest import TEXT, Command, sealed
 
 MODEL = charrnn.ModelConfig(hidden_size=8, embedding_size=4)
 TRAINING = charrnn.TrainingConfig(steps=4, eval_every=2, batch_size=4, seq_length=16)
-STRANGE = "does not open the files that it names"
+STRANGE = "does not open the files that the run names"
 
 Opened = list[str]
 
@@ -129,6 +129,53 @@ def test_a_key_that_others_can_read_signs_nothing(
     key.write_bytes(bytes(32))
     key.chmod(0o644)
     assert not is_own(read_manifest(own / "step-00000004"))
+
+
+def test_a_validation_text_can_be_named_to_score_it(own: Path, tmp_path: Path) -> None:
+    held_out = tmp_path / "held-out.txt"
+    held_out.write_text(TEXT[:200], encoding="utf-8")
+    corpus, cache = tmp_path / "river.txt", tmp_path / "fresh"
+    run = charrnn.train(
+        corpus, corpus_config={"val_text": str(held_out)}, model=MODEL, training=TRAINING,
+        checkpoint_dir=tmp_path / "runs", run="with", cache_dir=cache,
+    ).folder  # fmt: skip
+    expected = charrnn.load(run).evaluate(cache_dir=cache)
+    shutil.rmtree(cache)
+    rewrite(run, lambda content: content.update(origin=""))
+    found = charrnn.load(run).evaluate(corpus=corpus, val_text=held_out, cache_dir=cache)
+    assert found == expected
+
+
+def test_a_run_that_cannot_be_signed_says_so(
+    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").write_text("a file where the folder should be")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    messages: list[str] = []
+    run = charrnn.train(
+        corpus, model=MODEL, training=TRAINING, checkpoint_dir=tmp_path / "runs",
+        observers=[lambda e: messages.append(e.message) if e.kind == "warning" else None],
+    ).folder  # fmt: skip
+    assert any("the run cannot be signed" in message for message in messages)
+    assert read_manifest(run / "step-00000004").origin == ""
+
+
+@pytest.mark.parametrize("error", [OSError(95, "not supported"), FileExistsError(17, "exists")])
+def test_a_key_leaves_no_temporary_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    """Even on a file system without hard links, where the key is made all the same."""
+
+    def link(_source: Path, target: Path) -> None:
+        if isinstance(error, FileExistsError):
+            Path(target).write_bytes(bytes(32))
+            Path(target).chmod(0o600)
+        raise error
+
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setattr("os.link", link)
+    assert can_sign()
+    assert [path.name for path in (tmp_path / "data" / "charrnn").iterdir()] == ["key"]
 
 
 def test_the_command_line_says_what_to_do(own: Path, command: Command) -> None:

@@ -48,7 +48,7 @@ def test_an_unknown_model_or_checkpoint_is_named(
         find_checkpoint(model, trained.folder.parent, which, "best")
 
 
-def test_an_empty_folder_tells_how_to_train_a_first_run(tmp_path: Path) -> None:
+def test_an_empty_folder_says_how_to_train_a_first_run(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"no run with a checkpoint in .*; start one: charrnn train"):
         find_checkpoint(None, tmp_path / "nowhere", None, "best")
 

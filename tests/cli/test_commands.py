@@ -121,7 +121,7 @@ WRONG = [
     (("train", "--init-from", "nobody"), 1, "no run, checkpoint or model file 'nobody'"),
     (("paint",), 2, "paint"),
     (("resume",), 1, "no run with a checkpoint in checkpoints; start one: charrnn train"),
-    (("sample", "tiny.txt"), 1, "not a safetensors file of charrnn"),
+    (("sample", "tiny.txt"), 1, "not a charrnn model file"),
     (("sample", "-t", "-1"), 2, "--temperature -1.0: must be at least 0"),
     (("sample", "-t", "nan"), 2, "--temperature nan: must be a finite number"),
     (("sample", "--device", "tpu"), 2, "--device tpu: choose one of auto, cpu, cuda, mps"),

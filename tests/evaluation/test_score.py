@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import charrnn
-from charrnn.errors import CorpusError, GenerationError, RunError
+from charrnn.errors import CorpusError, GenerationError, RunError, SettingsError
 from charrnn.evaluation import score
 from charrnn.evaluation.score import symbol_scores
 from charrnn.generation.stepper import Stepper
@@ -127,6 +128,38 @@ def test_the_bytes_of_a_character_count_as_one(text: str, tmp_path: Path) -> Non
     assert found.characters == len(text) - 1
     nats = -math.fsum(s.log_probability for s in scores)
     assert found.nats_per_char == pytest.approx(nats / len(scores), rel=1e-9)
+    still = charrnn.DynamicConfig(dynamic_lr=0, dynamic_decay=0)
+    unmoved = model.evaluate(text, dynamic=still, device="cpu")
+    assert unmoved.characters == found.characters
+    assert unmoved.nats_per_char == pytest.approx(found.nats_per_char, rel=1e-5)
+
+
+@pytest.mark.parametrize("context", [0, -1])
+def test_a_context_without_symbols_is_refused(
+    trained: charrnn.TrainingResult, context: int
+) -> None:
+    model = charrnn.load(trained.folder)
+    for measure in (model.score, model.evaluate):
+        with pytest.raises(SettingsError, match=f"`context={context}`: must be at least 1"):
+            measure("The river", context=context)
+
+
+def test_a_device_for_one_evaluation_leaves_the_model_alone(
+    trained: charrnn.TrainingResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = charrnn.load(trained.folder)
+    before = model.stepper
+    asked: list[str] = []
+    make = model._make_stepper
+
+    def make_stepper(device: str) -> Any:
+        asked.append(device)
+        return make("cpu")
+
+    monkeypatch.setattr(model, "_make_stepper", make_stepper)
+    model.evaluate("The river", device="cuda")
+    assert asked == ["cuda"]
+    assert model.stepper is before
 
 
 def test_the_figures_agree_with_each_other(trained: charrnn.TrainingResult) -> None:

@@ -1,5 +1,7 @@
 """Runs whose numbers diverge: they go back to sound weights, and learn more slowly."""
 
+import itertools
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import charrnn
 from charrnn.checkpoint.store import Run
 from charrnn.errors import TrainingError
 from charrnn.model.config import ModelConfig
+from charrnn.training import trainer
 from charrnn.training.config import TrainingConfig
 from charrnn.training.events import Event, StepEvent
 from charrnn.training.trainer import MAX_BAD_STEPS, MAX_RETURNS
@@ -47,6 +50,27 @@ def test_a_diverging_run_goes_back_to_sound_weights(
     training = replace(EXPLODING, save_every=save_every)
     run = train(corpus, tmp_path, recorder, model=EXPLOSIVE, training=training)
     assert Run(run).latest.step == 120
+    assert any("; back at step" in message for message in recorder.warnings)
+
+
+def test_going_back_does_not_return_to_an_earlier_corpus(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that continued with a changed, shorter text goes back to weights, not to places."""
+    run = train(corpus, tmp_path)
+    text = corpus.read_text(encoding="utf-8")
+    corpus.write_text(text[: len(text) // 3], encoding="utf-8")
+    real, taken = trainer.chunk_loss, itertools.count(1)
+
+    def diverging(*arguments: Any) -> Any:
+        loss, state = real(*arguments)
+        return loss * (math.nan if next(taken) == 3 else 1), state
+
+    monkeypatch.setattr(trainer, "chunk_loss", diverging)
+    monkeypatch.setattr(trainer, "MAX_BAD_STEPS", 1)
+    recorder = Recorder()
+    end = charrnn.resume(run, steps=36, force=True, observers=[recorder]).end
+    assert (end.reason, end.step) == ("steps", 36)
     assert any("; back at step" in message for message in recorder.warnings)
 
 
