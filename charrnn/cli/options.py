@@ -105,7 +105,13 @@ CorporaDirOption = Annotated[
     ),
 ]  # fmt: skip
 DeviceOption = Annotated[
-    str, typer.Option("--device", metavar="auto|cpu|cuda|mps", help="Device to compute on.")
+    str,
+    typer.Option(
+        "--device",
+        metavar="auto|cpu|cuda|mps",
+        help="Device to compute on. auto: for training and --dynamic the first accelerator if "
+        "there is one, otherwise the CPU.",
+    ),
 ]
 ThreadsOption = Annotated[
     int | None,

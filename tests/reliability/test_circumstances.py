@@ -159,7 +159,7 @@ def test_resume_skips_a_renamed_checkpoint(half: Path, tmp_path: Path) -> None:
     recorder = Recorder()
     charrnn.resume(run, observers=[recorder])
     assert (
-        "99/manifest.json: belongs to step 10, not to that of its folder; resuming from step 8"
+        "99/manifest.json: belongs to step 10, unlike its folder; resuming from step 8"
         in recorder.warnings[0]
     )
     assert (run / "damaged-1-step-00000099").is_dir()
