@@ -291,7 +291,7 @@ def test_a_short_corpus_gets_fewer_lanes_and_a_notice(tmp_path: Path) -> None:
         observers=[events.append],
     )
     (notice,) = (e.message for e in events if e.kind == "warning")
-    assert notice == "the corpus is short: 1 lane x 34 steps instead of 32 x 64"
+    assert notice == "the corpus is short: 1 lane x 34 characters instead of 32 x 64"
 
 
 def test_a_loss_that_is_not_a_number_ends_the_run_with_advice(corpus: Path, tmp_path: Path) -> None:
