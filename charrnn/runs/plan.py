@@ -55,8 +55,8 @@ class RunPlan:
         if (self.lanes, self.steps) == wanted:
             return list(self.corpus.notices)
         short = (
-            f"the corpus is short: {counted(self.lanes, 'lane')} x {counted(self.steps, 'character')} "
-            f"instead of {wanted[0]} x {wanted[1]}"
+            f"the corpus is short: {counted(self.lanes, 'lane')} x "
+            f"{counted(self.steps, 'character')} instead of {wanted[0]} x {wanted[1]}"
         )
         return [*self.corpus.notices, short]
 
