@@ -29,6 +29,7 @@ _BOUNDS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
     "le": ("at most", operator.le),
     "lt": ("below", operator.lt),
 }
+_MAX_LENGTH = "max_length"
 _LARGEST_FLOAT = sys.float_info.max  # Python's whole numbers may be larger, and then are no floats
 _KIND_NAMES: dict[Any, str] = {
     int: "a whole number",
@@ -51,10 +52,12 @@ def setting(
 ) -> Any:
     """Declare a field: its default, its help, a one-letter flag, and bounds ge, gt, le, lt.
 
+    A string has the bound max_length, in characters, unless it is a text of any length: a setting
+    may come from a file that somebody else made.
     shown: how help pages describe the default, if its value alone is not clear.
     panel: the section of a help page that begins with this field; it lasts until the next one.
     """
-    assert bounds.keys() <= _BOUNDS.keys()
+    assert bounds.keys() <= {*_BOUNDS, _MAX_LENGTH}
     words = {"help": help, "short": short, "shown": shown, "panel": panel}
     return dataclasses.field(default=default, metadata=words | bounds)
 
@@ -132,6 +135,9 @@ def _violated(value: Any, field: "dataclasses.Field[Any]") -> str | None:
         return _KIND_NAMES.get(kind) or f"of type {origin.__name__}"
     if kind == tuple[str, ...]:
         return None if all(isinstance(part, str) for part in value) else _KIND_NAMES[kind]
+    longest = field.metadata.get(_MAX_LENGTH)
+    if longest is not None and len(value) > longest:
+        return f"at most {longest:,} characters long"
     return _exceeded(value, kind, field) if kind in (int, float) else None
 
 

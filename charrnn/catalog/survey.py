@@ -41,6 +41,7 @@ def cached_corpora(
     """Return the cache folder, and the name, size and last use of each corpus in it.
 
     Sizes are in bytes, times in seconds since 1970. The most recently used corpus comes first.
+    Raises CorpusError if the folder cannot be read.
     """
     cache = Cache(path_or_none(cache_dir))
     found = []
@@ -48,7 +49,7 @@ def cached_corpora(
         try:
             name = StoredCorpus.load(entry.path).name
         except (OSError, ValueError):
-            name = "damaged"
+            name = "unusable"  # damaged, of another version, or not the user's alone
         found.append((name, entry.bytes, entry.used))
     return cache.folder, found
 
@@ -56,7 +57,7 @@ def cached_corpora(
 def clear_cache(cache_dir: str | Path | None = None) -> int:
     """Remove all encoded corpora from the cache; return the number of bytes freed.
 
-    Runs in progress are not affected: they keep the files that they have mapped.
+    Runs in progress are not affected: they keep their files open. Raises CorpusError.
     """
     return Cache(path_or_none(cache_dir)).clear()
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from charrnn.checkpoint.format import Saved, read_checkpoint
 from charrnn.checkpoint.layout import LOG_FILE
@@ -21,6 +21,7 @@ from charrnn.checkpoint.writer import (
     take_away,
 )
 from charrnn.errors import CheckpointError, MemoryShortageError, RunError
+from charrnn.text.locks import file_lock
 
 _LOCK = ".lock"
 _LOCK_SECONDS = 1.0  # a process that only checks a run's lock holds it briefly
@@ -55,10 +56,10 @@ def claimed(run: Run) -> Iterator[ClaimedRun]:
     Raises RunError if another process trains the run, CheckpointError if the folder cannot be
     written.
     """
-    lock = FileLock(run.path / _LOCK, timeout=_LOCK_SECONDS)
     try:
         run.path.mkdir(parents=True, exist_ok=True)
         sync_folder(run.path.parent)
+        lock = file_lock(run.path / _LOCK, timeout=_LOCK_SECONDS)
         lock.acquire()
         clear_left_overs(run.path)
         identity = run.path.stat()
@@ -202,7 +203,7 @@ def _is_free(path: Path) -> bool:
     if not path.is_dir() or any(not _is_remnant(entry.name) for entry in path.iterdir()):
         return False
     try:
-        with FileLock(path / _LOCK, blocking=False):
+        with file_lock(path / _LOCK, timeout=0):
             return True
     except (Timeout, OSError):  # one is about to begin there
         return False

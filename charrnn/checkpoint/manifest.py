@@ -4,8 +4,6 @@ It ends with the SHA-256 of everything before that hash, its seal. Anything else
 only after the seal was checked.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -23,10 +21,10 @@ from charrnn.checkpoint.records import read_record
 from charrnn.errors import CheckpointError
 from charrnn.model.config import ModelConfig
 from charrnn.settings import MAX_THREADS, make
+from charrnn.text import sealing
 from charrnn.text.config import CorpusConfig
 
 MAX_MANIFEST = 2**20  # bytes
-_SEAL_END = b'"\n}\n'  # what follows the seal
 
 
 @dataclass(frozen=True)
@@ -97,9 +95,7 @@ def sealed(manifest: Manifest) -> bytes:
     """Return the bytes of a manifest.json, its seal included."""
     content = asdict(manifest)
     content["text"] = content.pop("corpus_config")
-    content = {"format": content.pop("format"), **content, "sha256": ""}
-    body = (json.dumps(content, indent=1) + "\n").encode().removesuffix(_SEAL_END)
-    return body + hashlib.sha256(body).hexdigest().encode() + _SEAL_END
+    return sealing.sealed({"format": content.pop("format"), **content})
 
 
 def with_files(manifest: Manifest, files: Mapping[str, FileRecord]) -> bytes:
@@ -130,7 +126,6 @@ def _read(path: Path) -> bytes:
 def _parsed(data: bytes) -> Manifest:
     """Read the bytes of a manifest. Raises CheckpointError, or one of MALFORMED."""
     content = _sealed_content(data)
-    content.pop("sha256")
     content.setdefault("origin", "")  # format 3 has none
     content["trainer"] = migrated_trainer(content["format"], content["trainer"])
     content["corpus_config"] = make(CorpusConfig, content.pop("text"))
@@ -141,16 +136,11 @@ def _parsed(data: bytes) -> Manifest:
 
 
 def _sealed_content(data: bytes) -> dict[str, Any]:
-    """Return the JSON of a manifest whose seal is right."""
-    content = json.loads(data)
-    if not isinstance(content, dict):
-        raise TypeError("not a JSON object")
-    digest = content["sha256"]
-    body = data[: -len(digest) - len(_SEAL_END)]
-    found = hashlib.sha256(body).hexdigest()
-    if data != body + digest.encode() + _SEAL_END or found != digest:
-        raise CheckpointError("damaged (its hash is wrong)")
-    return content
+    """Return the JSON of a manifest whose seal is right, without the seal."""
+    try:
+        return sealing.unsealed(data)
+    except sealing.BrokenSealError as error:
+        raise CheckpointError(str(error)) from error
 
 
 def _check_values(manifest: Manifest) -> None:

@@ -10,6 +10,7 @@ import typer
 import charrnn
 from charrnn.cli.flags import flag, with_flags
 from charrnn.cli.help import Command, Group
+from charrnn.cli.messages import library_notices
 from charrnn.render.terminal import harmless, silence
 
 Function = Callable[..., None]
@@ -39,7 +40,8 @@ def with_exit_codes(command: Function) -> Function:
     @functools.wraps(command)
     def run(**arguments: object) -> None:
         try:
-            command(**arguments)
+            with library_notices(quiet=bool(arguments.get("quiet"))):
+                command(**arguments)
             sys.stdout.flush()
         except charrnn.CharrnnError as error:
             typer.echo(f"error: {harmless(with_flags(str(error)))}", err=True)

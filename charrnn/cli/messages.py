@@ -1,7 +1,7 @@
 """What a command says on stderr."""
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import typer
 
@@ -23,3 +23,20 @@ def notices(quiet: bool) -> Callable[[str], None]:
             say(f"notice: {message}")
 
     return notice
+
+
+@contextmanager
+def library_notices(*, quiet: bool) -> Iterator[None]:
+    """If quiet, hide what the library logs, such as that it waits for another process."""
+    if not quiet:
+        yield
+        return
+    import logging  # here, since help pages do without it
+
+    logger = logging.getLogger("charrnn")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

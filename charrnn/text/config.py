@@ -16,6 +16,8 @@ RUN_STEP_PREFIX = "step-"
 
 _MAX_VOCAB = 20_000
 _VAL_FRACTION = 0.1
+_LONGEST = 1_000  # characters of a name, a pattern or a separator
+_LONGEST_PATH = 4_096  # as Linux limits it
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class CorpusConfig:
     )
     encoding: str = setting(
         "utf-8",
+        max_length=_LONGEST,
         help="Encoding of the files: any name that Python knows, such as gb18030, or cp1252 "
         "for Windows in Western Europe. A byte order mark in a file overrides it.",
     )
@@ -59,11 +62,13 @@ class CorpusConfig:
     )
     glob: str | None = setting(
         None,
+        max_length=_LONGEST,
         help="Which files to read from folders and archives, such as '*.md'.",
         shown="all text files",
     )
     separator: str = setting(
         "",
+        max_length=_LONGEST,
         help=r"Text to add after each document; \n, \t and \\ stand for a line feed, a tab and a "
         "backslash. The model learns it, and sampling stops at it.",
         panel="Documents and validation",
@@ -74,10 +79,14 @@ class CorpusConfig:
         "the end of a line.",
     )
     column: str | None = setting(
-        None, help="Read CSV or TSV files: each row is a document, the text in this column."
+        None,
+        max_length=_LONGEST,
+        help="Read CSV or TSV files: each row is a document, the text in this column.",
     )
     field: str | None = setting(
-        None, help="Read JSON Lines files: each line is a document, the text in this field."
+        None,
+        max_length=_LONGEST,
+        help="Read JSON Lines files: each line is a document, the text in this field.",
     )
     val_fraction: float = setting(
         _VAL_FRACTION,
@@ -90,6 +99,7 @@ class CorpusConfig:
     )
     val_text: str | None = setting(
         None,
+        max_length=_LONGEST_PATH,
         help="A file to validate on, instead of a part of the corpus. Its characters are added "
         "to the vocabulary.",
     )

@@ -14,11 +14,18 @@ from charrnn.errors import CorpusError, counted
 from charrnn.text.cache import Cache, writable_cache
 from charrnn.text.config import CorpusConfig
 from charrnn.text.decoding import transformed
-from charrnn.text.entries import Files, Progress, find_or_build, stored_settings
+from charrnn.text.entries import (
+    Files,
+    OpenEntry,
+    Progress,
+    find_or_build,
+    open_entry,
+    stored_settings,
+)
 from charrnn.text.sources import Found, NamedCorpora, find_files
-from charrnn.text.store import CODE_POINTS, StoredCorpus, Symbols
+from charrnn.text.store import CODE_POINTS, StoredCorpus, StoredIds, Symbols
 from charrnn.text.streams import Budget
-from charrnn.text.vocabulary import Ids, Unknown, Vocabulary, folded_notices, vocabulary_of
+from charrnn.text.vocabulary import Unknown, Vocabulary, folded_notices, vocabulary_of
 
 MIN_TRAIN = 10  # characters; fewer than this teach nothing
 MIN_VAL = 2  # one character to read and one to predict
@@ -65,17 +72,17 @@ def encode_corpus(
     recorded: whether the sources are those that a run recorded, see `find_files`.
     Raises CorpusError if a text cannot be read or has too many distinct characters.
     """
-    with writable_cache(cache_dir) as (cache, workspace, temporary):
+    with writable_cache(cache_dir) as (cache, workspace, problem):
         try:
             find = functools.partial(
                 find_files, config=config, catalog=catalog, workspace=workspace, recorded=recorded
             )
             found = find(sources)
             parts = found.files, _validation_files(config.val_text, find)
-            entry, stored, file_notices = find_or_build(
+            entry, file_notices = find_or_build(
                 cache, workspace, found.name, parts, config, on_progress
             )
-            corpus = _assembled(entry, stored, config, base, found.name)
+            corpus = _assembled(entry, config, base, found.name)
         except OSError as error:
             # Sources raise CorpusError, so this is about the cache.
             raise CorpusError(
@@ -84,8 +91,8 @@ def encode_corpus(
                 "`cache_dir`"
             ) from error
     notices = [*found.notices, *file_notices, *corpus.notices]
-    if temporary:
-        notices.append(f"the cache folder is not writable; using {cache.folder} for this run")
+    if problem is not None:
+        notices.append(f"{problem}; using {cache.folder} for this run")
         weakref.finalize(corpus.train, shutil.rmtree, cache.folder, ignore_errors=True)
     return replace(corpus, sources=found.sources, notices=tuple(notices))
 
@@ -94,17 +101,16 @@ def find_encoded(
     sha256: str, config: CorpusConfig, base: Vocabulary, cache_dir: Path | None = None
 ) -> EncodedCorpus | None:
     """Find a corpus in the cache by its hash, for sources that can no longer be read."""
-    cache = Cache(cache_dir)
-    for entry in cache.entries():
+    for listed in Cache(cache_dir).entries():
         try:
-            stored = StoredCorpus.load(entry.path)
+            stored = StoredCorpus.load(listed.path)
             if stored.sha256 != sha256 or stored.settings != stored_settings(config):
                 continue
-            stored.verify(entry.path)
+            entry = open_entry(listed.path)
         except (OSError, ValueError):
             continue
         else:
-            return _assembled(entry.path, stored, config, base, stored.name)
+            return _assembled(entry, config, base, stored.name)
     return None
 
 
@@ -149,7 +155,7 @@ def check_length(corpus: EncodedCorpus, config: CorpusConfig) -> None:
         )
 
 
-def split(ids: Ids, unit: str, val_fraction: float) -> int:
+def split(ids: StoredIds, unit: str, val_fraction: float) -> int:
     """Return the index where the last val_fraction of a text begins, never inside a character.
 
     The validation part has at least MIN_VAL symbols, or none if val_fraction is 0.
@@ -158,7 +164,7 @@ def split(ids: Ids, unit: str, val_fraction: float) -> int:
         return len(ids)
     cut = min(int(len(ids) * (1 - val_fraction)), max(len(ids) - MIN_VAL, 0))
     if unit == "byte":
-        while 0 < cut < len(ids) and ids[cut] & 0xC0 == 0x80:
+        while 0 < cut < len(ids) and ids[cut : cut + 1][0] & 0xC0 == 0x80:
             cut -= 1
     return cut
 
@@ -173,16 +179,16 @@ def _validation_files(path: str | None, find: Callable[..., Found]) -> Files:
 
 
 def _assembled(
-    folder: Path, stored: StoredCorpus, config: CorpusConfig, base: Vocabulary | None, name: str
+    entry: OpenEntry, config: CorpusConfig, base: Vocabulary | None, name: str
 ) -> EncodedCorpus:
     """Make a corpus from a cache entry: its vocabulary and its two parts."""
+    stored, ids = entry.stored, entry.data.ids
     Budget(config.max_corpus_bytes).spend(stored.bytes)
     counts = np.zeros(CODE_POINTS, dtype=np.int64)
     counts[stored.symbols] = stored.counts
     vocabulary = vocabulary_of(counts, config, base)
     notices = [] if vocabulary.unit == "byte" else folded_notices(counts, config.min_count)
-    ids = stored.ids(folder)
-    whole = Symbols(ids, _table(stored, vocabulary), stored.ends(folder))
+    whole = Symbols(ids, _table(stored, vocabulary), entry.data.ends)
     cut = stored.val_start
     if cut is None:
         cut = split(ids, config.unit, config.val_fraction)

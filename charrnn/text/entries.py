@@ -2,24 +2,27 @@
 
 import hashlib
 import json
-import shutil
+import os
 import sys
 import unicodedata
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from charrnn.errors import CorpusError
 from charrnn.text.cache import Cache
 from charrnn.text.config import CorpusConfig
+from charrnn.text.contents import CHANGED, content_of
 from charrnn.text.corpus import read_documents
 from charrnn.text.holdout import hold_out_documents
-from charrnn.text.store import StoredCorpus, Writer, data_hash
+from charrnn.text.private import NotPrivateError, make_private_folder
+from charrnn.text.store import StoredCorpus, StoredData, Writer
 from charrnn.text.streams import Budget, SourceFile
+from charrnn.text.unpacking import ZIP_BEGINNINGS
 
-ENCODING_VERSION = 3  # raise it when the same text and settings are encoded differently
-_READ = 1 << 20  # bytes to hash at a time
+ENCODING_VERSION = 4  # raise it when the same text and settings are encoded differently
+MOST_NOTICES = 20  # of one corpus; of more, the user is told the number
 # Settings that do not affect an entry: they are applied when it is used. A validation text does
 # affect it, but as one more file.
 _APPLIED_LATER = ("min_count", "max_vocab", "max_corpus_bytes", "val_text")
@@ -29,6 +32,26 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, the number of bytes done, and the total number of bytes."""
 
 
+@dataclass(frozen=True)
+class OpenEntry:
+    """An entry whose files are open: it can be used even if it is removed from the cache."""
+
+    stored: StoredCorpus
+    data: StoredData
+
+
+def open_entry(folder: Path) -> OpenEntry:
+    """Open an entry, and verify all of it.
+
+    Raises OSError or ValueError if there is none, or it is damaged; NotPrivateError if somebody
+    else may have made or changed it.
+    """
+    stored = StoredCorpus.load(folder)
+    data = StoredData(folder, stored.type)
+    data.verify(stored)
+    return OpenEntry(stored, data)
+
+
 def find_or_build(
     cache: Cache,
     workspace: Path,
@@ -36,30 +59,46 @@ def find_or_build(
     parts: tuple[Files, Files],
     config: CorpusConfig,
     on_progress: Progress,
-) -> tuple[Path, StoredCorpus, list[str]]:
-    """Return the folder of a corpus's entry, its metadata, and notices about its files.
+) -> tuple[OpenEntry, list[str]]:
+    """Return the entry of a corpus, and notices about its files.
 
     name: the name of the corpus. parts: its files, and those of its validation text, if any.
+    Raises CorpusError if the files cannot be read, or change meanwhile.
     """
+    stamps = [_stamp(file) for part in parts for file in part]
+    key, parts, notices = entry_key(parts, config, on_progress)
     files = [*parts[0], *parts[1]]
-    stamps = [_stamp(file.path) for file in files]
-    key, notices = entry_key(parts, config, on_progress)
-    if (entry := cache.find(key)) is not None:
-        try:
-            stored = StoredCorpus.load(entry)
-            stored.verify(entry)
-        except (OSError, ValueError):
-            shutil.rmtree(entry, ignore_errors=True)  # damaged: build it again
+    entry = _found(cache, key, notices)
+    if entry is None:
+        built = workspace / "entry"
+        make_private_folder(built)
+        entry = _build(built, key, name, parts, config, on_progress)
+        if stamps != [_stamp(file) for file in files]:
+            raise CorpusError(f"the corpus {CHANGED}")
+        if os.name == "nt":  # Windows renames no folder with open files
+            entry.data.close()
+            entry = replace(entry, data=StoredData(cache.commit(built, key), entry.stored.type))
         else:
-            return entry, stored, notices + _renamed_notices(stored, files)
-    built = workspace / "entry"
-    built.mkdir()
-    stored = _build(built, name, parts, config, on_progress)
-    if stamps != [_stamp(file.path) for file in files]:
-        raise CorpusError(
-            "the corpus changed while it was being read; try again once it is complete"
-        )
-    return cache.commit(built, key), stored, notices + _renamed_notices(stored, files)
+            cache.commit(built, key)
+    return entry, notices + _renamed_notices(entry.stored, files)
+
+
+def _found(cache: Cache, key: str, notices: list[str]) -> OpenEntry | None:
+    """Return the entry of a key; if it is not sound, remove it. Adds to the notices."""
+    try:
+        entry = open_entry(cache.folder_of(key))
+    except FileNotFoundError:
+        entry = None
+    except NotPrivateError as error:
+        notices.append(f"{error}, so the corpus was encoded anew")
+        entry = None
+    except (OSError, ValueError):  # damaged
+        entry = None
+    if entry is None:
+        cache.discard(key)
+    else:
+        cache.mark_used(key)
+    return entry
 
 
 def stored_settings(config: CorpusConfig) -> dict[str, Any]:
@@ -72,10 +111,11 @@ def stored_settings(config: CorpusConfig) -> dict[str, Any]:
 
 def entry_key(
     parts: tuple[Files, Files], config: CorpusConfig, on_progress: Progress
-) -> tuple[str, list[str]]:
+) -> tuple[str, tuple[Files, Files], list[str]]:
     """Hash the bytes of all files, and everything else that affects how they are encoded.
 
-    Returns the key, and notices about files that do not have the expected hash.
+    Returns the key, the files with their contents, and notices about files that do not have the
+    expected hash. Raises CorpusError if a file cannot be read, or is larger than the limit.
     """
     affects = {
         "version": ENCODING_VERSION,
@@ -83,25 +123,38 @@ def entry_key(
         "files": [[file.glob for file in part] for part in parts],
         "codecs": [unicodedata.unidata_version, *sys.version_info[:2]],
     }
-    notices = []
+    notices: list[str] = []
     digest = hashlib.sha256(json.dumps(affects).encode())
     progress = _ByteProgress("checking", parts, on_progress)
-    for file in (*parts[0], *parts[1]):
-        file_digest = hashlib.sha256()
-        try:
-            with file.path.open("rb", buffering=0) as stream:
-                while block := stream.read(_READ):
-                    file_digest.update(block)
-                    progress(len(block))
-        except OSError as error:
-            raise CorpusError(f"{file.name}: cannot be read ({error.strerror or error})") from error
-        digest.update(file_digest.digest())
-        if file.sha256 not in (None, file_digest.hexdigest()):
-            notices.append(
-                f"{file.path} is not the version of {file.name} that charrnn knows (its hash "
-                "differs)"
-            )
-    return digest.hexdigest()[:40], notices
+    hashed: list[Files] = []
+    for part in parts:
+        hashed.append(tuple(_hashed(file, config, progress, notices) for file in part))
+        for file in hashed[-1]:
+            assert file.content is not None
+            digest.update(file.content.digest)
+    return digest.hexdigest()[:40], (hashed[0], hashed[1]), notices
+
+
+def _hashed(
+    file: SourceFile, config: CorpusConfig, progress: Callable[[int], None], notices: list[str]
+) -> SourceFile:
+    """Return a file with its content; add a notice if that is not the expected one."""
+    whole = None if file.sha256 is None else hashlib.sha256()
+    try:
+        with file.path.open("rb", buffering=0) as stream:
+            beginning = stream.read(len(ZIP_BEGINNINGS[0]))
+            # Unpacked, it is larger still. A zip may hold much that is no text.
+            if beginning not in ZIP_BEGINNINGS:
+                Budget(config.max_corpus_bytes).spend(os.fstat(stream.fileno()).st_size)
+            stream.seek(0)
+            content = content_of(stream, progress, whole)
+    except OSError as error:
+        raise CorpusError(f"{file.name}: cannot be read ({error.strerror or error})") from error
+    if whole is not None and file.sha256 != whole.hexdigest():
+        notices.append(
+            f"{file.path} is not the version of {file.name} that charrnn knows (its hash differs)"
+        )
+    return replace(file, content=content)
 
 
 class _ByteProgress:
@@ -109,7 +162,7 @@ class _ByteProgress:
 
     def __init__(self, what: str, parts: tuple[Files, Files], on_progress: Progress) -> None:
         self._what, self._on_progress = what, on_progress
-        self._total = sum(file.path.stat().st_size for part in parts for file in part)
+        self._total = sum(_size(file) for part in parts for file in part)
         self._done = 0
 
     def __call__(self, count: int) -> None:
@@ -119,12 +172,13 @@ class _ByteProgress:
 
 def _build(
     folder: Path,
+    key: str,
     name: str,
     parts: tuple[Files, Files],
     config: CorpusConfig,
     on_progress: Progress,
-) -> StoredCorpus:
-    """Write the ids and the metadata of all files into a folder; return the metadata."""
+) -> OpenEntry:
+    """Write the ids and the metadata of all files into a folder, and open them."""
     budget = Budget(config.max_corpus_bytes)
     with Writer(folder, config.unit) as writer:
         sha256, val_start, notices = _write(writer, parts, config, budget, on_progress)
@@ -139,15 +193,17 @@ def _build(
         val_start=val_start,
         sha256=sha256,
         settings=stored_settings(config),
-        files=[file.name for part in parts for file in part],
+        files=_mentioned(notices, [*parts[0], *parts[1]]),
         notices=notices,
+        data_sha256=[],
     )
     if config.split_documents:
         val_start = hold_out_documents(folder, stored, config.val_fraction)
         stored = replace(stored, val_start=val_start)
-    stored = replace(stored, data_sha256=data_hash(folder))
-    stored.save(folder)
-    return stored
+    data = StoredData(folder, stored.type)
+    stored = replace(stored, data_sha256=data.sha256())
+    stored.save(folder, key)
+    return OpenEntry(stored, data)
 
 
 def _write(
@@ -180,17 +236,40 @@ def _write(
     if writer.documents > 1:
         hashes.append(ends_hash)
     sha256 = hashlib.sha256("".join(hashes).encode()).hexdigest()
-    return sha256, lengths[0] if len(lengths) > 1 else None, notices
+    return sha256, lengths[0] if len(lengths) > 1 else None, _shortened(notices)
+
+
+def _shortened(notices: list[str]) -> list[str]:
+    if len(notices) <= MOST_NOTICES:
+        return notices
+    left = len(notices) - MOST_NOTICES
+    return [*notices[:MOST_NOTICES], f"and {left:,} more notices about the files of the corpus"]
+
+
+def _mentioned(notices: list[str], files: list[SourceFile]) -> dict[str, str]:
+    """Return the names of the files that notices mention, by their number."""
+    return {
+        str(number): file.name
+        for number, file in enumerate(files)
+        if any(file.name in notice for notice in notices)
+    }
 
 
 def _renamed_notices(stored: StoredCorpus, files: list[SourceFile]) -> list[str]:
     """Return the notices of an entry, with the current names of its files."""
     notices = stored.notices
-    for old_name, file in zip(stored.files, files, strict=True):
-        notices = [notice.replace(old_name, file.name) for notice in notices]
+    for number, old_name in stored.files.items():
+        notices = [notice.replace(old_name, files[int(number)].name) for notice in notices]
     return notices
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    status = path.stat()
+def _size(file: SourceFile) -> int:
+    return _stamp(file)[0] if file.content is None else file.content.length
+
+
+def _stamp(file: SourceFile) -> tuple[int, int]:
+    try:
+        status = file.path.stat()
+    except OSError as error:
+        raise CorpusError(f"{file.name}: cannot be read ({error.strerror or error})") from error
     return status.st_size, status.st_mtime_ns

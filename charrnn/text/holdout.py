@@ -8,7 +8,9 @@ import numpy.typing as npt
 
 from charrnn.errors import CorpusError
 from charrnn.text.corpus import Offsets
-from charrnn.text.store import BLOCK_SYMBOLS, ENDS_FILE, IDS_FILE, StoredCorpus
+from charrnn.text.integers import SortedFile
+from charrnn.text.private import create_private_file
+from charrnn.text.store import BLOCK_SYMBOLS, ENDS_FILE, IDS_FILE, StoredCorpus, StoredData
 
 _GROUP = 1 << 20  # documents to choose from at a time
 
@@ -25,11 +27,15 @@ def hold_out_documents(folder: Path, stored: StoredCorpus, fraction: float) -> i
             f"{stored.name}: `split_documents` needs at least two documents, but the corpus is one "
             "document; use several files, or `lines`, `column` or `field`"
         )
-    ids, ends = stored.ids(folder), stored.ends(folder)
+    data = StoredData(folder, stored.type)
+    ids, ends = data.ids, data.ends
     groups = range(0, len(ends), _GROUP)
     held_out = np.concatenate([_choose(_lengths(ends, first), fraction) for first in groups])
     reordered = [folder / f"{name}.reordered" for name in (IDS_FILE, ENDS_FILE)]
-    with reordered[0].open("wb") as ids_file, reordered[1].open("wb") as ends_file:
+    with (
+        create_private_file(reordered[0]) as ids_file,
+        create_private_file(reordered[1]) as ends_file,
+    ):
         val_start = position = 0
         for chosen in (~held_out, held_out):
             val_start = position
@@ -44,15 +50,16 @@ def hold_out_documents(folder: Path, stored: StoredCorpus, fraction: float) -> i
         for file in (ids_file, ends_file):
             file.flush()
             os.fsync(file.fileno())
-    del ids, ends
+    data.close()
     for path in reordered:
         path.replace(path.with_suffix(""))
     return val_start
 
 
-def _lengths(ends: Offsets, first: int) -> Offsets:
+def _lengths(ends: Offsets | SortedFile, first: int) -> Offsets:
     """Return the lengths of the documents in the group that begins with document `first`."""
-    return np.diff(ends[first : first + _GROUP], prepend=ends[first - 1] if first else 0)
+    start = ends[first - 1 : first] if first else [0]
+    return np.diff(ends[first : first + _GROUP], prepend=start)
 
 
 def _choose(lengths: Offsets, fraction: float) -> npt.NDArray[np.bool_]:
@@ -69,10 +76,10 @@ def _choose(lengths: Offsets, fraction: float) -> npt.NDArray[np.bool_]:
 
 
 def _in_chosen(
-    ends: Offsets, chosen: npt.NDArray[np.bool_], start: int, stop: int
+    ends: Offsets | SortedFile, chosen: npt.NDArray[np.bool_], start: int, stop: int
 ) -> npt.NDArray[np.bool_]:
     """Return which symbols of a block are in a chosen document, (stop - start,)."""
-    first = int(np.searchsorted(ends, start, side="right"))
-    last = int(np.searchsorted(ends, stop, side="left")) + 1
+    first = int(ends.searchsorted(start + 1))
+    last = int(ends.searchsorted(stop)) + 1
     lengths = np.diff(np.minimum(ends[first:last], stop), prepend=start)
     return np.repeat(chosen[first:last], lengths)

@@ -1,12 +1,12 @@
-"""Ids on disk: written in one pass, mapped into memory, read slice by slice."""
+"""Ids on disk: written in one pass, described by sealed metadata, read slice by slice."""
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from io import BufferedRandom
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +14,24 @@ import numpy.typing as npt
 from charrnn.errors import CorpusError
 from charrnn.text.cache import META_FILE
 from charrnn.text.corpus import Block, Offsets, surrogate_message
-from charrnn.text.vocabulary import Ids, code_points, smallest_dtype
+from charrnn.text.integers import IntegerFile, OwnFile, SortedFile, sorted_integers
+from charrnn.text.private import check_own_folder, create_private_file
+from charrnn.text.sealing import sealed, unsealed
+from charrnn.text.vocabulary import code_points, smallest_dtype
 
 CODE_POINTS = 0x110000
 IDS_FILE, ENDS_FILE = "ids.bin", "ends.bin"
 BLOCK_SYMBOLS = 1 << 20  # symbols to copy at a time
+MAX_META = 1 << 26  # bytes; with every code point and its count there are 32 million
+_NO_ENDS: Offsets = np.zeros(0, np.int64)
+
+
+class StoredIds(Protocol):
+    """Ids in memory or on disk, (N,)."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> npt.NDArray[Any]: ...
 
 
 class Symbols:
@@ -26,32 +39,37 @@ class Symbols:
 
     def __init__(
         self,
-        stored: Ids,
+        stored: StoredIds,
         table: npt.NDArray[np.int64] | None = None,
-        ends: Offsets | None = None,
-        start: int = 0,
+        ends: Offsets | SortedFile = _NO_ENDS,
     ) -> None:
         """Describe the stored ids, (N,), and how to read them.
 
         table: the id for each stored id; None if they are the same.
-        ends: the ends of all documents of the text, ascending. start: where this part begins in it.
+        ends: the ends of all documents of the text, ascending.
         """
         self._stored = stored
         self._table = table
-        self._ends = np.zeros(0, np.int64) if ends is None else ends
-        self._start = start
+        self._ends = ends
+        self._start, self._stop = 0, len(stored)  # of this part in the text
 
     def __len__(self) -> int:
-        return len(self._stored)
+        return self._stop - self._start
 
     def __getitem__(self, part: slice) -> npt.NDArray[np.int64]:
-        """Return the ids of a slice."""
-        stored = self._stored[part]
+        """Return the ids of a slice. Raises CorpusError if they can no longer be read from disk."""
+        start, stop, step = part.indices(len(self))
+        return self._ids(self._stored[self._start + start : self._start + max(start, stop) : step])
+
+    def _ids(self, stored: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
         return stored.astype(np.int64) if self._table is None else self._table[stored]
 
     def cut(self, start: int, stop: int) -> "Symbols":
         """Return the symbols from start up to stop, without reading them."""
-        return Symbols(self._stored[start:stop], self._table, self._ends, self._start + start)
+        start, stop, _ = slice(start, stop).indices(len(self))
+        part = Symbols(self._stored, self._table, self._ends)
+        part._start, part._stop = self._start + start, self._start + max(start, stop)
+        return part
 
     def blocks(self) -> Iterator[npt.NDArray[np.int64]]:
         """Yield all ids, a block at a time."""
@@ -60,11 +78,16 @@ class Symbols:
 
     def columns(self, starts: Iterable[int], steps: int) -> npt.NDArray[np.int64]:
         """Return the ids of `steps` symbols from each start, (steps, number of starts)."""
-        return np.stack([self[start : start + steps] for start in starts], axis=1)
+        stored = self._stored
+        if isinstance(stored, IntegerFile):
+            rows = stored.rows([self._start + start for start in starts], steps)
+        else:
+            rows = np.stack([stored[self._start + start :][:steps] for start in starts])
+        return np.ascontiguousarray(self._ids(rows.T))
 
     def reset_positions(self) -> npt.NDArray[np.int64]:
         """Return the positions at which a model's state is reset, ascending, see `resets`."""
-        first, last = np.searchsorted(self._ends, [self._start + 1, self._start + len(self) + 1])
+        first, last = self._ends.searchsorted([self._start + 1, self._stop + 1])
         return self._ends[first:last] - self._start - 1
 
     def resets(self, starts: npt.ArrayLike, steps: int) -> npt.NDArray[np.bool_] | None:
@@ -74,8 +97,8 @@ class Symbols:
         has been predicted; from it alone, the model predicts the first symbol of the next document.
         """
         first = np.asarray(starts) + self._start + 1
-        low = np.searchsorted(self._ends, first)
-        high = np.searchsorted(self._ends, first + steps)
+        low = self._ends.searchsorted(first)
+        high = self._ends.searchsorted(first + steps)
         if np.array_equal(low, high):
             return None
         found = np.zeros((steps, len(first)), dtype=bool)
@@ -92,9 +115,9 @@ class StoredCorpus:
     length: the number of symbols. bytes: the size of the text after decompression.
     val_start: where the validation part begins, if that is fixed.
     sha256: the hash of the text and the ends of its documents.
-    settings: the settings it was encoded with.
-    files: the names of its files at that time. notices: messages about them for the user.
-    data_sha256: the hash of the files of ids and ends, see `data_hash`.
+    settings: the settings it was encoded with. notices: messages about its files for the user.
+    files: the names, at that time, of the files that notices mention, by their number.
+    data_sha256: the hashes of the files of ids and ends.
     """
 
     name: str
@@ -107,55 +130,67 @@ class StoredCorpus:
     val_start: int | None
     sha256: str
     settings: dict[str, Any]
-    files: list[str]
+    files: dict[str, str]
     notices: list[str]
-    data_sha256: str = ""
+    data_sha256: list[str]
 
-    def save(self, folder: Path) -> None:
-        """Write the metadata next to the ids."""
-        (folder / META_FILE).write_text(json.dumps(asdict(self)), encoding="utf-8")
+    def save(self, folder: Path, key: str) -> None:
+        """Write the metadata next to the ids. key: of the entry, which the metadata is bound to."""
+        with create_private_file(folder / META_FILE) as file:
+            file.write(sealed({"key": key, "corpus": asdict(self)}))
+            file.flush()
+            os.fsync(file.fileno())
 
     @staticmethod
     def load(folder: Path) -> "StoredCorpus":
-        """Read what `save` wrote. Raises ValueError or OSError if the folder is damaged."""
-        try:
-            stored = StoredCorpus(**json.loads((folder / META_FILE).read_text(encoding="utf-8")))
-            symbols, counts = np.array(stored.symbols, np.int64), np.array(stored.counts, np.int64)
-        except (TypeError, OverflowError) as error:
-            raise ValueError(f"{folder}: written by another version") from error
-        if symbols.shape != counts.shape or np.any((symbols < 0) | (symbols >= CODE_POINTS)):
-            raise ValueError(f"{folder}: its symbols are not characters")
-        sizes = [(folder / name).stat().st_size for name in (IDS_FILE, ENDS_FILE)]
-        if sizes != [stored.length * stored.type.itemsize, stored.documents * 8]:
-            raise ValueError(f"{folder}: its files have the wrong length")
-        return stored
+        """Read what `save` wrote into the folder of an entry, which is named by its key.
 
-    def verify(self, folder: Path) -> None:
-        """Read all data once. Raises ValueError if it is not what was stored."""
-        if data_hash(folder) != self.data_sha256:
-            raise ValueError(f"{folder}: damaged")
+        Raises OSError or ValueError if the folder is damaged or of another version, or if it or
+        its metadata are not the user's alone.
+        """
+        check_own_folder(folder)
+        file = OwnFile(folder / META_FILE)
+        if file.size > MAX_META:
+            raise ValueError(f"{folder}: its metadata are too large")
+        try:
+            content = unsealed(file.read(0, file.size))
+            if content["key"] != folder.name:
+                raise ValueError(f"{folder}: of another corpus")
+            return StoredCorpus(**content["corpus"])
+        except (KeyError, TypeError, RecursionError) as error:
+            raise ValueError(f"{folder}: written by another version") from error
 
     @property
     def type(self) -> np.dtype[Any]:
         """The type of the stored ids."""
         return np.dtype(smallest_dtype(len(self.symbols)))
 
-    def ids(self, folder: Path) -> Ids:
-        """Return the stored ids, (length,), memory-mapped."""
-        return _mapped(folder / IDS_FILE, self.type, self.length)
 
-    def ends(self, folder: Path) -> Offsets:
-        """Return the ends of the documents, (documents,), ascending, memory-mapped."""
-        return _mapped(folder / ENDS_FILE, np.dtype(np.int64), self.documents)
+class StoredData:
+    """The open files of a text on disk, which stay readable if the entry is removed.
 
+    ids: (length,), of type `StoredCorpus.type`. ends: of the documents, (documents,), ascending.
+    """
 
-def data_hash(folder: Path) -> str:
-    """Return the SHA-256 of the files of ids and ends."""
-    hashes = []
-    for name in (IDS_FILE, ENDS_FILE):
-        with (folder / name).open("rb") as file:
-            hashes.append(hashlib.file_digest(file, "sha256").hexdigest())
-    return " ".join(hashes)
+    def __init__(self, folder: Path, kind: np.dtype[Any]) -> None:
+        """Open the files. Raises OSError, also if they are not the user's alone."""
+        self._files = [OwnFile(folder / name) for name in (IDS_FILE, ENDS_FILE)]
+        self.ids = IntegerFile(self._files[0], kind)
+        self.ends = sorted_integers(self._files[1], np.dtype(np.int64))
+
+    def sha256(self) -> list[str]:
+        """Read all data once; return the hash of each file."""
+        return [file.sha256() for file in self._files]
+
+    def verify(self, stored: StoredCorpus) -> None:
+        """Read all data once. Raises ValueError if it is not what was stored."""
+        if self.sha256() != stored.data_sha256:
+            raise ValueError("damaged")
+
+    def close(self) -> None:
+        """Close the files, which happens by itself once nothing refers to them."""
+        for file in self._files:
+            file.close()
 
 
 class Writer:
@@ -166,8 +201,8 @@ class Writer:
 
     def __init__(self, folder: Path, unit: str) -> None:
         """Create the files in a folder."""
-        self._ids = (folder / IDS_FILE).open("w+b")
-        self._ends = (folder / ENDS_FILE).open("w+b")
+        self._ids = create_private_file(folder / IDS_FILE)
+        self._ends = create_private_file(folder / ENDS_FILE)
         self._type: np.dtype[Any] = np.dtype(np.uint8)
         self._table = np.full(CODE_POINTS, -1, dtype=np.int32)
         self._last_end = 0
@@ -245,7 +280,7 @@ def _in_bytes(text: str, ends: Offsets) -> Offsets:
     return np.concatenate([[0], np.cumsum(widths)])[ends]
 
 
-def _widen(file: BinaryIO, old: np.dtype[Any], new: np.dtype[Any]) -> None:
+def _widen(file: BufferedRandom, old: np.dtype[Any], new: np.dtype[Any]) -> None:
     """Rewrite a file of integers in place with a wider type, from the end to the beginning."""
     file.flush()
     length = file.seek(0, os.SEEK_END) // old.itemsize
@@ -255,9 +290,3 @@ def _widen(file: BinaryIO, old: np.dtype[Any], new: np.dtype[Any]) -> None:
         file.seek(start * new.itemsize)
         file.write(part.astype(new).data)
     file.seek(0, os.SEEK_END)
-
-
-def _mapped(path: Path, kind: np.dtype[Any], length: int) -> npt.NDArray[Any]:
-    if length == 0:  # an empty file cannot be mapped
-        return np.zeros(0, kind)
-    return np.asarray(np.memmap(path, dtype=kind, mode="r", shape=(length,)))

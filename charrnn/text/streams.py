@@ -10,6 +10,7 @@ from typing import Any
 from charrnn.errors import CorpusError
 from charrnn.text import unpacking
 from charrnn.text.config import CorpusConfig
+from charrnn.text.contents import CheckedFile, Content
 from charrnn.text.decoding import SNIFF_BYTES, reason_not_text
 
 _EXAMPLES = 3  # skipped files that a notice names, per reason
@@ -21,13 +22,14 @@ class SourceFile:
 
     name: its name in messages. path: where its bytes are.
     glob: which members to read if it is an archive; None for all text files.
-    sha256: the expected hash, if known.
+    sha256: the expected hash, if known. content: what it must still hold when it is read.
     """
 
     name: str
     path: Path
     glob: str | None = None
     sha256: str | None = None
+    content: Content | None = None
 
 
 @dataclass
@@ -88,7 +90,8 @@ def open_members(
     Raises CorpusError if the file is damaged, or is an archive without a text to read.
     """
     with unpacking.opened(file.path, file.name) as opened:
-        raw = unpacking.buffered(opened, file.name, on_bytes)
+        checked = opened if file.content is None else CheckedFile(opened, file.name, file.content)
+        raw = unpacking.buffered(checked, file.name, on_bytes)
         if unpacking.is_zip(raw):
             members = unpacking.zip_members(raw, file.name, spend)
         else:

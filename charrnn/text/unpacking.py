@@ -27,7 +27,7 @@ except ModuleNotFoundError:  # some builds of Python lack it
     lzma = None  # type: ignore[assignment]
 
 _GZIP, _ZSTD, _XZ = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\0"
-_ZIP = (b"PK\3\4", b"PK\5\6")  # the second one starts an empty archive
+ZIP_BEGINNINGS = (b"PK\3\4", b"PK\5\6")  # the second one starts an empty archive
 _TAR_MAGIC, _TAR_MAGIC_AT = b"ustar", 257
 _EMPTY_TAR = 1024  # an empty tar consists of at least this many NUL bytes
 _OFFICE_MEMBER = "[Content_Types].xml"
@@ -128,7 +128,7 @@ def unpacked(raw: "io.BufferedReader[Any]", name: str) -> Any:
 
 def is_zip(raw: "io.BufferedReader[Any]") -> bool:
     """Return whether a stream starts like a zip archive."""
-    return raw.peek(4)[:4] in _ZIP
+    return raw.peek(4)[:4] in ZIP_BEGINNINGS
 
 
 def is_tar(stream: "io.BufferedReader[Any]") -> bool:

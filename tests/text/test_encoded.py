@@ -1,10 +1,12 @@
 """The encoded corpus, its cache and its split."""
 
+import gzip
 import os
 import re
 import subprocess
 import sys
 import time
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -240,6 +242,61 @@ def test_a_text_that_changes_while_it_is_read_is_refused(tmp_path: Path, cache_d
     with pytest.raises(CorpusError, match="changed while it was being read"):
         encode(source, cache_dir=cache_dir, on_progress=append)
     assert Cache(cache_dir).entries() == []
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".gz", ".zip"])
+def test_a_text_swapped_with_its_time_set_back_is_noticed(
+    tmp_path: Path, cache_dir: Path, suffix: str
+) -> None:
+    """Once, the other text was cached under the key of the first, for every later run."""
+    path = tmp_path / f"t{suffix}"
+
+    def write_text(text: str) -> None:
+        match suffix:
+            case ".gz":
+                path.write_bytes(gzip.compress(text.encode(), mtime=0))
+            case ".zip":
+                with zipfile.ZipFile(path, "w") as file:
+                    file.writestr(zipfile.ZipInfo("t.txt"), text)
+            case _:
+                path.write_text(text)
+
+    def swap(what: str, done: int, total: int) -> None:
+        if what == "checking" and done == total:
+            stamp = path.stat()
+            write_text("jello world " * 9)
+            assert path.stat().st_size == stamp.st_size
+            os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+
+    write_text("hello world " * 9)
+    with pytest.raises(CorpusError, match=rf"t\{suffix}: changed while it was being read"):
+        encode((str(path),), cache_dir=cache_dir, on_progress=swap)
+    assert Cache(cache_dir).entries() == []
+
+
+def test_a_text_that_is_gone_while_it_is_read_is_named(tmp_path: Path, cache_dir: Path) -> None:
+    path = tmp_path / "t.txt"
+    source = write(path, "hello world " * 9)
+    for when in ("checking", "encoding"):
+        write(path, "hello world " * 9)
+
+        def remove(what: str, _done: int, _total: int, when: str = when) -> None:
+            if what == when:
+                path.unlink()
+
+        with pytest.raises(CorpusError, match=r"t\.txt: cannot be read \(No such file"):
+            encode(source, cache_dir=cache_dir, on_progress=remove)
+
+
+def test_a_file_beyond_the_limit_is_not_even_hashed(tmp_path: Path, cache_dir: Path) -> None:
+    """A sparse file of a terabyte takes a moment to make, and ten minutes to hash."""
+    path = tmp_path / "t.txt"
+    with path.open("wb") as file:
+        file.truncate(2**40)
+    called: list[Any] = []
+    with pytest.raises(CorpusError, match="larger than 17,179,869,184 bytes"):
+        encode((str(path),), cache_dir=cache_dir, on_progress=lambda *p: called.append(p))
+    assert called == []
 
 
 def test_a_damaged_entry_is_built_again(tmp_path: Path, cache_dir: Path) -> None:

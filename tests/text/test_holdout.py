@@ -11,7 +11,7 @@ from charrnn.errors import CorpusError
 from charrnn.text import holdout
 from charrnn.text.corpus import Block
 from charrnn.text.holdout import hold_out_documents
-from charrnn.text.store import StoredCorpus, Writer
+from charrnn.text.store import StoredCorpus, StoredData, Writer
 
 
 @given(
@@ -35,15 +35,17 @@ def test_held_out_documents_follow_the_others_intact(
     stored = StoredCorpus(
         name="t", symbols=writer.symbols, counts=[], length=writer.length, bytes=0,
         documents=writer.documents, characters=writer.length, val_start=None, sha256="",
-        settings={}, files=[], notices=[],
+        settings={}, files={}, notices=[], data_sha256=[],
     )  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(holdout, "_GROUP", group)
         patch.setattr(holdout, "BLOCK_SYMBOLS", block)
         cut = hold_out_documents(folder, stored, fraction)
-    text = "".join(chr(writer.symbols[i]) for i in stored.ids(folder))
-    starts = [0, *stored.ends(folder)[:-1]]
-    found = [text[a:b] for a, b in zip(starts, stored.ends(folder), strict=True)]
+    data = StoredData(folder, stored.type)
+    text = "".join(chr(writer.symbols[i]) for i in data.ids[:])
+    ends = data.ends[:]
+    starts = [0, *ends[:-1]]
+    found = [text[a:b] for a, b in zip(starts, ends, strict=True)]
     assert sorted(found) == sorted(documents), "each document is there once, and complete"
     train = [d for d, start in zip(found, starts, strict=True) if start < cut]
     held = [d for d, start in zip(found, starts, strict=True) if start >= cut]
@@ -61,7 +63,7 @@ def test_a_single_document_cannot_be_held_out(tmp_path: Path) -> None:
         writer.add(Block("abc", np.array([3])))
     stored = StoredCorpus(
         name="t", symbols=writer.symbols, counts=[], length=3, bytes=0, documents=1, characters=3,
-        val_start=None, sha256="", settings={}, files=[], notices=[],
+        val_start=None, sha256="", settings={}, files={}, notices=[], data_sha256=[],
     )  # fmt: skip
     with pytest.raises(CorpusError, match="needs at least two documents"):
         hold_out_documents(tmp_path, stored, 0.5)
