@@ -93,7 +93,7 @@ class IntegerFile:
     def __getitem__(self, part: slice) -> npt.NDArray[Any]:
         start, stop, step = part.indices(self._length)
         assert step == 1, "only what lies side by side is read at once"
-        return self.rows([start], max(stop - start, 0))[0]
+        return self.rows([start], max(stop - start, 0)).reshape(-1)
 
     def rows(self, starts: Sequence[int], steps: int) -> npt.NDArray[Any]:
         """Return `steps` integers from each start, (number of starts, steps)."""
@@ -127,7 +127,8 @@ class SortedFile(IntegerFile):
         numbers = np.maximum(self._kept.searchsorted(flat[:, 0]) - 1, 0)
         parts = np.concatenate([self._part(number) for number in numbers.tolist()])
         smaller = (parts.reshape(len(flat), _STEP) < flat).sum(axis=1)
-        return (numbers * _STEP + smaller).reshape(values.shape)
+        found: npt.NDArray[np.int64] = numbers * _STEP + smaller
+        return found.reshape(values.shape)
 
     def __getitem__(self, part: slice) -> npt.NDArray[Any]:
         start, stop, _ = part.indices(len(self))

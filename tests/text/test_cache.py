@@ -344,11 +344,12 @@ def test_two_may_clear_at_once(source: tuple[str], cache_dir: Path) -> None:
 
 
 @posix
-@pytest.mark.skipif(os.name == "posix" and os.geteuid() == 0, reason="root may remove everything")
 def test_a_cache_that_cannot_be_cleared_says_so(source: tuple[str], cache_dir: Path) -> None:
     encode(source, cache_dir=cache_dir)
     encoded = cache_dir / "encoded"
     encoded.chmod(0o500)
+    if os.access(encoded, os.W_OK):
+        pytest.skip("this user may write everywhere")
     try:
         with pytest.raises(CorpusError, match=r"encoded: cannot be cleared \(Permission denied\)"):
             Cache(cache_dir).clear()

@@ -28,6 +28,7 @@ class Trickle(io.RawIOBase):
         self.data, self.position = data, 0
 
     def seek(self, offset: int, whence: int = 0) -> int:
+        assert whence == 0
         self.position = offset
         return offset
 
