@@ -16,7 +16,8 @@ RUN_STEP_PREFIX = "step-"
 
 _MAX_VOCAB = 20_000
 _VAL_FRACTION = 0.1
-_LONGEST = 1_000  # characters of a name, a pattern or a separator
+_LONGEST = 1_000  # characters of a name or a separator
+_LONGEST_PATTERN = 256  # a long one takes long to compare with each name
 _LONGEST_PATH = 4_096  # as Linux limits it
 
 
@@ -62,7 +63,7 @@ class CorpusConfig:
     )
     glob: str | None = setting(
         None,
-        max_length=_LONGEST,
+        max_length=_LONGEST_PATTERN,
         help="Which files to read from folders and archives, such as '*.md'.",
         shown="all text files",
     )
