@@ -51,7 +51,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--rebuild-docs", action="store_true", help="write docs/reference/cli.md anew")
+    parser.addoption("--rebuild-docs", action="store_true", help="rewrite docs/reference/cli.md")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -16,7 +16,7 @@ from tests.conftest import ROOT, Command
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals and groups of POSIX")
 
-# What a child is told of SIGINT by a process that was started with it ignored, as under nohup.
+# How a child handles SIGINT if its parent was started with SIGINT ignored, as under nohup.
 PARENT = """
 import subprocess, sys
 from tests.processes import let_children_be_signalled
