@@ -1,11 +1,15 @@
 """The entry point of `charrnn` and `python -m charrnn`."""
 
 import os
-import signal
 import sys
 from types import FrameType
 
-from charrnn.cli.signals import exit_code, heeded
+try:  # importing signal alone takes milliseconds in which Ctrl-C would end in a traceback
+    import signal
+
+    from charrnn.cli.signals import exit_code, heeded
+except KeyboardInterrupt:
+    raise SystemExit(130) from None
 
 
 def main() -> None:
@@ -15,15 +19,17 @@ def main() -> None:
     traceback is shown. Training handles signals itself. If a library cannot be loaded, or there is
     too little memory to load charrnn itself, the error has one line, too.
     """
-    for number in heeded():
-        signal.signal(number, _leave)
     try:
+        for number in heeded():
+            signal.signal(number, _leave)
         from charrnn.cli import app
 
         app.main()
     except (ImportError, MemoryError, OSError) as error:
         sys.stderr.write(f"error: {_reason(error)}\n")
         raise SystemExit(1) from None
+    except KeyboardInterrupt:  # it came before its handler was set
+        raise SystemExit(exit_code(signal.SIGINT)) from None
     finally:  # the program is ending: ignore a second signal
         for number in heeded():
             signal.signal(number, signal.SIG_IGN)

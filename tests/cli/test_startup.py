@@ -136,6 +136,22 @@ def test_almost_nothing_is_imported_before_signals_are_handled() -> None:
     assert not {"ast", "lazy_loader", "re", "typer"} & modules
 
 
+@pytest.mark.parametrize("module", ["signal", "charrnn.cli.signals"])
+def test_ctrl_c_before_signals_are_handled_is_quiet(module: str, tmp_path: Path) -> None:
+    """As soon as any code of charrnn runs, but for the few lines of its __init__.py."""
+    code = (
+        "import sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == {module!r}: raise KeyboardInterrupt\n"
+        f"sys.modules.pop({module!r}, None)\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "from charrnn.__main__ import main"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def test_public_names_are_listed_before_one_is_used() -> None:
     code = (
         "import charrnn; names = dir(charrnn); print(*names); charrnn.train; "
