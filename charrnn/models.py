@@ -142,11 +142,13 @@ class Model:
     ) -> list[Beam]:
         """Search for the most probable texts after a prompt; the best comes first.
 
-        config: length, stop texts, bans, n-grams and time limit. Temperature, filters and seed are
-        for stochastic beam search. on_progress: called with the number of steps done, and of all.
-        Raises SettingsError for settings that only sampling uses.
+        config: its length, stop texts, bans, n-grams and time limit apply; temperature, filters and
+        seed only apply to stochastic beam search. on_progress: called with the number of steps
+        done, and of all.
         """
         config, beams = config or SamplingConfig(), beams or BeamConfig()
+        if not beams.beam_sampling:
+            config = config.for_search()
         request = GenerationRequest(prompt=prompt, unknown=unknown, sampling=config, beams=beams)
         return self._search(self._encoded_request(request), on_progress)
 

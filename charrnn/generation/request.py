@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from charrnn.errors import SettingsError, shortened
-from charrnn.generation.rules import FILTERS, ContradictionError, changed, check_together
+from charrnn.generation.rules import FILTERS, SAMPLED, ContradictionError, changed, check_together
 from charrnn.settings import check, make, number_pair, setting
 
 MAX_LANES = 64  # texts written side by side; more gain nothing
@@ -114,6 +114,11 @@ class SamplingConfig:
         """Return the filters that are set, with the parameter names of filters.filtered."""
         values = {name: getattr(self, name) for name in FILTERS}
         return {name: value for name, value in values.items() if value is not None}
+
+    def for_search(self) -> "SamplingConfig":
+        """Return the settings without those that a plain beam search has no use for."""
+        defaults: dict[str, Any] = {f.name: f.default for f in fields(self) if f.name in SAMPLED}
+        return replace(self, **defaults)
 
     def temperature_at(self, position: int) -> float:
         """Return the temperature for a character, given its position after the prompt, from 0."""

@@ -119,7 +119,7 @@ def test_a_damaged_checkpoint_does_not_hide_the_others(corpus: Path, tmp_path: P
     assert [c.step for c in run.checkpoints] == [0, 2]
     findings = charrnn.verify(run.path)
     assert findings[run.checkpoint_folder(2)] is None
-    assert "not a manifest" in str(findings[run.checkpoint_folder(4)])
+    assert "not a charrnn manifest" in str(findings[run.checkpoint_folder(4)])
 
 
 def test_a_single_model_file_can_be_verified(

@@ -104,7 +104,7 @@ def test_a_run_never_writes_into_another_run_in_its_place(corpus: Path, tmp_path
         train(corpus, tmp_path / "runs")
 
     recorder = Recorder(step6=another)
-    with pytest.raises(CheckpointError, match="is not the folder that the run began in"):
+    with pytest.raises(CheckpointError, match="was replaced by another folder"):
         train(corpus, tmp_path / "runs", recorder)
     assert Run(place).read_latest()[0].manifest.step == 24
     assert Run(moved).read_latest()[0].manifest.step == 4
@@ -254,7 +254,7 @@ def test_resume_uses_the_newest_sound_checkpoint(corpus: Path, tmp_path: Path, n
     damaged.write_bytes(data)
     recorder = Recorder()
     charrnn.resume(run, observers=[recorder])
-    assert "damaged" in recorder.warnings[0] or "not a manifest" in recorder.warnings[0]
+    assert "damaged" in recorder.warnings[0] or "not a charrnn manifest" in recorder.warnings[0]
     assert recorder.warnings[0].endswith("; resuming from step 16")
     assert recorder.warnings[1] == "kept what is damaged as damaged-1-step-00000018"
     assert (run / "damaged-1-step-00000018" / name).read_bytes() == data

@@ -120,7 +120,14 @@ def test_every_part_of_the_saved_state_matters(corpus: Path, tmp_path: Path) -> 
         folder = tmp_path / part.replace("/", "-")
         shutil.copytree(run.folder, folder)
 
-        def forget(self: Any, arrays: Any, progress: TrainerProgress, part: str = part) -> None:
+        def forget(
+            self: Any,
+            arrays: Any,
+            progress: TrainerProgress,
+            same: bool = True,
+            *,
+            part: str = part,
+        ) -> None:
             if part == "lanes":
                 assert progress.lanes is not None
                 lanes = replace(progress.lanes, chunk=progress.lanes.chunk - 1)
@@ -129,7 +136,7 @@ def test_every_part_of_the_saved_state_matters(corpus: Path, tmp_path: Path) -> 
                 arrays = arrays | {part: np.asarray(torch.Generator().get_state())}
             else:
                 arrays = arrays | {part: np.zeros_like(arrays[part])}
-            saved(self, arrays, progress)
+            saved(self, arrays, progress, same)
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(TrainerState, "__init__", forget)
