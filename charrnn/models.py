@@ -29,7 +29,7 @@ from charrnn.generation.stepper import Stepper, blas_threads, fastest_threads, m
 from charrnn.generation.texts import Generation, generations
 from charrnn.text.config import CORPORA_DIR
 from charrnn.text.decoding import transformed
-from charrnn.text.vocabulary import Unknown, unknown_notices
+from charrnn.text.vocabulary import Unknown
 
 if TYPE_CHECKING:
     from charrnn.checkpoint.corpus import ModelCorpora
@@ -117,7 +117,7 @@ class Model:
 
         The first has the seed of config; the others' seeds are derived from it, whatever the
         number. temperatures: one for each text, instead of a number; the texts then share a seed.
-        Once config.max_seconds are over, no more of a number of texts are begun.
+        After config.max_seconds no further text is begun.
         on_progress: called with the number of prompt symbols read, and of all.
         """
         if len(temperatures) and number not in (1, len(temperatures)):
@@ -269,17 +269,16 @@ class Model:
         someone else made the run.
         cache_dir: the folder of encoded corpora; by default the user's cache folder.
         corpora_dir: the folder of fetched corpora.
-        on_progress: called with the symbols predicted so far and in all. on_gradients: before that,
-        the first time for a dynamic_length, with the chunks that gradients were computed for.
-        notice: called if characters are skipped or replaced, or read without being predicted.
-        Raises UnknownCharacterError, CorpusError for a text with nothing to predict, RunError if
-        the run's corpus is needed and is gone or has changed, GenerationError if the model's
-        numbers overflow, SettingsError for dynamic with a context, and TrainingError if learning
-        diverges.
+        on_progress: called with the symbols predicted so far and in all. on_gradients: the same for
+        the gradients that dynamic evaluation computes first. notice: called if characters are
+        skipped or replaced, or read without being predicted.
+        Raises UnknownCharacterError, CorpusError if there is nothing to predict, RunError if the
+        run's corpus is needed and is gone or has changed, GenerationError if numbers overflow,
+        SettingsError for dynamic with a context, and TrainingError if learning diverges.
         """
         if dynamic is not None and context is not None:
             raise SettingsError("`dynamic` and `context`: choose one; `dynamic` carries the state")
-        if text is not None and dynamic is None and not isinstance(corpus, Path) and len(corpus):
+        if text is not None and dynamic is None and sources(corpus):
             raise SettingsError("`corpus` and a text: choose one, unless `dynamic` needs both")
         from charrnn.evaluation.scored_text import ScoredText, check_context
 
@@ -287,13 +286,9 @@ class Model:
         val_path = None if val_text is None else str(val_text)
         where = CorpusPlaces.of(cache_dir, corpora_dir), sources(corpus), val_path
         if text is None:
-            held_out = self.corpora.validation_part(*where)
-            scored = ScoredText.of_symbols(held_out, self.vocabulary)
+            scored = ScoredText.of_symbols(self.corpora.validation_part(*where), self.vocabulary)
         else:
-            scored = ScoredText.of_text(text, self.vocabulary, self.corpus_config, unknown)
-            read = transformed(text, self.corpus_config)
-            for message in unknown_notices(self.vocabulary, read, unknown):
-                notice(message)
+            scored = ScoredText.of_text(text, self.vocabulary, self.corpus_config, unknown, notice)
         scored.check_length()
         for message in scored.notices():
             notice(message)

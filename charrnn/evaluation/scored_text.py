@@ -20,9 +20,10 @@ from charrnn.evaluation.score import (
 from charrnn.generation.encoding import first_ids
 from charrnn.generation.lane_model import LaneModel
 from charrnn.text.config import CorpusConfig
+from charrnn.text.decoding import transformed
 from charrnn.text.encoded import encode_text
 from charrnn.text.store import Symbols
-from charrnn.text.vocabulary import Unknown, Vocabulary
+from charrnn.text.vocabulary import Unknown, Vocabulary, unknown_notices
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,16 +61,23 @@ class ScoredText:
 
     @staticmethod
     def of_text(
-        text: str, vocabulary: Vocabulary, config: CorpusConfig, unknown: Unknown
+        text: str,
+        vocabulary: Vocabulary,
+        config: CorpusConfig,
+        unknown: Unknown,
+        notice: Callable[[str], None] = lambda _: None,
     ) -> "ScoredText":
         """Encode a text as the model's corpus was.
 
         If the model learned documents, the end of another one is read first, and every character
-        of the text is predicted. Raises UnknownCharacterError.
+        of the text is predicted. notice: called if characters are skipped or replaced.
+        Raises UnknownCharacterError.
         """
         end = config.document_end
         lead = first_ids(vocabulary, end) if end else []
         symbols = encode_text(text, vocabulary, config, unknown, lead=lead)
+        for message in unknown_notices(vocabulary, transformed(text, config), unknown):
+            notice(message)
         if lead:
             return ScoredText(symbols, len(lead), vocabulary, least=1)
         return ScoredText.of_symbols(symbols, vocabulary)
