@@ -7,7 +7,7 @@ from types import FrameType
 try:  # importing signal alone takes milliseconds in which Ctrl-C would end in a traceback
     import signal
 
-    from charrnn.cli.signals import exit_code, heeded
+    from charrnn.cli.signals import exit_code, heeded, importing
 except KeyboardInterrupt:
     raise SystemExit(130) from None
 
@@ -44,18 +44,9 @@ def _reason(error: BaseException) -> str:
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
-    if _importing(frame):  # the import might catch SystemExit, or turn it into another error
+    if importing(frame):  # the import might catch SystemExit, or turn it into another error
         os._exit(exit_code(number))
     raise SystemExit(exit_code(number))
-
-
-def _importing(frame: FrameType | None) -> bool:
-    """Return whether a module is being imported; then there are no unfinished files."""
-    while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
-            return True
-        frame = frame.f_back
-    return False
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The signals that end a command, and its exit code then."""
 
 import signal
+from types import FrameType
 
 
 def heeded() -> list[int]:
@@ -15,3 +16,12 @@ def heeded() -> list[int]:
 def exit_code(number: int) -> int:
     """Return 130 for Ctrl-C and 143 for the others; SIGHUP counts as SIGTERM."""
     return 128 + (signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
+
+
+def importing(frame: FrameType | None) -> bool:
+    """Return whether a module is being imported, which may swallow SystemExit or crash on it."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False

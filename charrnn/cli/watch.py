@@ -15,7 +15,7 @@ import charrnn
 from charrnn.cli.flags import with_flags
 from charrnn.cli.groups import Verbosity
 from charrnn.cli.messages import say
-from charrnn.cli.signals import exit_code, heeded
+from charrnn.cli.signals import exit_code, heeded, importing
 
 if TYPE_CHECKING:
     from charrnn.render.training import TrainingView
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 class Interrupt:
     """Remembers that a signal arrived; training asks after each step, and saves before it stops.
 
-    A signal before training has begun, or a second one, ends the program at once.
+    A signal before training has begun, or a second one, ends the program at once; but an import
+    is finished first, since SystemExit within one can be swallowed, or crash torch.
     """
 
     def __init__(self) -> None:
@@ -38,18 +39,20 @@ class Interrupt:
 
     def observe(self, event: "charrnn.events.Event") -> None:
         """Note when training begins and whether it finishes."""
+        if event.kind == "reading" and self.exit_code is not None:
+            raise SystemExit(self.exit_code)  # for a signal that came during an import
         if event.kind == "start":
             self.training = True
             self.run = event.run, event.folder
         if event.kind == "end":
             self.finished = event.reason != "interrupted"
 
-    def handle(self, number: int, _frame: FrameType | None) -> None:
+    def handle(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal."""
         leave = not self.training or self.exit_code is not None
-        # Set in either case: an import may swallow SystemExit, and training then stops at once.
+        # Set in any case: training stops at once if it begins all the same.
         self.exit_code = exit_code(number)
-        if leave:
+        if leave and not importing(frame):
             raise SystemExit(self.exit_code)
 
 
