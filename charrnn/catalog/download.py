@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from charrnn.catalog.names import CORPORA, PUBLIC_CORPORA, PublicCorpus
@@ -80,8 +81,9 @@ def fetch(
 def _remove_leftovers(folder: Path) -> None:
     """Remove what killed downloads left behind more than a day ago."""
     for path in folder.glob(f"{_TEMPORARY}*"):
-        if time.time() - path.stat().st_mtime > 24 * 3600:
-            shutil.rmtree(path, ignore_errors=True)
+        with suppress(OSError):  # another process has removed it
+            if time.time() - path.stat().st_mtime > 24 * 3600:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _is_verified(path: Path, corpus: PublicCorpus) -> bool:

@@ -25,7 +25,8 @@ from charrnn.text.vocabulary import code_points
 
 _EMPTY_LINES = re.compile(r"\n{2,}")
 _DELIMITERS = ",\t;|"
-_LONGEST_FIELD = 2**26  # characters; an unclosed quote would otherwise swallow the whole file
+# Characters. An unclosed quote, or a file that is no table, would otherwise fill the memory.
+LONGEST_ROW = 2**25
 Offsets = npt.NDArray[np.int64]
 _NONE: Offsets = np.zeros(0, dtype=np.int64)
 
@@ -68,11 +69,11 @@ def read_documents(
         ):
             text = decode(stream, name, config, notice=notice)
             if config.lines:
-                blocks = _lines(transform(text, config))
+                blocks = _lines(transform(text, config, name))
             elif config.column is not None or config.field is not None:
                 blocks = rows.blocks(text, name)
             else:
-                blocks = _whole(transform(text, config), config.document_end)
+                blocks = _whole(transform(text, config, name), config.document_end)
             try:
                 yield from blocks
             except UndecodableError as error:
@@ -126,7 +127,7 @@ class _Rows:
         documents: list[str] = []
         size = 0
         for place, row in self._rows(text, name):
-            document = transformed(row or "", self.config)
+            document = transformed(row or "", self.config, place)
             if not document:
                 self.skipped.add("row without text", place)
                 continue
@@ -150,7 +151,7 @@ class _Rows:
         ]
 
     def _rows(self, text: Iterable[str], name: str) -> Iterator[tuple[str, str | None]]:
-        lines = _split_lines(text if self.config.keep_newlines else with_line_feeds(text))
+        lines = _split_lines(text if self.config.keep_newlines else with_line_feeds(text), name)
         if self.config.column is not None:
             return _csv_rows(lines, self.config.column, name)
         assert self.config.field is not None
@@ -162,28 +163,48 @@ def _joined(documents: list[str]) -> Block:
     return Block("".join(documents), ends)
 
 
-def _split_lines(blocks: Iterable[str]) -> Iterator[str]:
-    """Yield the lines of a text, each with the line feed that ends it."""
+def _split_lines(blocks: Iterable[str], name: str) -> Iterator[str]:
+    """Yield the lines of a text, each with the line feed that ends it.
+
+    Raises CorpusError for one that is longer than LONGEST_ROW.
+    """
     rest: list[str] = []
+    number = 1
     for text in blocks:
         first, *others = text.split("\n")
         rest.append(first)
         for part in others:
             yield "".join(rest) + "\n"
             rest = [part]
+        number += len(others)
+        if sum(map(len, rest)) > LONGEST_ROW:
+            raise CorpusError(
+                f"{name}, line {number:,}: longer than {LONGEST_ROW:,} characters; is this a file "
+                "of rows?"
+            )
     if last := "".join(rest):
         yield last
 
 
 def _csv_rows(lines: Iterator[str], column: str, name: str) -> Iterator[tuple[str, str | None]]:
-    csv.field_size_limit(_LONGEST_FIELD)
+    csv.field_size_limit(LONGEST_ROW)
     first = next(lines, "")
     place = f"{name}, line 1"
+    size = 0
+
+    def lines_of_rows() -> Iterator[str]:
+        nonlocal size
+        for line in itertools.chain([first], lines):
+            size += len(line)
+            if size > LONGEST_ROW:
+                raise csv.Error(f"longer than {LONGEST_ROW:,} characters")
+            yield line
+
     try:
         delimiter = max(
             _DELIMITERS, key=lambda mark: (column in _cells(first, mark), first.count(mark))
         )
-        reader = csv.reader(itertools.chain([first], lines), delimiter=delimiter, strict=True)
+        reader = csv.reader(lines_of_rows(), delimiter=delimiter, strict=True)
         header = next(reader, [])
         if column not in header:
             raise CorpusError(
@@ -193,6 +214,7 @@ def _csv_rows(lines: Iterator[str], column: str, name: str) -> Iterator[tuple[st
         index = header.index(column)
         place = f"{name}, line {reader.line_num + 1:,}"
         for row in reader:
+            size = 0
             if row:
                 yield place, row[index] if index < len(row) else None
             place = f"{name}, line {reader.line_num + 1:,}"

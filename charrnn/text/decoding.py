@@ -1,13 +1,17 @@
 """From bytes to text: decode files block by block, then normalize the text as configured."""
 
 import codecs
+import functools
 import io
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from charrnn.errors import UndecodableError, counted
+import numpy as np
+import numpy.typing as npt
+
+from charrnn.errors import CorpusError, UndecodableError, counted
 from charrnn.text.config import CorpusConfig
 from charrnn.text.encodings import (
     display_name,
@@ -16,6 +20,7 @@ from charrnn.text.encodings import (
     likely_encoding,
     mostly_valid,
 )
+from charrnn.text.vocabulary import code_points
 
 BLOCK_BYTES = 1 << 20
 SNIFF_BYTES = 1 << 16  # bytes that decide whether a file is text
@@ -30,6 +35,9 @@ _SAFE_CUT = re.compile(
     r"\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\U00020000-\U0002f7ff]"  # ideographs, hangul
 )
 _WORD_END = re.compile(r"[ \t\n\r\f\v]")
+_LONGEST_UNCUT = 1 << 24  # characters without a place to cut, which are kept in memory
+_MOST_MARKS = 1_000  # in a row; Python sorts them in quadratic time, and 30 are more than enough
+_MARKS_END = 0x1F000  # code points from here on are no combining marks
 _SIGMA = "\N{GREEK CAPITAL LETTER SIGMA}"
 
 Notice = Callable[[str], None]
@@ -72,19 +80,24 @@ def reason_not_text(head: bytes, config: CorpusConfig) -> str | None:
     return "not text" if "\0" in text else None
 
 
-def transform(blocks: Iterable[str], config: CorpusConfig) -> Iterator[str]:
-    """Normalize line ends, Unicode form and case. How the text is cut into blocks has no effect."""
+def transform(blocks: Iterable[str], config: CorpusConfig, name: str = "the text") -> Iterator[str]:
+    """Normalize line ends, Unicode form and case. How the text is cut into blocks has no effect.
+
+    name: how errors call the text. Raises CorpusError for what takes too much time or memory: very
+    many combining marks in a row, or very many letters without a space.
+    """
     form = None if config.normalize == "none" else config.normalize.upper()
 
     def normalized(text: str) -> str:
         if form is not None:
+            _check_marks(text, name)
             text = unicodedata.normalize(form, text)  # type: ignore[arg-type]
         return text.lower() if config.lowercase else text
 
     if not config.keep_newlines:
         blocks = with_line_feeds(blocks)
     if form is not None or config.lowercase:
-        blocks = map(normalized, _recut(blocks))
+        blocks = map(normalized, _recut(blocks, name))
     return (text for text in blocks if text)
 
 
@@ -96,9 +109,9 @@ def with_line_feeds(blocks: Iterable[str]) -> Iterator[str]:
     yield newlines.decode("", final=True)
 
 
-def transformed(text: str, config: CorpusConfig) -> str:
+def transformed(text: str, config: CorpusConfig, name: str = "the text") -> str:
     """Normalize a whole text, such as a prompt, in the same way as `transform` does a corpus."""
-    return "".join(transform([text], config))
+    return "".join(transform([text], config, name))
 
 
 def _decoded(
@@ -167,18 +180,48 @@ def _without_bom(blocks: Iterator[str]) -> Iterator[str]:
     yield from blocks
 
 
-def _recut(blocks: Iterable[str]) -> Iterator[str]:
+def _recut(blocks: Iterable[str], name: str) -> Iterator[str]:
     """Cut a text where neither side affects how the other one is normalized."""
     held: list[str] = []
+    size, sigma = 0, False
     for text in blocks:
-        sigma = _SIGMA in text or any(_SIGMA in part for part in held)
+        sigma = sigma or _SIGMA in text
         cut = _last(_WORD_END if sigma else _SAFE_CUT, text)
         if cut is None:
             held.append(text)
+            size += len(text)
+            if size > _LONGEST_UNCUT:
+                raise CorpusError(
+                    f"{name}: more than {_LONGEST_UNCUT:,} letters without a space cannot be "
+                    "normalized; set `normalize=none` and no `lowercase`"
+                )
             continue
         yield "".join((*held, text[:cut]))
         held = [text[cut:]]
+        size, sigma = len(held[0]), _SIGMA in held[0]
     yield "".join(held)
+
+
+def _check_marks(text: str, name: str) -> None:
+    """Raise CorpusError if more combining marks follow each other than can be sorted quickly."""
+    if text.isascii() or len(text) <= _MOST_MARKS:
+        return
+    marks = _marks().take(code_points(text), mode="clip")
+    if np.count_nonzero(marks) <= _MOST_MARKS:
+        return
+    others = np.concatenate([[-1], np.flatnonzero(~marks), [len(text)]])
+    if np.diff(others).max() - 1 > _MOST_MARKS:
+        raise CorpusError(
+            f"{name}: more than {_MOST_MARKS:,} combining marks in a row cannot be normalized; set "
+            "`normalize=none`"
+        )
+
+
+@functools.cache
+def _marks() -> npt.NDArray[np.bool_]:
+    """Return which code points are combining marks."""
+    found = (unicodedata.combining(chr(code)) > 0 for code in range(_MARKS_END + 1))
+    return np.fromiter(found, bool, _MARKS_END + 1)
 
 
 def _last(pattern: re.Pattern[str], text: str) -> int | None:

@@ -2,6 +2,7 @@
 
 import difflib
 import glob
+import itertools
 import os
 import stat
 import sys
@@ -19,6 +20,7 @@ from charrnn.text.streams import Budget, Skipped, SourceFile, matches, reason_to
 
 STDIN = "-"
 _PACKED_SUFFIXES = {".gz", ".bz2", ".xz", ".zst", ".tar", ".tgz", ".zip"}
+_COMPARED = 10_000  # names in a folder that a misspelt one is compared with, at most
 _SIMILAR = 0.7  # difflib's ratio from which a name is suggested
 
 
@@ -122,7 +124,7 @@ class _Finder:
         elif source in self.catalog.names and (self.recorded or not os.path.lexists(source)):
             self.sources.append(source)
             self.files.append(self.catalog.find(source, self.workspace, self.config.glob))
-        elif not os.path.lexists(source) and glob.has_magic(source):
+        elif not self.recorded and not os.path.lexists(source) and glob.has_magic(source):
             self._pattern(source)
         else:
             self._path(Path(source), source)
@@ -228,11 +230,25 @@ def _walk(folder: Path, skipped: Skipped) -> Iterator[Path]:
             if path.is_symlink():
                 skipped.add("link to a folder", str(path))
         found += [Path(root, name) for name in names if not name.startswith(".")]
+    inside = folder.resolve()
     for path in sorted(found, key=lambda path: path.relative_to(folder).parts):
-        if path.is_file():
+        if (reason := _reason_to_leave_out(path, inside)) is None:
             yield path
         else:
-            skipped.add("device, pipe or broken link", str(path))
+            skipped.add(reason, str(path))
+
+
+def _reason_to_leave_out(path: Path, folder: Path) -> str | None:
+    """Return why an entry of a folder is not to be read, or None. folder: without links."""
+    try:
+        if not path.is_file():
+            return "device, pipe or broken link"
+        # In a folder that somebody else has packed, it may lead to what is private.
+        if path.is_symlink() and not path.resolve().is_relative_to(folder):
+            return "link that leads out of the folder"
+    except OSError:
+        return "unreadable"
+    return None
 
 
 def _not_found(source: str, names: Sequence[str]) -> str:
@@ -260,7 +276,7 @@ def _similar(path: Path, names: Sequence[str] = ()) -> Path | None:
     if folder != path.parent and exact.exists():
         return exact
     candidates: dict[str, list[Path]] = {}
-    for entry in sorted(folder.iterdir()):
+    for entry in sorted(itertools.islice(folder.iterdir(), _COMPARED)):
         if not entry.name.startswith("."):
             candidates.setdefault(entry.stem.lower(), []).append(folder / entry.name)
     for name in names:

@@ -13,6 +13,7 @@ from charrnn.text.config import CorpusConfig
 from charrnn.text.contents import CheckedFile, Content
 from charrnn.text.decoding import SNIFF_BYTES, reason_not_text
 
+_LONGEST_NAME = 4_096  # characters of a member's path; no system could unpack a longer one
 _EXAMPLES = 3  # skipped files that a notice names, per reason
 
 
@@ -110,7 +111,10 @@ def _texts(
     """Yield the members of an archive that are text; raise CorpusError if there are none."""
     found = matched = False
     for name, member in members:
-        shown = f"{file.name}/{name}"
+        shown = f"{file.name}/{name[:_LONGEST_NAME]}"
+        if len(name) > _LONGEST_NAME:
+            skipped.add("name too long", shown)
+            continue
         if any(part.startswith(".") and part.strip(".") for part in PurePosixPath(name).parts):
             skipped.add("hidden", shown)
             continue
@@ -145,20 +149,21 @@ def reason_to_skip(path: Path, config: CorpusConfig) -> str | None:
 
 def matches(path: str, glob: str) -> bool:
     """Return whether the last parts of a path match a pattern; ** matches any number of parts."""
-
-    def end_matches(parts: tuple[str, ...], patterns: tuple[str, ...]) -> bool:
-        if not patterns:
-            return True
-        if patterns[-1] == "**":
-            lengths = range(len(parts) + 1)
-            return any(end_matches(parts[:length], patterns[:-1]) for length in lengths)
-        return (
-            bool(parts)
-            and fnmatch.fnmatchcase(parts[-1], patterns[-1])
-            and end_matches(parts[:-1], patterns[:-1])
-        )
-
-    return end_matches(PurePosixPath(path).parts, PurePosixPath(glob).parts)
+    parts = PurePosixPath(path).parts
+    # How many of the last parts the patterns that have been compared may match.
+    reached = {0}
+    for pattern in reversed(PurePosixPath(glob).parts):
+        if pattern == "**":
+            reached = set(range(min(reached), len(parts) + 1))
+        else:
+            reached = {
+                count + 1
+                for count in reached
+                if count < len(parts) and fnmatch.fnmatchcase(parts[-1 - count], pattern)
+            }
+        if not reached:
+            return False
+    return True
 
 
 def _check_plain(stream: "io.BufferedReader[Any]", name: str) -> None:

@@ -4,8 +4,8 @@ import bz2
 import gzip
 import io
 import stat
+import struct
 import sys
-import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from charrnn.errors import CorpusError
+from charrnn.text import tar
 from charrnn.text.decoding import BLOCK_BYTES
 
 if sys.version_info >= (3, 14):
@@ -23,6 +24,8 @@ else:
 
 try:
     import lzma
+
+    from charrnn.text import xz
 except ModuleNotFoundError:  # some builds of Python lack it
     lzma = None  # type: ignore[assignment]
 
@@ -31,6 +34,10 @@ ZIP_BEGINNINGS = (b"PK\3\4", b"PK\5\6")  # the second one starts an empty archiv
 _TAR_MAGIC, _TAR_MAGIC_AT = b"ustar", 257
 _EMPTY_TAR = 1024  # an empty tar consists of at least this many NUL bytes
 _OFFICE_MEMBER = "[Content_Types].xml"
+# A list of members of this size has some 700,000, which take a gigabyte of memory.
+MAX_ZIP_LIST = 1 << 26
+_LOCAL_HEADER = 30  # bytes before a member of a zip, besides its name
+_LZMA_HEADER = struct.Struct("<4xBL")  # at the beginning of a member: versions, then the dictionary
 
 # Common files that are not text, by their first bytes.
 NOT_TEXT = {
@@ -45,7 +52,8 @@ NOT_TEXT = {
 
 # What the libraries raise for damaged data.
 _DAMAGE: tuple[type[Exception], ...] = (
-    zlib.error, zstd.ZstdError, zipfile.BadZipFile, tarfile.TarError, EOFError, ValueError,
+    zlib.error, zstd.ZstdError, zipfile.BadZipFile, struct.error, EOFError, ValueError,
+    OverflowError, LookupError, NotImplementedError,
 )  # fmt: skip
 if lzma is not None:
     _DAMAGE += (lzma.LZMAError,)
@@ -122,7 +130,7 @@ def unpacked(raw: "io.BufferedReader[Any]", name: str) -> Any:
     if head.startswith(_XZ):
         if lzma is None:
             raise CorpusError(f"{name}: this Python has no lzma module; unpack the file first")
-        return lzma.LZMAFile(raw)
+        return xz.XzFile(raw, name)
     return raw
 
 
@@ -146,12 +154,9 @@ def tar_members(
 
     skip: called with a reason and a name for members that are never text.
     """
-    with _corpus_errors(name), tarfile.open(fileobj=stream, mode="r|") as archive:
-        for member in archive:
-            if member.issparse():  # its holes are not text, and are not stored in the tar
-                skip("sparse file", f"{name}/{member.name}")
-            elif member.isreg() and (content := archive.extractfile(member)) is not None:
-                yield member.name, buffered(content, f"{name}/{member.name}", ignore)
+    with _corpus_errors(name):
+        for member, content in tar.tar_files(stream, lambda why, it: skip(why, f"{name}/{it}")):
+            yield member, buffered(content, f"{name}/{member}", ignore)
 
 
 def zip_members(raw: "io.BufferedReader[Any]", name: str, spend: Callable[[int], None]) -> Members:
@@ -159,12 +164,16 @@ def zip_members(raw: "io.BufferedReader[Any]", name: str, spend: Callable[[int],
 
     Raises CorpusError for an office document and for members that cannot be unpacked.
     """
-    with _corpus_errors(name), zipfile.ZipFile(raw) as archive:
+    with _corpus_errors(name), zipfile.ZipFile(_ZipStream(raw)) as archive:
+        _check_overlap(archive)
         for member in archive.infolist():
             if member.is_dir() or stat.S_ISLNK(member.external_attr >> 16):
                 continue
             if member.filename == _OFFICE_MEMBER:
                 raise CorpusError(f"{name}: an office document; save it as plain text first")
+            shown = f"{name}/{member.filename}"
+            if lzma is not None and member.compress_type == zipfile.ZIP_LZMA:
+                xz.check_dictionary(shown, _lzma_dictionary(raw, member))
             try:
                 content = archive.open(member)
             except (RuntimeError, NotImplementedError) as error:
@@ -174,13 +183,56 @@ def zip_members(raw: "io.BufferedReader[Any]", name: str, spend: Callable[[int],
                     f"{name}: {member.filename} {problem}; unpack the archive first"
                 ) from error
             with content:
-                yield member.filename, buffered(content, f"{name}/{member.filename}", spend)
+                yield member.filename, buffered(content, shown, spend)
 
 
 def reason_to_skip_zip(raw: "io.BufferedReader[Any]", name: str) -> str | None:
     """Return why a zip archive in a folder cannot be read as text, or None if it can."""
-    with _corpus_errors(name), zipfile.ZipFile(raw) as archive:
+    with _corpus_errors(name), zipfile.ZipFile(_ZipStream(raw)) as archive:
         if _OFFICE_MEMBER in archive.namelist():
             return "office document"
         locked = any(member.flag_bits & 1 for member in archive.infolist())
         return "password-protected" if locked else None
+
+
+class _ZipStream(io.BufferedIOBase):
+    """A stream for ZipFile, which reads the list of all members at once."""
+
+    def __init__(self, raw: "io.BufferedReader[Any]") -> None:
+        super().__init__()
+        self._raw = raw
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Raises BadZipFile if too much is asked for."""
+        if size is not None and size > MAX_ZIP_LIST:
+            raise zipfile.BadZipFile(f"its list of members has {size:,} bytes")
+        return self._raw.read(size)
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return self._raw.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._raw.tell()
+
+
+def _check_overlap(archive: zipfile.ZipFile) -> None:
+    """Raise BadZipFile if members share their bytes, as in archives that unpack to far too much.
+
+    Some versions of Python check this, too, but only for the members that are read.
+    """
+    members = sorted(archive.infolist(), key=lambda member: member.header_offset)
+    starts = [member.header_offset for member in members[1:]] + [archive.start_dir]
+    for member, following in zip(members, starts, strict=False):  # no member: one start
+        if member.header_offset + _LOCAL_HEADER + member.compress_size > following:
+            raise zipfile.BadZipFile("its members overlap")
+
+
+def _lzma_dictionary(raw: "io.BufferedReader[Any]", member: zipfile.ZipInfo) -> int:
+    """Return the size of the dictionary that a member needs, in bytes."""
+    raw.seek(member.header_offset + _LOCAL_HEADER - 4)
+    name, extra = struct.unpack("<2H", raw.read(4))
+    raw.seek(name + extra, io.SEEK_CUR)
+    return int(_LZMA_HEADER.unpack(raw.read(_LZMA_HEADER.size))[1])

@@ -21,6 +21,13 @@ def test_no_string_is_longer_than_its_bound(name: str) -> None:
         CorpusConfig(**{name: "x" * (longest + 1)})
 
 
+@pytest.mark.parametrize("name", ["punycode", "Punycode", "idna", "zlib", "hex", "nonsense"])
+def test_only_encodings_of_texts_are_accepted(name: str) -> None:
+    """Decoding punycode takes quadratic time: hours for a corpus."""
+    with pytest.raises(SettingsError, match="not a text encoding that Python knows"):
+        CorpusConfig(encoding=name)
+
+
 @pytest.mark.parametrize("piece", ["a/", "*", "[a", "**/"])
 def test_a_glob_of_megabytes_is_refused_at_once(piece: str) -> None:
     """It once took half a minute and 1.5 GB."""

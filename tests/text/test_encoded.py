@@ -204,6 +204,20 @@ def test_cached_notices_use_the_current_file_names(tmp_path: Path, cache_dir: Pa
     assert again.notices == (f"{moved}: read as UTF-16-LE because of its byte order mark",)
 
 
+def test_very_many_notices_are_counted(tmp_path: Path, cache_dir: Path) -> None:
+    """For each file one; each was once looked for in the names of all files."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for i in range(30):
+        (folder / f"{i:02}.txt").write_bytes("hello world ".encode("utf-16"))
+    for _ in range(2):
+        found = encode((str(folder),), cache_dir=cache_dir).notices
+        assert len(found) == entries.MOST_NOTICES + 1
+        assert found[0].startswith(f"{folder / '00.txt'}: read as UTF-16-LE")
+        assert found[-1] == "and 10 more notices about the files of the corpus"
+        folder = folder.rename(tmp_path / "moved")
+
+
 @pytest.mark.parametrize(
     "changed",
     [

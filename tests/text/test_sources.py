@@ -108,6 +108,65 @@ def test_link_cycles_and_fifos_in_a_folder_are_skipped(tmp_path: Path) -> None:
     assert any("skipped 1 (link to a folder)" in n for n in found.notices)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links")
+def test_links_that_lead_out_of_a_folder_are_left_out(tmp_path: Path) -> None:
+    """A folder that somebody else has packed must not lead to what is private."""
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "diary.txt").write_text("private\n")
+    folder = tree(tmp_path)
+    (folder / "inside.txt").symlink_to("a.txt")
+    (folder / "absolute.txt").symlink_to(tmp_path / "secret" / "diary.txt")
+    (folder / "sub" / "relative.txt").symlink_to("../../secret/diary.txt")
+    (folder / "by-way-of.txt").symlink_to("sub/relative.txt")
+    (folder / "around.txt").symlink_to("../tree/b.md")
+    found = find(folder, folder=tmp_path)
+    assert text_of(found) == "ay\nbee\nbee\nay\ndee\ncee\n"
+    (notice,) = [n for n in found.notices if "(link" in n]
+    assert notice.startswith("skipped 3 (link that leads out of the folder): ")
+    (tmp_path / "link").symlink_to(folder)
+    assert text_of(find(tmp_path / "link", folder=tmp_path)) == text_of(found), "by a link itself"
+    named = find(folder / "absolute.txt", folder=tmp_path)
+    assert text_of(named) == "private\n", "the user has named it"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes of POSIX")
+def test_unreadable_folders_and_files_are_skipped(tmp_path: Path) -> None:
+    """A folder may be opened and not listed, or listed and not opened."""
+    folder = tree(tmp_path)
+    modes = {"sealed": 0, "blind": 0o300, "shut": 0o600}
+    for name in modes:
+        (folder / name).mkdir()
+        (folder / name / "x.txt").write_text("x\n")
+    (folder / "closed.txt").write_text("x\n")
+    (folder / "closed.txt").chmod(0)
+    for name, mode in modes.items():
+        (folder / name).chmod(mode)
+    try:
+        if os.access(folder / "sealed", os.R_OK):
+            pytest.skip("this user may read everything")
+        found = find(folder, folder=tmp_path)
+        assert text_of(found) == "ay\nbee\ndee\ncee\n"
+        told = "; ".join(found.notices)
+        assert "skipped 2 (unreadable folder)" in told
+        assert "skipped 2 (unreadable)" in told
+        for source in ("sealed", "closed.txt", "shut/x.txt"):
+            with pytest.raises(CorpusError, match=r"contains no text|cannot be"):
+                text_of(find(folder / source, folder=tmp_path))
+        with pytest.raises(CorpusError, match=r"no file is called|cannot be opened"):
+            find(folder / "sealed" / "y.txt", folder=tmp_path)
+    finally:
+        for name in modes:
+            (folder / name).chmod(0o700)
+
+
+def test_a_recorded_source_is_never_a_pattern(tmp_path: Path) -> None:
+    """A run records what a pattern has found; a stranger's could search the whole disk."""
+    folder = tree(tmp_path)
+    assert len(find(f"{folder}/*.md", folder=tmp_path).files) == 1
+    with pytest.raises(CorpusError, match=r"\*\.md is gone"):
+        find(f"{folder}/*.md", folder=tmp_path, recorded=True)
+
+
 def test_patterns_that_no_shell_expanded_are_expanded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
