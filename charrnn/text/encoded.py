@@ -101,7 +101,11 @@ def find_encoded(
     sha256: str, config: CorpusConfig, base: Vocabulary, cache_dir: Path | None = None
 ) -> EncodedCorpus | None:
     """Find a corpus in the cache by its hash, for sources that can no longer be read."""
-    for listed in Cache(cache_dir).entries():
+    try:
+        all_entries = Cache(cache_dir).entries()
+    except CorpusError:  # a folder that cannot be read
+        return None
+    for listed in all_entries:
         try:
             stored = StoredCorpus.load(listed.path)
             if stored.sha256 != sha256 or stored.settings != stored_settings(config):

@@ -79,7 +79,7 @@ def find_or_build(
             entry.data.close()
             entry = replace(entry, data=StoredData(cache.commit(built, key), entry.stored.type))
         else:
-            cache.commit(built, key)
+            entry.data.moved_to(cache.commit(built, key))
     return entry, notices + _renamed_notices(entry.stored, files)
 
 

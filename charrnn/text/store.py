@@ -187,6 +187,11 @@ class StoredData:
         if self.sha256() != stored.data_sha256:
             raise ValueError("damaged")
 
+    def moved_to(self, folder: Path) -> None:
+        """Name the files in errors as they are called now."""
+        for file in self._files:
+            file.path = folder / file.path.name
+
     def close(self) -> None:
         """Close the files, which happens by itself once nothing refers to them."""
         for file in self._files:

@@ -2,7 +2,6 @@
 
 import os
 import random
-import resource
 import subprocess
 import sys
 import threading
@@ -60,6 +59,8 @@ def changes(data: bytes, rng: random.Random) -> Iterator[bytes]:
 
 
 def test_damaged_archives_take_neither_time_nor_memory(tmp_path: Path) -> None:
+    import resource  # not on Windows
+
     rng, packed = random.Random(0), packed_texts()
     limit = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (8 * 2**30, limit[1]))

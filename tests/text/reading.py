@@ -53,3 +53,15 @@ def text_of(found: Found, notices: list[str] | None = None, **settings: Any) -> 
     notice = (notices if notices is not None else []).append
     blocks = read_documents(found.files, CorpusConfig(**settings), notice=notice)
     return "".join(block.text for block in blocks)
+
+
+def write(path: Path, text: str) -> tuple[str]:
+    """Write a text as it is; returns the sources of a corpus."""
+    path.write_text(text, encoding="utf-8", newline="")
+    return (str(path),)
+
+
+def both(corpus: EncodedCorpus) -> tuple[str, str]:
+    """Return the text to train on and the text to validate on."""
+    decode = corpus.vocabulary.decode
+    return decode(corpus.train[:].tolist()), decode(corpus.val[:].tolist())

@@ -34,11 +34,6 @@ def source(tmp_path: Path) -> tuple[str]:
 
 
 @pytest.fixture
-def cache_dir(tmp_path: Path) -> Path:
-    return tmp_path / "cache"
-
-
-@pytest.fixture
 def umask() -> Iterator[Any]:
     """Set the umask for a while."""
     before = os.umask(0o022)
@@ -109,7 +104,7 @@ def test_an_existing_cache_is_tightened(source: tuple[str], cache_dir: Path) -> 
     assert (entry.path / "ids.bin").stat().st_ino == before
     found = modes(cache_dir)
     assert found.pop(".") == 0o755, "a folder that the user chose is the user's affair"
-    assert found.pop("lock") == 0o644, "and empty"
+    assert found.pop("lock") in (0o600, 0o644), "and empty; it depends on the version of filelock"
     assert set(found.values()) == {0o600, 0o700}
 
 
@@ -294,6 +289,7 @@ def test_metadata_that_are_too_large_are_not_read(source: tuple[str], cache_dir:
 # Several processes at once
 
 
+@posix  # Windows removes no open files
 def test_a_corpus_stays_readable_when_the_cache_is_cleared(
     source: tuple[str], cache_dir: Path
 ) -> None:
@@ -303,6 +299,7 @@ def test_a_corpus_stays_readable_when_the_cache_is_cleared(
     assert beginning(corpus) == "hello"
 
 
+@posix  # Windows removes no open files
 def test_clearing_does_not_disturb_other_commands(source: tuple[str], cache_dir: Path) -> None:
     """Once, one command of sixty ended with No such file or directory."""
     code = (
@@ -323,6 +320,7 @@ def test_clearing_does_not_disturb_other_commands(source: tuple[str], cache_dir:
     assert cleared > 0
 
 
+@posix  # Windows removes no open files
 def test_two_may_clear_at_once(source: tuple[str], cache_dir: Path) -> None:
     errors: list[Exception] = []
 
