@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from charrnn.errors import GenerationError
 from charrnn.generation.lane_model import LaneModel
+from charrnn.generation.sampling import OVERFLOWED
 from charrnn.text.store import Symbols
 from charrnn.text.vocabulary import Vocabulary
 
@@ -83,11 +84,11 @@ def character_scores(
     The unknown symbol shows as U+FFFD, and so does what is not UTF-8.
     """
     ids = (int(id_) for block in predicted.blocks() for id_ in block)
-    decode = vocabulary.decoder()
+    decode, unknown = vocabulary.decoder(), vocabulary.unknown
     total = 0.0
     for id_, score in zip(ids, itertools.chain.from_iterable(scores), strict=True):
         total += float(score)
-        character = "\ufffd" if id_ == vocabulary.unknown else decode(id_)
+        character = "\ufffd" if id_ == unknown else decode(id_)
         if character:
             yield CharacterScore(character, total)
             total = 0.0
@@ -136,7 +137,8 @@ def _read_group(
     """Yield the scores of a group of stretches in their order, those of a single one in parts."""
     # The longest come first, so that the lanes that are done are the last ones.
     order = np.argsort(-lengths, kind="stable")
-    found = [np.zeros(0)] * len(starts)
+    several = len(starts) > 1
+    found = np.empty(int(lengths.sum()) if several else 0)
     state, done = model.start(len(starts)), 0
     while len(order):
         room = PASS_ELEMENTS // (len(order) * model.vocabulary_size)
@@ -144,26 +146,23 @@ def _read_group(
         ids = text.columns((starts[order] + done).tolist(), steps + 1)
         logits = model.read_all(ids[:-1], state)
         scores = _log_probabilities(logits, ids[1:])
-        done += steps
-        if len(starts) == 1:
-            yield scores[:, 0]
+        if several:
+            found[starts[order] - starts[0] + done + np.arange(steps)[:, None]] = scores
         else:
-            for lane, stretch in enumerate(order.tolist()):
-                found[stretch] = np.concatenate([found[stretch], scores[:, lane]])
+            yield scores[:, 0]
+        done += steps
         unfinished = np.flatnonzero(lengths[order] > done)
         if len(unfinished) < len(order):
             order = order[unfinished]
             state = state.take(unfinished)
-    if len(starts) > 1:
-        yield np.concatenate(found)
+    if several:
+        yield found
 
 
 def _log_probabilities(logits: NDArray[Any], targets: LongArray) -> NDArray[np.float64]:
     """Return ln p of the targets, (T, B), from logits, (T, B, V)."""
     if not np.isfinite(logits).all():
-        raise GenerationError(
-            "the model's numbers have overflowed; use an earlier checkpoint: `checkpoint=STEP`"
-        )
+        raise GenerationError(OVERFLOWED)
     greatest = logits.max(axis=2, keepdims=True)
     sums = np.exp(logits - greatest).sum(axis=2, dtype=np.float64)
     chosen = np.take_along_axis(logits, targets[:, :, None], axis=2) - greatest
