@@ -73,10 +73,10 @@ class ScoredText:
         of the text is predicted. notice: called if characters are skipped or replaced.
         Raises UnknownCharacterError.
         """
-        end = config.document_end
+        text, end = transformed(text, config), config.document_end
         lead = first_ids(vocabulary, end) if end else []
-        symbols = encode_text(text, vocabulary, config, unknown, lead=lead)
-        for message in unknown_notices(vocabulary, transformed(text, config), unknown):
+        symbols = encode_text(text, vocabulary, end, unknown, lead=lead)
+        for message in unknown_notices(vocabulary, text, unknown):
             notice(message)
         if lead:
             return ScoredText(symbols, len(lead), vocabulary, least=1)

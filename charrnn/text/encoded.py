@@ -13,7 +13,6 @@ import numpy.typing as npt
 from charrnn.errors import CorpusError, counted
 from charrnn.text.cache import Cache, writable_cache
 from charrnn.text.config import CorpusConfig
-from charrnn.text.decoding import transformed
 from charrnn.text.entries import (
     Files,
     OpenEntry,
@@ -121,16 +120,16 @@ def find_encoded(
 def encode_text(
     text: str,
     vocabulary: Vocabulary,
-    config: CorpusConfig,
+    end: str,
     unknown: Unknown = "error",
     *,
     lead: Sequence[int] = (),
 ) -> Symbols:
     """Encode a text for a model, and find the ends of its documents as in the model's corpus.
 
-    lead: ids that are put before the text. Raises UnknownCharacterError.
+    text: normalized as the corpus was, see decoding.transformed. end: the text after each document,
+    "" if there is none. lead: ids that are put before the text. Raises UnknownCharacterError.
     """
-    text, end = transformed(text, config), config.document_end
     # The whole text first: an error then gives the position in it, not in a document.
     ids = vocabulary.encode(text, unknown)
     documents = text.split(end)[:-1] if end else []
