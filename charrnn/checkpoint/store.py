@@ -180,10 +180,11 @@ def saved_runs(checkpoint_dir: Path, notice: Callable[[str], None] = ignore) -> 
     for folder in checkpoint_dir.iterdir() if checkpoint_dir.is_dir() else ():
         if folder.name.startswith("."):
             continue
+        run = Run(folder)
         try:
-            if folder.is_dir() and Run(folder).folders:
-                _ = Run(folder).latest
-                saved.append(Run(folder))
+            if folder.is_dir() and run.folders:
+                _ = run.latest
+                saved.append(run)
         except (OSError, RunError, CheckpointError) as error:
             notice(f"skipped run {folder.name}: {error}")
     return sorted(saved, key=lambda run: (run.latest.manifest.saved_at, run.name), reverse=True)
