@@ -14,6 +14,7 @@ from charrnn.errors import CheckpointError, CorpusError, RunError
 from charrnn.model.config import ModelConfig
 from charrnn.models import Model, load
 from charrnn.runs.curves import Curve, read_curve
+from charrnn.settings import LARGEST
 from charrnn.text.config import CORPORA_DIR, CorpusConfig
 
 if TYPE_CHECKING:
@@ -185,6 +186,6 @@ def _differences(rows: Sequence[Comparison]) -> list[str]:
 
 def _number(value: Any) -> float | None:
     """Return a value of a checkpoint if it is a number, which nothing else has checked."""
-    if type(value) in (int, float) and 0 <= value <= 2**62:
+    if type(value) in (int, float) and 0 <= value <= LARGEST:
         return float(value)
     return None

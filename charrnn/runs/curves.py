@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from charrnn.settings import LARGEST
 from charrnn.training.events import log_lines
 
 Axis = Literal["steps", "characters", "time"]
 
 MAX_BINS = 256  # points of a training curve; each is the mean of the steps around it
 MAX_POINTS = 512  # of a validation curve
-_LARGEST = 2**62  # what a step may be
 _MOST = 1_000_000  # lanes, or time steps of a chunk
 _HIGHEST = 1e30  # what a loss or a time may be, either side of 0
 _BROKEN = (ValueError, KeyError, TypeError)
@@ -130,10 +130,10 @@ class _Reader:
         kind = event.get("event")
         if kind not in ("start", "step", "evaluation"):
             return
-        step = _whole(event["step"], _LARGEST)
+        step = _whole(event["step"], LARGEST)
         if kind == "start":
             sizes = [_whole(event[key], _MOST) for key in ("batch_size", "seq_length")]
-            parameters = _whole(event["parameters"], _LARGEST)
+            parameters = _whole(event["parameters"], LARGEST)
             self._start(step, sizes[0] * sizes[1])
             self.parameters = parameters
             return
