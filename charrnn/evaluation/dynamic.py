@@ -56,13 +56,14 @@ def gradient_rms(
     within = np.random.default_rng(0).random(number)
     starts = warm_up + ((np.arange(number) + within) / number * (last - warm_up + 1)).astype(int)
     parameters = list(model.parameters())
+    device = model.output.weight.device
     squares = [torch.zeros_like(p) for p in parameters]
     together = max(1, min(WARM_UP_LANES, PASS_ELEMENTS // (WARM_UP * model.vocabulary_size)))
     for first in range(0, number, together):
         lanes = starts[first : first + together]
         states = _warmed_up(model, text, lanes - warm_up, warm_up)
         for lane, start in enumerate(lanes.tolist()):
-            state = tuple(part[:, lane : lane + 1].contiguous() for part in states)
+            state = model.take(states, torch.tensor([lane], device=device))
             losses, _ = _read(model, text, start, length, state)
             gradients = torch.autograd.grad(losses.sum(), parameters)
             torch._foreach_addcmul_(squares, gradients, gradients, value=1 / number)

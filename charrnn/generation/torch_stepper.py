@@ -81,7 +81,7 @@ class TorchStates:
     def take(self, lanes: Ids) -> "TorchStates":
         """See lane_model.LaneStates."""
         index = torch.from_numpy(np.asarray(lanes, dtype=np.int64)).to(self.parts[0].device)
-        taken = tuple(part.index_select(1, index) for part in self.parts)
+        taken = self._model.take(self.parts, index)
         if len(lanes) != self._ids.shape[1]:
             return TorchStates(self._model, taken)
         self.replace(taken)

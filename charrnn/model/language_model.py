@@ -51,6 +51,13 @@ class LanguageModel(nn.Module):
             for part in self.config.state.parts
         )
 
+    def take(self, state: State, lanes: Tensor) -> State:
+        """Return a copy of the state in these lanes, (N,), which are on the model's device."""
+        return tuple(
+            own.index_select(part.batch_axis, lanes)
+            for part, own in zip(self.config.state.parts, state, strict=True)
+        )
+
     def forward(
         self,
         ids: Tensor,

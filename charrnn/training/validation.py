@@ -52,12 +52,8 @@ def total_nats(
     rest = targets - lanes * length
     if rest:
         last = torch.tensor([lanes - 1], device=model.output.weight.device)
-        last_lane = tuple(
-            own.index_select(part.batch_axis, last)
-            for part, own in zip(model.config.state.parts, state, strict=True)
-        )
         start = np.array([lanes * length])
-        total += _score(model, text, start, rest, last_lane, on_progress)[0]
+        total += _score(model, text, start, rest, model.take(state, last), on_progress)[0]
     return total
 
 
