@@ -45,19 +45,15 @@ def with_groups(**groups: type) -> Callable[[Callable[..., None]], Callable[...,
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
-        def wrapper(**options: Any) -> None:
+        def wrapper(**given: Any) -> None:
             made = {
-                name: kind(**{field.name: options.pop(field.name) for field in fields[name]})
+                name: kind(**{field.name: given.pop(field.name) for field in fields[name]})
                 for name, kind in groups.items()
             }
-            command(**options, **made)
+            command(**given, **made)
 
-        signature = inspect.signature(command)
-        own = [p for p in signature.parameters.values() if p.name not in groups]
         added = [_parameter(field) for group in fields.values() for field in group]
-        parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*own, *added)]
-        wrapper.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-        wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
+        options.declare(wrapper, command, groups, added)
         return wrapper
 
     return decorate

@@ -6,7 +6,7 @@ import inspect
 import os
 import re
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -179,15 +179,28 @@ def with_settings(
             }
             command(given=options.pop("given", {}) | given, **options)
 
-        signature = inspect.signature(command)
-        own = [p for p in signature.parameters.values() if p.name != "given"]
-        own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
         added = [_parameter(field, panel, default) for field, panel in fields]
-        wrapper.__signature__ = signature.replace(parameters=own + added)  # type: ignore[attr-defined]
-        wrapper.__annotations__ = {p.name: p.annotation for p in own + added}
+        declare(wrapper, command, {"given"}, added)
         return wrapper
 
     return decorate
+
+
+def declare(
+    wrapper: Callable[..., None],
+    command: Callable[..., None],
+    hidden: Collection[str],
+    added: Iterable[inspect.Parameter],
+) -> None:
+    """Give a wrapper the parameters of its command, without the hidden ones and with others added.
+
+    typer makes the options from them.
+    """
+    signature = inspect.signature(command)
+    own = [p for p in signature.parameters.values() if p.name not in hidden]
+    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*own, *added)]
+    wrapper.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
 
 
 def resolve(
