@@ -6,7 +6,8 @@ import sys
 import warnings
 from typing import Any
 
-from charrnn.render.numbers import size, smoothed
+from charrnn.render.live import LiveFigures
+from charrnn.render.numbers import size
 from charrnn.render.terminal import harmless, takes_unicode
 from charrnn.render.wording import (
     WORTH_A_BAR,
@@ -15,7 +16,6 @@ from charrnn.render.wording import (
     evaluation_line,
     fitted,
     model_line,
-    time_left,
 )
 from charrnn.training import events
 
@@ -40,10 +40,8 @@ class ProgressBar:
         self._bar: Any = None
         self._reading: str | None = None  # what of the corpus the bar shows
         self._started: events.StartEvent | None = None
-        self._loss: float | None = None
-        self._speed: float | None = None
+        self._figures = LiveFigures(_REFRESH_SECONDS)
         self._best: float | None = None
-        self._shown_at = -math.inf
 
     def __call__(self, event: events.Event) -> None:
         """Show an event."""
@@ -95,25 +93,20 @@ class ProgressBar:
         self._bar.update(event.done - self._bar.n)
 
     def _step(self, event: events.StepEvent) -> None:
-        self._loss = smoothed(self._loss, event.loss)
-        self._speed = smoothed(self._speed, event.symbols_per_second)
         assert self._started is not None
         assert self._bar is not None
-        every = self._started.training["eval_every"]
-        evaluating = every > 0 and event.step % every == 0  # takes long; the bar does not move
-        soon = 0 <= event.seconds - self._shown_at < _REFRESH_SECONDS
-        if soon and not evaluating and event.progress < 1:
-            return
-        self._shown_at = event.seconds
-        self._bar.n = round(_STEPS * event.progress)
-        self._describe("evaluating" if evaluating else time_left(event))
+        now = self._figures.step(event, self._started.training["eval_every"])
+        if now is not None:
+            self._bar.n = round(_STEPS * event.progress)
+            self._describe(now)
 
     def _describe(self, now: str) -> None:
         assert self._started is not None
+        loss, speed = self._figures.loss, self._figures.speed
         parts = (
-            " started" if self._loss is None else f" loss {self._loss:.3f}",
+            " started" if loss is None else f" loss {loss:.3f}",
             "" if self._best is None else f"best validation {self._best:.3f}",
-            "" if self._speed is None else f"{size(self._speed)} {self._started.unit}/s",
+            "" if speed is None else f"{size(speed)} {self._started.unit}/s",
             now,
         )
         columns = _NOTEBOOK_COLUMNS if self._notebook else shutil.get_terminal_size().columns

@@ -11,7 +11,8 @@ from rich.text import Text
 from tqdm import tqdm
 
 from charrnn.render.bars import reading
-from charrnn.render.numbers import bits, size, smoothed
+from charrnn.render.live import LiveFigures
+from charrnn.render.numbers import bits, size
 from charrnn.render.tables import print_facts, print_unbroken, standard_error
 from charrnn.render.terminal import harmless, silence, takes_unicode
 from charrnn.render.wording import (
@@ -20,7 +21,6 @@ from charrnn.render.wording import (
     evaluation_line,
     fitted,
     run_facts,
-    time_left,
 )
 from charrnn.training import events
 
@@ -52,9 +52,7 @@ class TrainingView:
         self._command = command
         self._output = standard_error()
         self._bar: Any = None
-        self._loss: float | None = None
-        self._speed: float | None = None
-        self._shown_at = -math.inf
+        self._figures = LiveFigures(REFRESH_SECONDS)
         self._started: events.StartEvent | None = None
         self._bars = ExitStack()
         self._reading = self._bars.enter_context(reading(quiet))
@@ -127,22 +125,20 @@ class TrainingView:
     def _step(self, event: events.StepEvent) -> None:
         if self._bar is None or self._started is None or not math.isfinite(event.loss):
             return
-        self._loss = smoothed(self._loss, event.loss)
-        self._speed = smoothed(self._speed, event.symbols_per_second)
-        every = self._started.training["eval_every"]
-        evaluating = every > 0 and event.step % every == 0  # takes long; the bar does not move
-        soon = 0 <= event.seconds - self._shown_at < REFRESH_SECONDS
-        if soon and not evaluating and event.progress < 1:
+        now = self._figures.step(event, self._started.training["eval_every"])
+        if now is None:
             return
-        self._shown_at = event.seconds
+        loss, speed = self._figures.loss, self._figures.speed
+        assert loss is not None
+        assert speed is not None
         self._bar.n = round(self._bar.total * event.progress)
         width = self._output.width
         parts = (
             f" {event.step:,}",
-            f"loss {self._loss:.3f}",
-            f"{bits(self._loss):.2f} bits",
-            f"{size(self._speed)}/s",
-            "evaluating" if evaluating else time_left(event),
+            f"loss {loss:.3f}",
+            f"{bits(loss):.2f} bits",
+            f"{size(speed)}/s",
+            now,
             f"lr {event.learning_rate:.1e}".replace("e-0", "e-"),
             f"grad {event.grad_norm:.2f}",
         )
