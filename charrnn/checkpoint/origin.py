@@ -17,6 +17,7 @@ from pathlib import Path
 from platformdirs import user_data_path
 
 from charrnn.checkpoint.manifest import CorpusRecord, Manifest
+from charrnn.text.private import create_private_file
 
 _KEY_BYTES = 32
 
@@ -66,12 +67,10 @@ def _create(path: Path) -> None:
     """Make a key under a temporary name first: two runs may start at once."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     temporary = path.with_name(f"key-{secrets.token_hex(8)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.write(descriptor, secrets.token_bytes(_KEY_BYTES))
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with create_private_file(temporary) as file:
+        file.write(secrets.token_bytes(_KEY_BYTES))
+        file.flush()
+        os.fsync(file.fileno())
     try:
         os.link(temporary, path)  # unlike a rename, this replaces no key
     except FileExistsError:
