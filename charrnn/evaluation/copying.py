@@ -264,9 +264,7 @@ def _texts(corpus: Symbols, vocabulary: Vocabulary) -> Iterator[str]:
         for block in corpus.blocks():
             yield utf8.decode(block.astype(np.uint8).tobytes())
         return
-    codes = np.array([ord(symbol or "\ufffd") for symbol in vocabulary.symbols], dtype="<u4")
-    for block in corpus.blocks():
-        yield codes[block].tobytes().decode("utf-32-le")
+    yield from map(vocabulary.shown, corpus.blocks())
 
 
 @functools.cache

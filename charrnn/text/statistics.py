@@ -50,7 +50,7 @@ def statistics(corpus: EncodedCorpus) -> CorpusStatistics:
     ids = np.concatenate(
         [corpus.train[:SAMPLED], corpus.val[: max(SAMPLED - len(corpus.train), 0)]]
     )
-    lines = [line for line in _text(ids, corpus.vocabulary).split("\n") if line.strip()]
+    lines = [line for line in corpus.vocabulary.shown(ids).split("\n") if line.strip()]
     return CorpusStatistics(
         name=corpus.name,
         bytes=_utf8_bytes(corpus),
@@ -96,13 +96,6 @@ def _entropy(counts: npt.NDArray[np.int64]) -> float:
 def _name(code: int, vocabulary: Vocabulary) -> str:
     """Return a character, or the number of a byte that is only a part of one."""
     return f"0x{code:02X}" if vocabulary.unit == "byte" and code > 0x7F else chr(code)
-
-
-def _text(ids: npt.NDArray[np.int64], vocabulary: Vocabulary) -> str:
-    if vocabulary.unit == "byte":
-        return ids.astype(np.uint8).tobytes().decode(errors="replace")
-    codes = np.array([ord(symbol or "\ufffd") for symbol in vocabulary.symbols], dtype="<u4")
-    return codes[ids].tobytes().decode("utf-32-le") if len(ids) else ""
 
 
 def _utf8_bytes(corpus: EncodedCorpus) -> int:

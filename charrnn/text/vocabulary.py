@@ -116,6 +116,13 @@ class Vocabulary:
             return bytes(ids).decode(errors="replace")
         return "".join(self.symbols[i] for i in ids)
 
+    def shown(self, ids: Ids) -> str:
+        """Turn many ids into text at once; the unknown symbol, and invalid UTF-8, become U+FFFD."""
+        if self.unit == "byte":
+            return ids.astype(np.uint8).tobytes().decode(errors="replace")
+        codes = np.array([ord(symbol or "\ufffd") for symbol in self.symbols], dtype="<u4")
+        return codes[ids].tobytes().decode("utf-32-le")
+
     def count_characters(self, ids: Ids) -> int:
         """Count the characters in ids. For bytes, count those that begin a character."""
         if self.unit == "char":
