@@ -14,11 +14,7 @@ from charrnn.catalog.survey import sources
 from charrnn.checkpoint.layout import CHECKPOINT_DIR
 from charrnn.checkpoint.manifest import Manifest, read_manifest
 from charrnn.checkpoint.model_file import SavedModel, read_model
-from charrnn.checkpoint.store import (
-    find_checkpoint,
-    other_checkpoints,
-    unreadable_beside,
-)
+from charrnn.checkpoint.store import find_checkpoint, other_checkpoints, unreadable_beside
 from charrnn.errors import CheckpointError, SettingsError
 from charrnn.generation.encoding import EncodedRequest, encode_request
 from charrnn.generation.lane_model import LaneModel
@@ -183,12 +179,13 @@ class Model:
         from charrnn.evaluation.copying import report
 
         text = transformed(text, self.corpus_config)
-        if isinstance(corpus, str | Path) or len(corpus):
-            encoded = self.corpora.other(corpus, CorpusPlaces.of(cache_dir, corpora_dir))
+        places = CorpusPlaces.of(cache_dir, corpora_dir)
+        if others := sources(corpus):
+            encoded = self.corpora.other(places, others)
         elif self.manifest is None:
             return report(text, bits_per_char, self.vocabulary, None, ended=ended)
         else:
-            encoded = self.corpora.learned(CorpusPlaces.of(cache_dir, corpora_dir))
+            encoded = self.corpora.learned(places)
         return report(text, bits_per_char, encoded.vocabulary, encoded.train, ended=ended)
 
     @cached_property

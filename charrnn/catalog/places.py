@@ -14,4 +14,9 @@ class CorpusPlaces:
     @staticmethod
     def of(cache_dir: str | Path | None, corpora_dir: str | Path) -> "CorpusPlaces":
         """Take folders as text or paths."""
-        return CorpusPlaces(None if cache_dir is None else Path(cache_dir), Path(corpora_dir))
+        return CorpusPlaces(path_or_none(cache_dir), Path(corpora_dir))
+
+
+def path_or_none(path: str | Path | None) -> Path | None:
+    """Return a path, or None for the default."""
+    return None if path is None else Path(path)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from charrnn.catalog.corpora import Catalog
+from charrnn.catalog.places import CorpusPlaces, path_or_none
 from charrnn.text.cache import Cache
 from charrnn.text.config import CORPORA_DIR, CorpusConfig
 from charrnn.text.encoded import encode_corpus
@@ -25,11 +26,12 @@ def survey(
     The arguments mean the same as in `train`. on_progress: called with what is being done, the
     number of bytes done, and the total. Raises CharrnnError.
     """
+    places = CorpusPlaces.of(cache_dir, corpora_dir)
     encoded = encode_corpus(
         sources(corpus),
         corpus_config or CorpusConfig(),
-        Catalog(corpora_dir),
-        cache_dir=path_or_none(cache_dir),
+        Catalog(places.corpora_dir),
+        cache_dir=places.cache_dir,
         on_progress=on_progress,
     )
     return statistics(encoded), encoded.notices
@@ -67,8 +69,3 @@ def sources(corpus: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
     if isinstance(corpus, str | Path):
         return (str(corpus),)
     return tuple(str(source) for source in corpus)
-
-
-def path_or_none(path: str | Path | None) -> Path | None:
-    """Return a path, or None for the default."""
-    return None if path is None else Path(path)

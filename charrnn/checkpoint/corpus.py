@@ -1,13 +1,11 @@
 """The corpora that a model can be measured on: that of its run, read again, and others."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from charrnn.catalog.corpora import Catalog
 from charrnn.catalog.places import CorpusPlaces
-from charrnn.catalog.survey import sources as as_sources
 from charrnn.checkpoint.manifest import CorpusRecord, Manifest
 from charrnn.checkpoint.origin import is_own
 from charrnn.errors import CorpusError, RunError
@@ -157,18 +155,15 @@ class ModelCorpora:
             raise RunError("the run has no validation part (`val_fraction=0`); name a text")
         return corpus.val
 
-    def other(
-        self, corpus: str | Path | Sequence[str | Path], places: CorpusPlaces
-    ) -> EncodedCorpus:
+    def other(self, places: CorpusPlaces, sources: tuple[str, ...]) -> EncodedCorpus:
         """Return another corpus, all of it in its training part. Raises CorpusError."""
-        paths = as_sources(corpus)
-        if self._other is None or self._other[0] != paths:
+        if self._other is None or self._other[0] != sources:
             whole = replace(
                 self.config, val_fraction=0.0, val_text=None, split_documents=False, min_count=1
             )
             catalog = Catalog(places.corpora_dir)
             encoded = encode_corpus(
-                paths, whole, catalog, self.vocabulary, cache_dir=places.cache_dir
+                sources, whole, catalog, self.vocabulary, cache_dir=places.cache_dir
             )
-            self._other = paths, encoded
+            self._other = sources, encoded
         return self._other[1]
