@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from charrnn.errors import TrainingError
 from charrnn.evaluation.config import DynamicConfig
@@ -64,8 +63,8 @@ def gradient_rms(
         states = _warmed_up(model, text, lanes - warm_up, warm_up)
         for lane, start in enumerate(lanes.tolist()):
             state = model.take(states, torch.tensor([lane], device=device))
-            losses, _ = _read(model, text, start, length, state)
-            gradients = torch.autograd.grad(losses.sum(), parameters)
+            total, _, _ = _read(model, text, start, length, state)
+            gradients = torch.autograd.grad(total, parameters)
             torch._foreach_addcmul_(squares, gradients, gradients, value=1 / number)
             on_progress(first + lane + 1, number)
     torch._foreach_sqrt_(squares)
@@ -124,8 +123,8 @@ def dynamic_nats(
     try:
         for start in range(0, targets, config.dynamic_length):
             length = min(config.dynamic_length, targets - start)
-            losses, state = _read(model, text, start, length, state)
-            counted = losses.detach().cpu().double()[max(uncounted - start, 0) :]  # MPS: no float64
+            loss, each, state = _read(model, text, start, length, state)
+            counted = each.cpu().double()[max(uncounted - start, 0) :]  # MPS has no float64
             nats = counted.sum().item()
             if not math.isfinite(nats):
                 raise TrainingError(
@@ -133,7 +132,7 @@ def dynamic_nats(
                     f"number; lower `dynamic_lr`, which is {config.dynamic_lr}"
                 )
             total += nats
-            gradients = torch.autograd.grad(losses.sum(), parameters)
+            gradients = torch.autograd.grad(loss, parameters)
             with torch.no_grad():
                 torch._foreach_lerp_(parameters, trained, pulls)
                 torch._foreach_addcmul_(parameters, gradients, rates, value=-1)
@@ -146,15 +145,18 @@ def dynamic_nats(
 
 def _read(
     model: LanguageModel, text: Symbols, start: int, length: int, state: State
-) -> tuple[Tensor, State]:
-    """Return the nats of each symbol that a chunk predicts, (T,), and the state after it."""
+) -> tuple[Tensor, Tensor, State]:
+    """Return the nats of what a chunk predicts, in all and each, (T,), and the state after it."""
     ids = torch.from_numpy(text[start : start + length + 1]).to(model.output.weight.device)
     resets = text.resets([start], length)
-    logits, state = model(
-        ids[:-1, None], state, None, None if resets is None else torch.from_numpy(resets)
+    total, each, state = model.nats(
+        ids[:-1, None],
+        ids[1:, None],
+        state,
+        None,
+        None if resets is None else torch.from_numpy(resets),
     )
-    losses = F.cross_entropy(logits[:, 0], ids[1:], reduction="none")
-    return losses, tuple(part.detach() for part in state)
+    return total, each, tuple(part.detach() for part in state)
 
 
 @torch.no_grad()
@@ -164,10 +166,9 @@ def _warmed_up(model: LanguageModel, text: Symbols, starts: NDArray[np.int64], s
     if steps:
         ids = torch.from_numpy(text.columns(starts.tolist(), steps))
         resets = text.resets(starts, steps)
-        _, state = model(
+        state = model.read(
             ids.to(model.output.weight.device),
             state,
-            None,
             None if resets is None else torch.from_numpy(resets),
         )
     return state

@@ -12,11 +12,12 @@ from threadpoolctl import threadpool_limits
 from charrnn.errors import MissingExtraError, SettingsError, shortened
 from charrnn.generation.layers import Dense, Floats, MatrixKind, Weights, make_layer
 from charrnn.generation.request import MAX_LANES
+from charrnn.generation.softmax import make_softmax
 from charrnn.model.config import ModelConfig
 from charrnn.settings import check_threads
 from charrnn.text.vocabulary import Ids
 
-TABLE_BYTES = 32 * 2**20  # largest table of the first layer's gate inputs for each symbol
+TABLE_BYTES = 64 * 2**20  # largest table of the first layer's gate inputs for each symbol
 READ_STEPS = 128  # symbols of a prompt that go through one layer before the next
 
 WORTH_THREADS = 2**19  # number of weights below which threads cost more than they gain
@@ -33,23 +34,23 @@ class Stepper:
         kind: makes the matrices to multiply by, such as int8.Int8.
         """
         self.config = config
-        self.bias = weights["output.bias"]
+        self.dtype = weights["output.bias"].dtype
         self.embedding = weights.get("embedding.weight")
-        self.output = weights["embedding.weight" if config.tie_embeddings else "output.weight"]
+        self.softmax = make_softmax(weights, config, kind)
         self.layers = [
             make_layer(_part(weights, f"cells.{layer}."), config, kind, first=layer == 0)
             for layer in range(config.num_layers)
         ]
-        self.kind, self.predictor = kind, kind(self.output)
+        self.kind = kind
         gates = len(self.layers[0].bias)
         self.table = None
-        if self.vocabulary_size * gates * self.bias.itemsize <= TABLE_BYTES:
+        if self.vocabulary_size * gates * self.dtype.itemsize <= TABLE_BYTES:
             self.table = self._driven(np.arange(self.vocabulary_size))[:, :, None]
 
     @property
     def vocabulary_size(self) -> int:
         """The number of symbols, V."""
-        return len(self.bias)
+        return self.softmax.size
 
     def start(self, lanes: int) -> "NumpyStates":
         """Return the states before any symbol: zeros in each of B lanes."""
@@ -90,7 +91,7 @@ class Stepper:
         memory is used besides: read a long text in parts, as the states carry over. Overflow gives
         NaN or infinity.
         """
-        logits = np.empty((*ids.shape, self.vocabulary_size), self.bias.dtype)
+        logits = np.empty((*ids.shape, self.vocabulary_size), self.dtype)
         if self.kind is not Dense:
             for row, out in zip(ids, logits, strict=True):
                 out[...] = self.step(row, states)
@@ -99,7 +100,7 @@ class Stepper:
             for start in range(0, len(ids), READ_STEPS):
                 part = logits[start : start + READ_STEPS].reshape(-1, self.vocabulary_size)
                 outputs = self._outputs(ids[start : start + READ_STEPS], states)
-                np.add(np.matmul(outputs, self.output.T, part), self.bias, part)
+                self.softmax.read(outputs, part)
         return logits
 
     def _outputs(self, ids: Ids, states: "NumpyStates") -> Floats:
@@ -130,7 +131,7 @@ class Stepper:
             return row
         if self.embedding is not None:
             return first.drive(self.embedding[ids])
-        one_hot = np.zeros((len(ids), self.vocabulary_size), self.bias.dtype)
+        one_hot = np.zeros((len(ids), self.vocabulary_size), self.dtype)
         one_hot[np.arange(len(ids)), ids] = 1
         return first.drive(one_hot)
 
@@ -161,7 +162,8 @@ def fastest_threads(stepper: Stepper, lanes: int = 1) -> int | None:
     Threads wait for each other after each product. If products are short or another process is
     busy, one thread is faster, sometimes by far. Small models always get one, without measuring.
     """
-    if sum(layer.bias.size for layer in stepper.layers) * stepper.output.shape[1] < WORTH_THREADS:
+    gates = sum(layer.bias.size for layer in stepper.layers)
+    if gates * stepper.config.hidden_size < WORTH_THREADS:
         return 1
     lanes = min(lanes, MAX_LANES)
     states, ids = stepper.start(lanes), np.zeros(lanes, dtype=int)
@@ -196,7 +198,7 @@ class NumpyStates:
 
     def __init__(self, stepper: Stepper, lanes: int) -> None:
         self._stepper = stepper
-        hidden, dtype = stepper.config.hidden_size, stepper.bias.dtype
+        hidden, dtype = stepper.config.hidden_size, stepper.dtype
         self.h = np.zeros((stepper.config.num_layers * hidden, lanes), dtype)
         bound = [
             layer.bind(self.h[max(i - 1, 0) * hidden : (i + 1) * hidden], self.hidden(i))
@@ -222,15 +224,7 @@ class NumpyStates:
 
     def _make_predict(self) -> Callable[[], Floats]:
         """Return a function that computes the logits of the next symbols, (B, V), in a buffer."""
-        output, bias = self._stepper.output, self._stepper.bias
-        products = np.empty((len(output), self.lanes), bias.dtype)
-        product = self._stepper.predictor.into(self.hidden(-1), products)
-        transposed, logits = products.T, np.empty((self.lanes, len(output)), bias.dtype)
-
-        def predict() -> Floats:
-            product()
-            np.add(transposed, bias, logits)
-            return logits
+        predict = self._stepper.softmax.bind(self.hidden(-1))
 
         def predict_quietly() -> Floats:
             with np.errstate(over="ignore", invalid="ignore"):

@@ -28,7 +28,7 @@ class TorchStepper:
     @property
     def vocabulary_size(self) -> int:
         """The number of symbols, V."""
-        return len(self.model.output.bias)
+        return self.model.vocabulary_size
 
     def start(self, lanes: int) -> "TorchStates":
         """Return the states before any symbol: zeros in each of B lanes."""

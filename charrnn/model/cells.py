@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from charrnn.model.config import LEAKY_SLOPE, NORM_EPS, ModelConfig
+from charrnn.model.gru import gru_recurrence
 
 State = tuple[Tensor, ...]
 
@@ -81,7 +82,16 @@ class GRU(nn.Module):
         self, x: Tensor, state: State, resets: Tensor | None = None
     ) -> tuple[Tensor, State]:
         """Run T steps; see the module's docstring for the shapes."""
-        return _fused(self.rnn, x, state, resets)
+        if x.device.type != "cpu":  # cuDNN has a fast kernel; torch for CPUs has not
+            return _fused(self.rnn, x, state, resets)
+        rnn = self.rnn
+        not_n = torch.arange(len(rnn.bias_hh_l0)) < 2 * rnn.hidden_size
+        bias = rnn.bias_ih_l0 + rnn.bias_hh_l0 * not_n
+        driven = F.linear(x, rnn.weight_ih_l0, bias)
+        bias_n = rnn.bias_hh_l0[2 * rnn.hidden_size :]
+        fresh = list(_fresh(x, resets))
+        outputs, last = gru_recurrence(driven, state[0], rnn.weight_hh_l0, bias_n, fresh)
+        return outputs, (last,)
 
 
 class RNN(nn.Module):

@@ -10,6 +10,10 @@ from charrnn.settings import CHOSEN, check, setting
 
 LEAKY_SLOPE = 0.01  # of leaky relu, for negative values
 NORM_EPS = 1e-5  # added to the variance in layer normalization
+# Of the clusters of an adaptive softmax, as in Grave et al. 2017, section 4.3. No row is shorter
+# than the last, for characters that are rare here may be frequent in a text to fine-tune on.
+CLUSTER_GROWTH = 4
+NARROWEST = 8
 
 # Settings that act in training only: the same weights fit any of their values.
 REGULARISERS = ("dropout", "input_dropout", "weight_dropout")
@@ -55,9 +59,23 @@ class ModelConfig:
         help="Share the embedding with the output layer "
         "(`embedding_size` must equal `hidden_size`).",
     )
+    adaptive_softmax: int = setting(
+        0,
+        ge=0,
+        le=65_536,
+        help="Give so many of the most frequent characters a full row in the output layer, and the "
+        "rarer ones shorter rows, for a fast softmax over thousands of characters; 0 gives a full "
+        "row to each.",
+        shown=CHOSEN,
+    )
 
     def __post_init__(self) -> None:
         check(self)
+        if self.tie_embeddings and self.adaptive_softmax:
+            raise SettingsError(
+                "`tie_embeddings` and `adaptive_softmax`: choose one; an adaptive softmax has no "
+                "row of full length to share with rare characters"
+            )
         if self.tie_embeddings and self.embedding_size != self.hidden_size:
             raise SettingsError(
                 f"`tie_embeddings` needs `embedding_size` ({self.embedding_size}) "
@@ -74,6 +92,39 @@ class ModelConfig:
         return StateSpec(tuple(StatePart(name, shape, batch_axis=1) for name in parts))
 
 
+@dataclass(frozen=True)
+class Cluster:
+    """Symbols of an adaptive softmax that share a projection to `width` numbers.
+
+    Their ids are those from start up to stop.
+    """
+
+    start: int
+    stop: int
+    width: int
+
+    @property
+    def size(self) -> int:
+        """The number of symbols."""
+        return self.stop - self.start
+
+
+def clusters(config: ModelConfig, vocabulary_size: int) -> list[Cluster]:
+    """Return the clusters of an adaptive softmax; none if every symbol is in its head.
+
+    Together with all before it, each has CLUSTER_GROWTH times as many symbols as those before it,
+    with so much shorter rows.
+    """
+    found: list[Cluster] = []
+    start, width = config.adaptive_softmax, config.hidden_size
+    while 0 < start < vocabulary_size:
+        stop = min(start * CLUSTER_GROWTH, vocabulary_size)
+        width = min(max(width // CLUSTER_GROWTH, NARROWEST), config.hidden_size)
+        found.append(Cluster(start, stop, width))
+        start = stop
+    return found
+
+
 def parameter_shapes(config: ModelConfig, vocabulary_size: int) -> dict[str, tuple[int, ...]]:
     """Name every weight of a language model and its shape, without making the model.
 
@@ -87,16 +138,24 @@ def parameter_shapes(config: ModelConfig, vocabulary_size: int) -> dict[str, tup
         inputs = hidden if layer else config.embedding_size or vocabulary_size
         cell = CELL_SPECS[config.cell].shapes(inputs, hidden)
         shapes |= {f"cells.{layer}.{name}": shape for name, shape in cell.items()}
+    rest = clusters(config, vocabulary_size)
+    rows = config.adaptive_softmax + len(rest) if rest else vocabulary_size
     if not config.tie_embeddings:
-        shapes["output.weight"] = (vocabulary_size, hidden)
-    shapes["output.bias"] = (vocabulary_size,)
+        shapes["output.weight"] = (rows, hidden)
+    shapes["output.bias"] = (rows,)
+    for i, cluster in enumerate(rest):
+        prefix = f"output.clusters.{i}."
+        shapes[f"{prefix}down"] = (cluster.width, hidden)
+        shapes[f"{prefix}weight"] = (cluster.size, cluster.width)
+        shapes[f"{prefix}bias"] = (cluster.size,)
     return shapes
 
 
 def multiplied_weights(config: ModelConfig, vocabulary_size: int) -> int:
     """Count the weights that each symbol is multiplied by: the matrices without the embedding."""
     shapes = parameter_shapes(config, vocabulary_size)
-    shapes["output.weight"] = (vocabulary_size, config.hidden_size)  # a shared matrix counts, too
+    if config.tie_embeddings:
+        shapes["output.weight"] = shapes["embedding.weight"]
     return sum(
         math.prod(shape)
         for name, shape in shapes.items()

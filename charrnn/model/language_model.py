@@ -11,6 +11,9 @@ from torch.nn import functional as F
 
 from charrnn.model.cells import CELLS, State, uniform
 from charrnn.model.config import ModelConfig
+from charrnn.model.softmax import make_softmax
+
+PADDING = -1  # in place of a target that does not count
 
 
 class LanguageModel(nn.Module):
@@ -18,7 +21,8 @@ class LanguageModel(nn.Module):
 
     x_t   = the embedding of symbol t, or its one-hot vector if embedding_size is 0
     y_t   = the output of the L recurrent layers, each of which reads the one below
-    logits_t = D y_t + b, where D is the embedding if tie_embeddings
+    p_t   = softmax(D y_t + b), where D is the embedding if tie_embeddings; see model.softmax for
+            the adaptive softmax
 
     A model's state is a tuple of (L, B, H), passed in and returned, never stored.
     """
@@ -39,7 +43,7 @@ class LanguageModel(nn.Module):
         )
         sizes = [input_size] + [config.hidden_size] * (config.num_layers - 1)
         self.cells = nn.ModuleList(CELLS[config.cell](size, config) for size in sizes)
-        self.output = nn.Linear(config.hidden_size, vocabulary_size)
+        self.output = make_softmax(config, vocabulary_size)
         if config.tie_embeddings and self.embedding is not None:
             self.output.weight = self.embedding.weight
         self._initialise(generator or torch.Generator().manual_seed(0))
@@ -71,6 +75,41 @@ class LanguageModel(nn.Module):
         resets: (T, B), bool, on the CPU: whether a lane's state is reset before the step.
         dropout_rng: draws the dropout masks; without it there is no dropout.
         """
+        y, after = self._outputs(ids, state, dropout_rng, resets)
+        return self.output.logits(y), after
+
+    def read(self, ids: Tensor, state: State, resets: Tensor | None = None) -> State:
+        """Return the state after reading ids, (T, B); see `forward`."""
+        return self._outputs(ids, state, None, resets)[1]
+
+    def nats(
+        self,
+        ids: Tensor,
+        targets: Tensor,
+        state: State,
+        dropout_rng: torch.Generator | None = None,
+        resets: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, State]:
+        """Return the sum of -ln p of the targets, each of them, (N,), and the state.
+
+        targets: the symbols that follow ids, (T, B); PADDING for those that do not count. N: the
+        number of the others, in the order of the flattened targets. Only the sum has a gradient.
+        For the rest see `forward`, which needs more memory.
+        """
+        y, after = self._outputs(ids, state, dropout_rng, resets)
+        y, wanted = y.flatten(0, 1), targets.flatten()
+        counted = (wanted != PADDING).nonzero().squeeze(1)
+        if len(counted) < len(wanted):
+            y, wanted = y.index_select(0, counted), wanted[counted]
+        return *self.output.nats(y, wanted), after
+
+    def _outputs(
+        self,
+        ids: Tensor,
+        state: State,
+        dropout_rng: torch.Generator | None,
+        resets: Tensor | None,
+    ) -> tuple[Tensor, State]:
         config = self.config
         y = _dropout(self._embed(ids), config.input_dropout, dropout_rng)
         states = []
@@ -84,8 +123,8 @@ class LanguageModel(nn.Module):
                 weights = _dropped_weights(cell, config.weight_dropout, dropout_rng)
                 y, after = functional_call(cell, weights, (y, before, resets))
             states.append(after)
-        logits = self.output(_dropout(y, config.dropout, dropout_rng))
-        return logits, tuple(torch.stack(parts) for parts in zip(*states, strict=True))
+        y = _dropout(y, config.dropout, dropout_rng)
+        return y, tuple(torch.stack(parts) for parts in zip(*states, strict=True))
 
     def _embed(self, ids: Tensor) -> Tensor:
         if self.embedding is not None:
@@ -98,8 +137,11 @@ class LanguageModel(nn.Module):
         for layer, cell in enumerate(self.cells):
             fan_in = hidden if layer else self.config.embedding_size or 1  # 1: a one-hot vector
             cell.initialise(generator, fan_in)  # type: ignore[operator]
-        uniform(self.output.weight, hidden, generator)
-        nn.init.zeros_(self.output.bias)
+        for parameter in self.output.parameters():
+            if parameter.ndim == 2:
+                uniform(parameter, parameter.shape[1], generator)
+            else:
+                nn.init.zeros_(parameter)
         if self.embedding is not None and not self.config.tie_embeddings:
             nn.init.normal_(self.embedding.weight, generator=generator)
 

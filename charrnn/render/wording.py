@@ -54,7 +54,7 @@ def evaluation_line(event: EvaluationEvent) -> str:
 
 def end_line(event: EndEvent) -> str:
     """Say how far a run came."""
-    return f"step {event.step:,} after {duration(event.seconds)} of training"
+    return f"step {event.step:,} after {duration(event.seconds)}"
 
 
 def best_line(event: EndEvent, unit: str) -> str:

@@ -26,11 +26,20 @@ MAX_DROPOUT, MAX_INPUT_DROPOUT = 0.5, 0.2
 # Without a limit, a corpus is read this often, and a short one for at least so many steps.
 MAX_EPOCHS = 40
 MIN_STEPS = 1_000
+# From so many different characters on, the softmax is adaptive, with a head of this size, and the
+# embedding is larger than by default.
+LARGE_VOCABULARY, HEAD, LARGE_EMBEDDING = 2_000, 500, 256
 PROBE_SIZE = 512  # hidden units of the model that is timed if their number is to be chosen
 # A short corpus is validated after so many passes, since it may soon be learned by heart.
 EVAL_EPOCHS, MIN_EVAL_EVERY = 10, 50
 # What is chosen unless it is given; steps only if there is no other limit.
-MODEL_CHOICES = {"hidden_size", "dropout", "input_dropout"}
+MODEL_CHOICES = {
+    "hidden_size",
+    "embedding_size",
+    "adaptive_softmax",
+    "dropout",
+    "input_dropout",
+}
 TRAINING_CHOICES = {"steps", "eval_every"}
 
 T = TypeVar("T", ModelConfig, TrainingConfig)
@@ -90,7 +99,8 @@ def requested(
         raise SettingsError("`preset` and `minutes` both say how much work to choose for; give one")
     free = MODEL_CHOICES - set(model) if isinstance(model, Mapping) else set()
     if base.tie_embeddings:
-        free -= {"hidden_size"}  # it must equal the embedding's
+        # Both sizes must be equal, and the softmax is the embedding.
+        free -= {"hidden_size", "embedding_size", "adaptive_softmax"}
     if isinstance(training, Mapping):
         free |= TRAINING_CHOICES - set(training)
     if (limits.steps, limits.epochs, limits.minutes) != (None,) * 3:
@@ -104,8 +114,13 @@ def choose(request: Requested, circumstances: Circumstances) -> Choice:
     if not free:
         return Choice(model, training, {})
     chunk = circumstances.lanes * circumstances.steps
-    work = _work(request, circumstances)
     values: dict[str, Any] = {}
+    if circumstances.vocabulary_size > LARGE_VOCABULARY:
+        large = {"adaptive_softmax": HEAD, "embedding_size": LARGE_EMBEDDING}
+        values |= {name: value for name, value in large.items() if name in free}
+        model = replace(model, **values)
+        request = replace(request, model=model)
+    work = _work(request, circumstances)
     if "hidden_size" in free:
         values["hidden_size"] = _hidden_size(model, work, circumstances)
         model = replace(model, **values)

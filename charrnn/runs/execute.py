@@ -20,8 +20,10 @@ from charrnn.model.language_model import LanguageModel, load_weights
 from charrnn.runs.hooks import make_hooks, trainer_state
 from charrnn.runs.memory import translate_out_of_memory
 from charrnn.runs.plan import RunPlan
+from charrnn.training.allocation import freed_memory_kept
 from charrnn.training.context import ExecutionContext
 from charrnn.training.cost import memory_estimate
+from charrnn.training.documents import DocumentLanes, has_short_documents
 from charrnn.training.events import EndEvent, Log, Observer, StartEvent, WarningEvent
 from charrnn.training.lanes import Lanes
 from charrnn.training.trainer import Trainer
@@ -53,6 +55,7 @@ def execute(
         )
     with (
         torch_threads(context.threads),
+        freed_memory_kept(),
         translate_out_of_memory(
             plan.model, plan.training, len(plan.corpus.vocabulary), context.device
         ),
@@ -102,7 +105,8 @@ def _make_trainer(
     if weights is not None:
         load_weights(model, weights)
     model.to(context.device)
-    lanes = Lanes(corpus.train, plan.lanes, plan.steps, np.random.default_rng(order_seed))
+    kind = DocumentLanes if has_short_documents(corpus.train, plan.steps) else Lanes
+    lanes = kind(corpus.train, plan.lanes, plan.steps, np.random.default_rng(order_seed))
     return Trainer(
         model,
         lanes,

@@ -8,10 +8,12 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 
 from charrnn.checkpoint.format import Saved, write_checkpoint
+from charrnn.checkpoint.layout import MODEL_FILE
 from charrnn.checkpoint.lifecycle import ClaimedRun, drop_after, read_before, retire
 from charrnn.checkpoint.manifest import CorpusRecord, Manifest
-from charrnn.checkpoint.model_file import SavedModel
+from charrnn.checkpoint.model_file import SavedModel, read_model
 from charrnn.checkpoint.origin import signature
+from charrnn.checkpoint.store import Run
 from charrnn.checkpoint.writer import remove
 from charrnn.errors import CharrnnError, NoTextError
 from charrnn.generation.encoding import encode_request
@@ -24,11 +26,10 @@ from charrnn.training.context import ExecutionContext
 from charrnn.training.hooks import Hooks, TrainerState
 from charrnn.training.progress import TrainerProgress
 from charrnn.training.trainer import Trainer
-from charrnn.training.validation import total_nats
+from charrnn.training.validation import Validation, validate
 
 SAMPLE_LENGTH = 200
 SAMPLE_DOCUMENTS = 8
-VALIDATION_LANES = 32
 
 
 class _StoppedError(Exception):
@@ -45,6 +46,7 @@ def make_hooks(
     """Make the hooks of a run. background: removes old checkpoints while training continues."""
     return Hooks(
         validate=_validate(plan, context, model),
+        validate_best=_validate_best(plan, context, claim),
         write_sample=lambda step: _write_sample(plan, model, step),
         save=lambda trainer: _save(plan, context, claim, trainer, background),
         go_back=lambda step: _go_back(plan, claim, model, step),
@@ -61,23 +63,40 @@ def trainer_state(plan: RunPlan, saved: Saved) -> TrainerState:
 
 def _validate(
     plan: RunPlan, context: ExecutionContext, model: LanguageModel
-) -> Callable[[], float | None] | None:
-    held_out = plan.corpus.val.cut(0, plan.training.eval_length + 1)
-    if not len(held_out):
+) -> Callable[[], Validation | None] | None:
+    often, _ = plan.evaluated
+    if not len(plan.corpus.val):
+        return None
+    return lambda: _unless_stopped(plan, context, model, often)
+
+
+def _validate_best(
+    plan: RunPlan, context: ExecutionContext, claim: ClaimedRun
+) -> Callable[[int], Validation | None] | None:
+    often, finally_ = plan.evaluated
+    if min(finally_, len(plan.corpus.val) - 1) <= often:
         return None
 
+    def validate_best(symbols: int) -> Validation | None:
+        best = Run(claim.run.path).best
+        own = LanguageModel(plan.model, len(plan.corpus.vocabulary)).to(context.device)
+        load_weights(own, read_model(best.path / MODEL_FILE).weights)
+        return _unless_stopped(plan, context, own, min(symbols, finally_))
+
+    return validate_best
+
+
+def _unless_stopped(
+    plan: RunPlan, context: ExecutionContext, model: LanguageModel, symbols: int
+) -> Validation | None:
     def stop_if_asked(_predicted: int) -> None:
         if context.stop():
             raise _StoppedError
 
-    def validate() -> float | None:
-        try:
-            nats = total_nats(model, held_out, lanes=VALIDATION_LANES, on_progress=stop_if_asked)
-        except _StoppedError:
-            return None
-        return nats / (len(held_out) - 1)
-
-    return validate
+    try:
+        return validate(model, plan.corpus.val, symbols, stop_if_asked)
+    except _StoppedError:
+        return None
 
 
 def _write_sample(plan: RunPlan, model: LanguageModel, step: int) -> str:

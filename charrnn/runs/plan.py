@@ -14,7 +14,7 @@ from charrnn.model.config import ModelConfig
 from charrnn.model.device import precision_name, resolve_precision
 from charrnn.text.config import CorpusConfig
 from charrnn.text.encoded import EncodedCorpus
-from charrnn.training.config import TrainingConfig
+from charrnn.training.config import FULL_EVALUATION, TrainingConfig
 from charrnn.training.context import ExecutionContext
 
 
@@ -33,6 +33,13 @@ class RunPlan:
     lanes: int
     steps: int
     chosen: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def evaluated(self) -> tuple[int, int]:
+        """The symbols of each evaluation in training, and of the last one."""
+        often = self.training.evaluated(self.lanes * self.steps)
+        given = self.training.eval_length
+        return often, FULL_EVALUATION if given is None else given
 
     def precision(self, device: torch.device) -> torch.dtype:
         """Return the number format of the products in training."""

@@ -85,6 +85,23 @@ class Symbols:
             rows = np.stack([stored[self._start + start :][:steps] for start in starts])
         return np.ascontiguousarray(self._ids(rows.T))
 
+    @property
+    def documents(self) -> int:
+        """The number of documents, of which the first and the last may be cut off."""
+        first, last = self._ends.searchsorted([self._start + 1, self._stop])
+        return int(last - first) + 1 if len(self) else 0
+
+    def document_bounds(self, first: int, stop: int) -> npt.NDArray[np.int64]:
+        """Return where the documents from `first` up to `stop` begin, and where the last one ends.
+
+        There are at least `first` documents, and possibly fewer than `stop`.
+        """
+        before, behind = self._ends.searchsorted([self._start + 1, self._stop])
+        stop = min(stop, int(behind - before) + 1)
+        inner = self._ends[before + max(first - 1, 0) : min(before + stop, behind)] - self._start
+        parts = [[0] if first == 0 else [], inner, [len(self)] if before + stop > behind else []]
+        return np.concatenate([np.asarray(part, dtype=np.int64) for part in parts])
+
     def reset_positions(self) -> npt.NDArray[np.int64]:
         """Return the positions at which a model's state is reset, ascending, see `resets`."""
         first, last = self._ends.searchsorted([self._start + 1, self._stop + 1])

@@ -7,6 +7,10 @@ from charrnn.errors import SettingsError
 from charrnn.settings import CHOSEN, check, setting
 
 DEFAULT_STEPS = 5_500
+# Symbols of an evaluation: as a fraction of those trained on since the one before, the fewest, and
+# of the one at the end of a run.
+EVALUATED = 0.15
+SHORTEST_EVALUATION, FULL_EVALUATION = 20_000, 1_000_000
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ class TrainingConfig:
         None, gt=0, help="Stop after this many passes over the training text."
     )
     minutes: float | None = setting(
-        None, gt=0, help="Stop after this much training time, not counting evaluation and saving."
+        None, gt=0, help="Stop after this much time, evaluation, samples and saving included."
     )
     patience: int = setting(
         0, ge=0, help="Stop early after this many evaluations without a better loss; 0 never does."
@@ -91,10 +95,11 @@ class TrainingConfig:
         panel="Evaluation and checkpoints",
         shown="500, fewer for a short corpus",
     )
-    eval_length: int = setting(
-        1_000_000,
+    eval_length: int | None = setting(
+        None,
         ge=1,
         help="Evaluate on at most this many characters; charrnn eval always uses all.",
+        shown="a seventh of what is trained on in between, and a million once at the end",
     )
     sample_every: int | None = setting(
         None, ge=0, help="Steps between printed samples; 0 prints none.", shown="at each evaluation"
@@ -132,6 +137,18 @@ class TrainingConfig:
         if self.learning_rate is not None:
             return self.learning_rate
         return 0.007 if self.optimizer in ("adamw", "adam") else 0.003
+
+    def evaluated(self, chunk: int) -> int:
+        """Return the symbols of each evaluation in training, for steps that read a chunk each.
+
+        Predicting takes a third of the time of learning. So this is a twentieth of the run.
+        """
+        if self.eval_length is not None:
+            return self.eval_length
+        if not self.eval_every:
+            return FULL_EVALUATION
+        wanted = round(EVALUATED * self.eval_every * chunk)
+        return min(max(wanted, SHORTEST_EVALUATION), FULL_EVALUATION)
 
     def resolved(self) -> "TrainingConfig":
         """Return the same settings with the defaults that depend on others filled in."""

@@ -8,6 +8,7 @@ import torch
 
 from charrnn.model.config import ModelConfig
 from charrnn.model.language_model import LanguageModel
+from charrnn.training.allocation import freed_memory_kept
 from charrnn.training.config import TrainingConfig
 from charrnn.training.optimization import Optimizer, chunk_loss
 
@@ -27,6 +28,18 @@ def symbols_per_second(
 
     The fastest step counts, since other programs may slow down the rest.
     """
+    with freed_memory_kept():
+        return _fastest_rate(config, training, vocabulary_size, device, precision, clock)
+
+
+def _fastest_rate(
+    config: ModelConfig,
+    training: TrainingConfig,
+    vocabulary_size: int,
+    device: torch.device,
+    precision: torch.dtype,
+    clock: Callable[[], float],
+) -> float:
     model = LanguageModel(config, vocabulary_size).to(device)
     optimizer = Optimizer(model, training)
     shape = (training.seq_length + 1, training.batch_size)
@@ -50,10 +63,10 @@ def memory_estimate(model: LanguageModel, batch_size: int, seq_length: int) -> i
     """Estimate the peak memory of training in bytes, without torch itself and the corpus.
 
     Weights, their gradients and two moments, and what backpropagation keeps of every time step:
-    the embedding, about eight vectors of H a layer, and the logits with their gradient.
+    the embedding, about eight vectors of H a layer, and the output with its gradient.
     """
     config = model.config
     weights = sum(p.numel() for p in model.parameters())
     inputs = config.embedding_size or model.vocabulary_size
-    kept = inputs + 8 * config.hidden_size * config.num_layers + 3 * model.vocabulary_size
+    kept = inputs + (8 * config.num_layers + 2) * config.hidden_size
     return np.dtype(np.float32).itemsize * (4 * weights + batch_size * seq_length * kept)

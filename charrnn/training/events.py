@@ -65,8 +65,8 @@ class StartEvent:
 class StepEvent:
     """An optimizer step was taken.
 
-    loss: of the step's chunk, before the step. grad_norm: before clipping. seconds: training time
-    since the run began, not counting evaluation and saving. progress: the fraction of the run done.
+    loss: of the step's chunk, before the step. grad_norm: before clipping. seconds: that the run
+    has taken, evaluation and saving included. progress: the fraction of the run done.
     """
 
     kind: ClassVar[Literal["step"]] = "step"
@@ -82,7 +82,11 @@ class StepEvent:
 
 @dataclass(frozen=True)
 class EvaluationEvent:
-    """The validation part was evaluated with carried state. train_loss: mean since the last."""
+    """The validation part was evaluated with carried state.
+
+    val_loss: of so many symbols, which are the same in all evaluations. train_loss: the mean since
+    the last one.
+    """
 
     kind: ClassVar[Literal["evaluation"]] = "evaluation"
     step: int
@@ -91,6 +95,7 @@ class EvaluationEvent:
     val_loss: float
     train_loss: float
     best: bool
+    symbols: int
 
 
 @dataclass(frozen=True)
@@ -125,7 +130,8 @@ class EndEvent:
     """The run is finished, or stops for now.
 
     reason: steps, epochs, minutes (a limit was reached), patience, or interrupted.
-    best_step, best_loss: of the best evaluation, None if there was none.
+    best_step, best_loss: of the best evaluation, None if there was none. full_loss: of the same
+    checkpoint on full_symbols symbols, if the evaluations were on fewer.
     """
 
     kind: ClassVar[Literal["end"]] = "end"
@@ -135,6 +141,8 @@ class EndEvent:
     train_loss: float | None
     best_step: int | None
     best_loss: float | None
+    full_loss: float | None
+    full_symbols: int | None
 
 
 Event = (

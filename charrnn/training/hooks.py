@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from charrnn.training.progress import TrainerProgress
+from charrnn.training.validation import Validation
 
 if TYPE_CHECKING:
     from charrnn.training.trainer import Trainer
@@ -29,15 +30,18 @@ class TrainerState:
 class Hooks:
     """What a trainer calls for everything that is not training.
 
-    validate: nats per symbol of the validation part, None if a stop interrupted it; itself None if
-    there is no such part.
+    validate: the loss on the validation part, or on some of it, None if a stop interrupted it;
+    itself None if there is no such part.
+    validate_best: the same for the best checkpoint, on up to so many symbols; None if `validate`
+    uses all that there are to use.
     write_sample: a text by the model as it is at a step.
     save: commits a checkpoint and returns its path. Raises CheckpointError.
     go_back: restores the weights of a checkpoint from before a step and returns its trainer state;
     None if there is no such checkpoint. drop_after: deletes the checkpoints after a step.
     """
 
-    validate: Callable[[], float | None] | None
+    validate: Callable[[], Validation | None] | None
+    validate_best: Callable[[int], Validation | None] | None
     write_sample: Callable[[int], str]
     save: Callable[["Trainer"], str]
     go_back: Callable[[int], TrainerState | None]

@@ -1,6 +1,7 @@
 """Truncated BPTT: the corpus as B contiguous lanes, cut into chunks of T steps."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,14 +15,47 @@ from charrnn.training.progress import LanePosition
 class Chunk:
     """One truncated-BPTT step's data.
 
-    inputs, targets: ids, (T, B); a target is the input one symbol later. resets: (T, B), bool:
-    whether a lane's state is reset before the step; None if no lane is. Otherwise the state is
-    carried on, from chunk to chunk.
+    inputs, targets: ids, (T, B); a target is the input one symbol later, or PADDING if it does not
+    count. resets: (T, B), bool: whether a lane's state is reset before the step; None if no lane
+    is. Otherwise the state is carried on, from chunk to chunk, unless all lanes start afresh.
+    symbols: the number of targets that count.
     """
 
     inputs: Tensor
     targets: Tensor
     resets: Tensor | None
+    symbols: int
+    fresh: bool = False
+
+
+class ChunkReader(Protocol):
+    """An endless sequence of chunks, epoch after epoch, whose position can be saved."""
+
+    batch_size: int
+    seq_length: int
+    chunks_per_epoch: int
+
+    @property
+    def epochs_done(self) -> float:
+        """Passes over the corpus so far, the unfinished one included as a fraction."""
+        ...
+
+    @property
+    def carried(self) -> int:
+        """The number of lanes whose state the next chunk may continue."""
+        ...
+
+    def next(self) -> Chunk:
+        """Cut the next chunk."""
+        ...
+
+    def position(self) -> LanePosition:
+        """Return the position, to be saved."""
+        ...
+
+    def move_to(self, position: LanePosition) -> None:
+        """Go to a position that `position` returned for the same text and chunks."""
+        ...
 
 
 class Lanes:
@@ -49,6 +83,11 @@ class Lanes:
         self.offset = self._draw_offset()
 
     @property
+    def carried(self) -> int:
+        """The number of lanes whose state the next chunk may continue."""
+        return self.batch_size
+
+    @property
     def epochs_done(self) -> float:
         """Passes over the corpus so far, the unfinished one included as a fraction."""
         return self.epoch + self.chunk / self.chunks_per_epoch
@@ -69,7 +108,10 @@ class Lanes:
             )
             resets[0] = True
         self.chunk += 1
-        return Chunk(ids[:-1], ids[1:], None if resets is None else torch.from_numpy(resets))
+        symbols = self.batch_size * self.seq_length
+        return Chunk(
+            ids[:-1], ids[1:], None if resets is None else torch.from_numpy(resets), symbols
+        )
 
     def position(self) -> LanePosition:
         """Return the position, to be saved."""

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from charrnn.model.cells import State
 from charrnn.model.language_model import LanguageModel
@@ -85,14 +84,13 @@ def chunk_loss(
 ) -> tuple[Tensor, State]:
     """Return the mean loss of a chunk, in nats per symbol, and the state to carry on.
 
-    inputs, targets: (T, B), on the model's device; for the rest see LanguageModel.forward.
+    inputs, targets: (T, B), on the model's device; for the rest see LanguageModel.nats.
     precision: of the products (Micikevicius et al. 2018); weights, loss and state are float32.
     """
     mixed = precision != torch.float32
     with torch.autocast(inputs.device.type, precision, enabled=mixed):
-        logits, after = model(inputs, state, dropout_rng, resets)
-        loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
-    return loss, tuple(part.detach().to(state[0].dtype) for part in after)
+        total, each, after = model.nats(inputs, targets, state, dropout_rng, resets)
+    return total / len(each), tuple(part.detach().to(state[0].dtype) for part in after)
 
 
 def _torch_optimizer(parameters: Iterable[Tensor], config: TrainingConfig) -> torch.optim.Optimizer:

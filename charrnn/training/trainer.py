@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from charrnn.errors import CheckpointError, GenerationError, TrainingError
+from charrnn.errors import CharrnnError, CheckpointError, GenerationError, TrainingError
 from charrnn.model.cells import State
 from charrnn.model.language_model import LanguageModel
 from charrnn.training.config import TrainingConfig
@@ -24,11 +24,13 @@ from charrnn.training.events import (
     WarningEvent,
 )
 from charrnn.training.hooks import Hooks, TrainerState
-from charrnn.training.lanes import Chunk, Lanes
+from charrnn.training.lanes import Chunk, ChunkReader
 from charrnn.training.limits import fraction_done, limit_reached
 from charrnn.training.optimization import Optimizer, chunk_loss, learning_rate
 from charrnn.training.progress import TrainerProgress
 from charrnn.training.randomness import restore_generator
+from charrnn.training.timing import Timing
+from charrnn.training.validation import Validation
 
 # Steps in a row without a finite gradient before a run goes back to its last good checkpoint, and
 # how often it does so before it gives up.
@@ -50,7 +52,7 @@ class Trainer:
     def __init__(
         self,
         model: LanguageModel,
-        lanes: Lanes,
+        lanes: ChunkReader,
         config: TrainingConfig,
         context: ExecutionContext,
         hooks: Hooks,
@@ -70,11 +72,12 @@ class Trainer:
         self.optimizer = Optimizer(model, config)
         self.dropout_rng = dropout_rng
         self.precision = precision
-        self.state: State = model.start(lanes.batch_size)
+        self.state: State = model.start(lanes.carried)
         self.progress = TrainerProgress()
         self.val_loss: float | None = None
         self.saved_at = -1
         self.save_failed = False
+        self.timing = Timing(context.clock)
 
     @property
     def step(self) -> int:
@@ -89,6 +92,7 @@ class Trainer:
         saved at its end.
         """
         self.observers = observers
+        self.timing.restart()
         self._evaluate_sample_save_if_due()  # an interruption may have prevented it at this step
         while (reason := self._reason_to_end()) is None:
             self._take_step()
@@ -106,7 +110,6 @@ class Trainer:
     # One step, phase by phase
 
     def _take_step(self) -> None:
-        began = self.context.clock()
         rate = self._learning_rate()
         chunk = self._read()
         loss, state = self._forward(chunk)
@@ -114,7 +117,7 @@ class Trainer:
         self.context.reduce(self.optimizer.parameters)
         norm = self.optimizer.clip()
         good = self._update(loss, norm, rate, state)
-        self._report_step(loss.item(), norm, rate, good, began)
+        self._report_step(chunk.symbols, loss.item(), norm, rate, good)
 
     def _learning_rate(self) -> float:
         progress = self.progress
@@ -130,9 +133,9 @@ class Trainer:
         epoch.
         """
         chunk = self.lanes.next()
-        if not self.config.state_reset:
+        if not self.config.state_reset or chunk.fresh:
             return chunk
-        draw = torch.empty(self.lanes.batch_size, 1, device=self.context.device)
+        draw = torch.empty(chunk.inputs.shape[1], 1, device=self.context.device)
         carried = draw.bernoulli_(1 - self.config.state_reset, generator=self.dropout_rng)
         fresh = carried.squeeze(1).cpu() == 0
         if not fresh.any():
@@ -145,11 +148,12 @@ class Trainer:
 
     def _forward(self, chunk: Chunk) -> tuple[Tensor, State]:
         inputs, targets = (ids.to(self.context.device) for ids in (chunk.inputs, chunk.targets))
+        state = self.model.start(inputs.shape[1]) if chunk.fresh else self.state
         return chunk_loss(
             self.model,
             inputs,
             targets,
-            self.state,
+            state,
             self.dropout_rng,
             chunk.resets,
             self.precision,
@@ -163,17 +167,17 @@ class Trainer:
         good = math.isfinite(norm) and abs(loss.item()) <= MAX_LOSS  # NaN is not
         if good:
             self.optimizer.update(rate)
-        self.state = state if good else self.model.start(self.lanes.batch_size)
+        self.state = state if good else self.model.start(state[0].shape[1])
         return good
 
-    def _report_step(self, loss: float, norm: float, rate: float, good: bool, began: float) -> None:
+    def _report_step(self, symbols: int, loss: float, norm: float, rate: float, good: bool) -> None:
         progress = self.progress
         progress.step += 1
         if good and loss < LOST * math.log(self.model.vocabulary_size + 1):
             progress.last_good = progress.step
         if good:
             progress.count(loss)
-        took = self.context.clock() - began
+        took = self.timing.lap()
         progress.seconds += took
         self._emit(
             StepEvent(
@@ -182,7 +186,7 @@ class Trainer:
                 loss=loss,
                 grad_norm=norm,
                 learning_rate=rate,
-                symbols_per_second=self.lanes.batch_size * self.lanes.seq_length / max(took, 1e-9),
+                symbols_per_second=symbols / max(took, 1e-9),
                 seconds=progress.seconds,
                 progress=self.fraction_done(),
             )
@@ -237,31 +241,36 @@ class Trainer:
         progress = self.progress
         if self.hooks.validate is None or progress.evaluated_at == self.step:
             return False
-        loss = self.hooks.validate()
-        if loss is None:
+        found = self.hooks.validate()
+        if found is None:
             return False
-        self.val_loss = loss
+        progress.seconds += self.timing.evaluated(found.symbols)
+        self.val_loss = found.loss
         progress.evaluated_at = self.step
         self.saved_at = -1  # a checkpoint of this step lacks the evaluation
-        best = progress.record.update(loss, self.step)
+        best = progress.record.update(found.loss, self.step)
         self._emit(
             EvaluationEvent(
                 step=self.step,
                 epoch=self.lanes.epochs_done,
                 seconds=progress.seconds,
-                val_loss=loss,
+                val_loss=found.loss,
                 train_loss=progress.take_mean_loss(),
                 best=best,
+                symbols=found.symbols,
             )
         )
         return True
 
     def _write_sample(self) -> None:
         self.progress.sampled_at = self.step
+        event: SampleEvent | WarningEvent
         try:
-            self._emit(SampleEvent(self.step, self.hooks.write_sample(self.step)))
+            event = SampleEvent(self.step, self.hooks.write_sample(self.step))
         except GenerationError as error:
-            self._emit(WarningEvent(self.step, f"no sample: {error}"))
+            event = WarningEvent(self.step, f"no sample: {error}")
+        self.progress.seconds += self.timing.lap("sample")
+        self._emit(event)
 
     def _try_to_save(self) -> None:
         """Save; if that fails, warn once, continue, and try again the next time."""
@@ -283,6 +292,7 @@ class Trainer:
             return
         path = self.hooks.save(self)
         self.saved_at = self.step
+        self.progress.seconds += self.timing.lap("save")
         self._emit(CheckpointEvent(self.step, path))
 
     def _finish(self, reason: str) -> EndEvent:
@@ -294,6 +304,7 @@ class Trainer:
         progress = self.progress
         progress.scheduled = reason != "interrupted"
         self._save()
+        full = None if reason == "interrupted" else self._validate_best()
         end = EndEvent(
             step=self.step,
             reason=reason,
@@ -301,19 +312,43 @@ class Trainer:
             train_loss=progress.train_loss,
             best_step=progress.record.best_step,
             best_loss=progress.record.best_loss,
+            full_loss=None if full is None else full.loss,
+            full_symbols=None if full is None else full.symbols,
         )
         self._emit(end)
         return end
+
+    def _validate_best(self) -> Validation | None:
+        """Evaluate the best checkpoint on all that there is time for, if that is still to be done.
+
+        It is not saved: the losses of checkpoints are of the same symbols.
+        """
+        if self.hooks.validate_best is None or self.progress.record.best_step is None:
+            return None
+        symbols = self.timing.last_evaluation(self.config.minutes)
+        try:
+            found = self.hooks.validate_best(symbols)
+        except CharrnnError as error:  # the best checkpoint may have been deleted or damaged
+            self._emit(WarningEvent(self.step, f"no evaluation on the whole text: {error}"))
+            return None
+        self.progress.seconds += self.timing.lap()
+        return found
 
     # When to do what
 
     def fraction_done(self) -> float:
         """Return how much of the run is done, 0 to 1, see `limits.fraction_done`."""
-        return fraction_done(self.config, self.progress, self.lanes.epochs_done)
+        done = self.lanes.epochs_done
+        return fraction_done(self.config, self.progress, done, self._reserve())
 
     def limit_reached(self) -> str | None:
         """Return the limit that the run has reached, see `limits.limit_reached`."""
-        return limit_reached(self.config, self.progress, self.lanes.epochs_done)
+        done = self.lanes.epochs_done
+        return limit_reached(self.config, self.progress, done, self._reserve())
+
+    def _reserve(self) -> float:
+        evaluates_best = self.hooks.validate_best is not None
+        return self.timing.reserve(self.config.minutes, evaluates_best=evaluates_best)
 
     def lacks_evaluation(self) -> bool:
         """Return whether this step has not been evaluated, though it can be."""
@@ -387,6 +422,7 @@ class Trainer:
     def _carried(self, arrays: dict[str, NDArray[Any]]) -> State:
         names = [part.name for part in self.model.config.state.parts]
         parts = [torch.tensor(arrays[f"state/{name}"]) for name in names]
-        if any(part.shape != own.shape for part, own in zip(parts, self.state, strict=True)):
+        expected = self.model.start(self.lanes.carried)
+        if any(part.shape != own.shape for part, own in zip(parts, expected, strict=True)):
             raise ValueError("its carried state has another number of lanes")
         return tuple(part.to(self.context.device) for part in parts)

@@ -1,21 +1,81 @@
 """The loss on the validation part while a model trains."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from charrnn.model.cells import State
 from charrnn.model.language_model import LanguageModel
 from charrnn.text.store import Symbols
+from charrnn.training.documents import DocumentLanes, has_short_documents
 
-# Logits of one forward pass, in elements: bounds its memory to some tens of megabytes.
+# Gates of one forward pass, in elements: bounds its memory to some tens of megabytes.
 PASS_ELEMENTS = 4_000_000
 # Symbols a lane reads before its own stretch, to bring its state close to the carried one.
 WARM_UP = 1_000
+LANES = 32
+# Of the chunks in which short documents are read.
+DOCUMENT_LANES, DOCUMENT_STEPS = 128, 64
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The mean loss on a text, or on a part of it, and how many symbols that is of.
+
+    loss: in nats per symbol.
+    """
+
+    loss: float
+    symbols: int
+
+
+@torch.no_grad()
+def validate(
+    model: LanguageModel,
+    text: Symbols,
+    symbols: int,
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> Validation:
+    """Return the loss on about so many symbols, spread over a text, or on all of a shorter one.
+
+    They are the same ones each time. The state is carried, and LANES stretches of the text are read
+    side by side, see `total_nats`; or many documents, if they are short.
+    on_progress: called with the number of symbols predicted since the last call.
+    """
+    if has_short_documents(text, DOCUMENT_STEPS):
+        return _validate_documents(model, text, symbols, on_progress)
+    targets = len(text) - 1
+    if symbols >= targets:
+        nats = total_nats(model, text, lanes=LANES, on_progress=on_progress)
+        return Validation(nats / targets, targets)
+    lanes = max(1, min(LANES, symbols // (2 * WARM_UP)))
+    starts = targets // lanes * np.arange(lanes)
+    state = _warmed_up(model, text, starts)
+    nats, _ = _score(model, text, starts, symbols // lanes, state, on_progress)
+    return Validation(nats / (symbols // lanes * lanes), symbols // lanes * lanes)
+
+
+def _validate_documents(
+    model: LanguageModel, text: Symbols, symbols: int, on_progress: Callable[[int], None]
+) -> Validation:
+    lanes = DocumentLanes(text, DOCUMENT_LANES, DOCUMENT_STEPS, np.random.default_rng(0))
+    device = model.output.weight.device
+    state, total, found = model.start(lanes.carried), 0.0, 0
+    for _ in range(lanes.chunks_per_epoch):
+        if found >= symbols:
+            break
+        chunk = lanes.next()
+        if chunk.fresh:
+            state = model.start(chunk.inputs.shape[1])
+        _, nats, state = model.nats(chunk.inputs.to(device), chunk.targets.to(device), state)
+        total += _sum(nats)
+        found += chunk.symbols
+        on_progress(chunk.symbols)
+    return Validation(total / found, found)
 
 
 @torch.no_grad()
@@ -38,16 +98,7 @@ def total_nats(
     lanes = max(1, min(lanes, targets // (2 * WARM_UP)))
     length = targets // lanes
     starts = length * np.arange(lanes)
-    state = model.start(lanes)
-    if lanes > 1:
-        before = starts - WARM_UP
-        before[0] = 0  # nothing comes before it: it reads along, and starts afresh below
-        for inputs, _, resets in _passes(model, text, before, WARM_UP):
-            _, state = model(inputs, state, None, resets)
-        for part, own, fresh in zip(
-            model.config.state.parts, state, model.start(lanes), strict=True
-        ):
-            own.select(part.batch_axis, 0).copy_(fresh.select(part.batch_axis, 0))
+    state = _warmed_up(model, text, starts)
     total, state = _score(model, text, starts, length, state, on_progress)
     rest = targets - lanes * length
     if rest:
@@ -55,6 +106,21 @@ def total_nats(
         start = np.array([lanes * length])
         total += _score(model, text, start, rest, model.take(state, last), on_progress)[0]
     return total
+
+
+def _warmed_up(model: LanguageModel, text: Symbols, starts: NDArray[np.int64]) -> State:
+    """Return the state after the WARM_UP symbols before each of the B starts; the first is 0."""
+    state = model.start(len(starts))
+    if len(starts) > 1:
+        before = starts - WARM_UP
+        before[0] = 0  # nothing comes before it: it reads along, and starts afresh below
+        for inputs, _, resets in _passes(model, text, before, WARM_UP):
+            state = model.read(inputs, state, resets)
+        for part, own, fresh in zip(
+            model.config.state.parts, state, model.start(len(starts)), strict=True
+        ):
+            own.select(part.batch_axis, 0).copy_(fresh.select(part.batch_axis, 0))
+    return state
 
 
 def _score(
@@ -71,11 +137,14 @@ def _score(
     """
     total = 0.0
     for inputs, targets, resets in _passes(model, text, starts, steps):
-        logits, state = model(inputs, state, None, resets)
-        losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
-        total += losses.cpu().double().sum().item()  # MPS has no float64
+        _, nats, state = model.nats(inputs, targets, state, None, resets)
+        total += _sum(nats)
         on_progress(targets.numel())
     return total, state
+
+
+def _sum(nats: Tensor) -> float:
+    return float(nats.cpu().double().sum())  # MPS has no float64
 
 
 def _passes(
@@ -83,7 +152,7 @@ def _passes(
 ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
     """Yield inputs, targets and resets, (T, B), in passes of bounded memory."""
     device = model.output.weight.device
-    widest = max(model.vocabulary_size, 4 * model.config.hidden_size)
+    widest = 4 * model.config.hidden_size
     piece = max(1, PASS_ELEMENTS // (len(starts) * widest))
     for done in range(0, steps, piece):
         length = min(piece, steps - done)

@@ -190,7 +190,7 @@ def test_rms_is_taken_over_gradients_from_a_warm_state(
     monkeypatch.setattr(learner, "WARM_UP_LANES", 2)
     starts, read = list[int](), learner._read
 
-    def recorded(*arguments: Any) -> tuple[Tensor, State]:
+    def recorded(*arguments: Any) -> tuple[Tensor, Tensor, State]:
         starts.append(arguments[2])
         return read(*arguments)
 

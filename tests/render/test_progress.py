@@ -30,11 +30,11 @@ def step(number: int) -> events.StepEvent:
 
 
 def evaluation(number: int, loss: float, *, best: bool) -> events.EvaluationEvent:
-    return events.EvaluationEvent(number, 1.0, number * 1.0, loss, 2.5, best)
+    return events.EvaluationEvent(number, 1.0, number * 1.0, loss, 2.5, best, 100)
 
 
 def end(reason: str) -> events.EndEvent:
-    return events.EndEvent(40, reason, 40.0, 2.4, 20, 2.6)
+    return events.EndEvent(40, reason, 40.0, 2.4, 20, 2.6, None, None)
 
 
 def show(reason: str = "steps") -> None:

@@ -24,6 +24,7 @@ from charrnn.training.events import Event
 from charrnn.training.hooks import Hooks
 from charrnn.training.lanes import Lanes
 from charrnn.training.trainer import Trainer
+from charrnn.training.validation import Validation
 
 V = 7
 
@@ -44,8 +45,10 @@ def trainer_over(
     model = LanguageModel(config, V, torch.Generator().manual_seed(2)).double()
     text = Symbols(ids, ends=np.array(ends, dtype=np.int64))
     lanes = Lanes(text, batch_size, seq_length, np.random.default_rng(0))
+    length = len(ids)
     hooks = Hooks(
-        validate=validate,
+        validate=None if validate is None else lambda: Validation(validate(), length),
+        validate_best=None,
         write_sample=lambda _: "",
         save=lambda trainer: str(trainer.step),
         go_back=lambda _: None,
@@ -54,6 +57,12 @@ def trainer_over(
     context = ExecutionContext(torch.device("cpu"), threads=1, clock=lambda: 0.0)
     training = TrainingConfig(**({"warmup": 0, "grad_clip": 0.0, "state_reset": 0.0} | settings))
     return Trainer(model, lanes, training, context, hooks, torch.Generator())
+
+
+def read_two_chunks(trainer: Trainer) -> None:
+    """Make an epoch of two chunks from the beginning of the text."""
+    assert isinstance(trainer.lanes, Lanes)
+    trainer.lanes.chunks_per_epoch, trainer.lanes.offset = 2, 0
 
 
 def ids_of(length: int) -> Any:
@@ -80,7 +89,7 @@ def test_the_state_is_carried_from_chunk_to_chunk() -> None:
     ids = ids_of(41)
     losses: list[float] = []
     trainer = trainer_over(ids, 2, 10, steps=2, optimizer="sgd", learning_rate=1e-300)
-    trainer.lanes.chunks_per_epoch, trainer.lanes.offset = 2, 0
+    read_two_chunks(trainer)
     trainer.run([lambda e: losses.append(e.loss) if e.kind == "step" else None])
     lanes = torch.from_numpy(ids[:40].astype(np.int64)).view(2, 20).T
     targets = torch.from_numpy(ids[1:].astype(np.int64)).view(2, 20).T
@@ -95,7 +104,7 @@ def losses_of(ids: Any, ends: tuple[int, ...], steps: int) -> list[float]:
     trainer = trainer_over(
         ids, 1, 10, ends=ends, steps=steps, optimizer="sgd", learning_rate=1e-300
     )
-    trainer.lanes.chunks_per_epoch, trainer.lanes.offset = 2, 0
+    read_two_chunks(trainer)
     trainer.run([lambda e: losses.append(e.loss) if e.kind == "step" else None])
     return losses
 
@@ -372,7 +381,7 @@ def test_with_state_reset_1_no_chunk_depends_on_the_last() -> None:
         trainer = trainer_over(
             ids, 2, 10, steps=2, optimizer="sgd", learning_rate=1e-300, state_reset=share
         )
-        trainer.lanes.chunks_per_epoch, trainer.lanes.offset = 2, 0
+        read_two_chunks(trainer)
         trainer.run([lambda e: losses.append(e.loss) if e.kind == "step" else None])
         logits, _ = trainer.model(lanes[10:], trainer.model.start(2))
         alone = F.cross_entropy(logits.flatten(0, 1), targets[10:].flatten()).item()
