@@ -85,6 +85,11 @@ class Symbols:
             rows = np.stack([stored[self._start + start :][:steps] for start in starts])
         return np.ascontiguousarray(self._ids(rows.T))
 
+    def count_ends(self) -> int:
+        """Return how many documents end in this part."""
+        first, last = self._ends.searchsorted([self._start + 1, self._stop + 1])
+        return int(last - first)
+
     def reset_positions(self) -> npt.NDArray[np.int64]:
         """Return the positions at which a model's state is reset, ascending, see `resets`."""
         first, last = self._ends.searchsorted([self._start + 1, self._stop + 1])

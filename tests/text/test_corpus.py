@@ -186,8 +186,8 @@ def test_contradictory_settings_are_refused() -> None:
     with pytest.raises(SettingsError, match="`lines` and `column`"):
         CorpusConfig(lines=True, column="a")
     for other in ({"lines": True}, {"column": "a"}, {"field": "a"}, {"separator": "x"}):
-        with pytest.raises(SettingsError, match="`paragraphs`.*choose one"):
-            CorpusConfig(paragraphs=True, **other)  # type: ignore[arg-type]
+        with pytest.raises(SettingsError, match=r"`paragraphs`.*choose one"):
+            CorpusConfig(paragraphs=True, **other)
     with pytest.raises(SettingsError, match="`lines` and `separator`"):
         CorpusConfig(lines=True, separator="x")
     with pytest.raises(SettingsError, match="`split_documents` and `val_text`"):
