@@ -8,10 +8,10 @@ from charrnn.text.encoded import EncodedCorpus
 from charrnn.text.shape import Shape, shape_of
 
 MANY_REPEATED = 0.2  # of the validation part
-UNLIKE, TIMES_USUAL = 0.03, 5  # bits; times what random parts of the text differ by
+UNLIKE, TIMES = 0.04, 2  # bits more than random parts of the text differ by, and how many times
 FEW_DOCUMENTS = 10  # too few to hold out random ones
-_WAYS = {"list": "`lines`", "titled": "`paragraphs`", "alike": "`paragraphs`"}
-_SIGNS = {"titled": ", each under a title of its own", "alike": ", all with the same beginning"}
+_WAYS = {"list": "`lines`", "titled": "`paragraphs`", "labelled": "`paragraphs`"}
+_SIGNS = {"titled": ", each under a title of its own", "labelled": ", all under the same label"}
 
 
 def advice(corpus: EncodedCorpus, config: CorpusConfig) -> list[str]:
@@ -57,7 +57,7 @@ def _split(shape: Shape, corpus: EncodedCorpus, config: CorpusConfig) -> list[st
             f"{_what(shape)} are sorted {how}: hold out random ones with {way}`split_documents`; "
             f"otherwise the validation part, {part}, is unlike the rest"
         )
-    elif from_end and shape.divergence >= max(UNLIKE, TIMES_USUAL * shape.usual):
+    elif from_end and shape.divergence >= max(shape.usual + UNLIKE, TIMES * shape.usual):
         messages.append(
             f"the validation part, {part} of the text{_last_documents(corpus)}, is unlike the "
             f"rest: its characters differ {shape.divergence / max(shape.usual, 1e-9):.0f} times as "

@@ -40,7 +40,7 @@ NO_STUB = 20  # characters; shorter paragraphs of prose may well be the same by 
 _CLOCK = re.compile(r"\d:\d\d")
 _NUMBER = re.compile(r"\d+")
 
-Form = Literal["text", "documents", "list", "titled", "alike"]
+Form = Literal["text", "documents", "list", "titled", "labelled"]
 Order = Literal["", "alphabetical", "length"]
 Ids = npt.NDArray[np.int64]
 T = TypeVar("T")
@@ -51,7 +51,8 @@ class Shape:
     """The shape of a text, and how its validation part relates to the rest.
 
     form: "documents" if the settings say what ends one; a "list" of short lines; paragraphs that
-    are "titled", each under another first line, or "alike", with the same beginning; or a "text".
+    are "titled", each under another first line, or "labelled", with first lines that begin with
+    the same word and a colon; or a "text".
     table: its columns, if it is a table or JSON Lines.
     units: how many lines, paragraphs or documents were looked at. length: their mean, in
     characters. whole: whether these are all.
@@ -137,10 +138,10 @@ def kind_of_paragraphs(paragraphs: Sequence[Sequence[str]]) -> Form:
     others = [line for lines in paragraphs for line in lines[1:]]
     if len(first) < FEWEST or _share(paragraphs, lambda lines: len(lines) > 1) < MOSTLY:
         return "text"
-    ((beginning, count),) = Counter(line[:2] for line in first).most_common(1)
-    if count >= MOSTLY * len(first):
-        recurs = _share(others, lambda line: line.startswith(beginning)) > RARELY
-        return "text" if recurs else "alike"
+    ((label, count),) = Counter(line.partition(":")[:2] for line in first).most_common(1)
+    if label[1] and count >= MOSTLY * len(first):
+        recurs = _share(others, lambda line: line.startswith("".join(label))) > RARELY
+        return "text" if recurs else "labelled"
     titled = (
         _share(first, _ends_with_mark) <= RARELY
         and _share(others, _ends_with_mark) >= 0.5
