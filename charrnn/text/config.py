@@ -83,8 +83,8 @@ class CorpusConfig:
     )
     paragraphs: bool = setting(
         False,
-        help="Treat what stands between blank lines as a document (poems). Sampling stops at a blank "
-        "line.",
+        help="Treat what stands between blank lines as a document (poems). Sampling stops at a "
+        "blank line.",
     )
     column: str | None = setting(
         None,
