@@ -5,6 +5,7 @@ from pathlib import Path
 
 from charrnn.catalog.corpora import Catalog
 from charrnn.catalog.places import CorpusPlaces, path_or_none
+from charrnn.text.advice import advice
 from charrnn.text.cache import Cache
 from charrnn.text.config import CORPORA_DIR, CorpusConfig
 from charrnn.text.encoded import encode_corpus
@@ -27,14 +28,15 @@ def survey(
     number of bytes done, and the total. Raises CharrnnError.
     """
     places = CorpusPlaces.of(cache_dir, corpora_dir)
+    config = corpus_config or CorpusConfig()
     encoded = encode_corpus(
         sources(corpus),
-        corpus_config or CorpusConfig(),
+        config,
         Catalog(places.corpora_dir),
         cache_dir=places.cache_dir,
         on_progress=on_progress,
     )
-    return statistics(encoded), encoded.notices
+    return statistics(encoded), (*encoded.notices, *advice(encoded, config))
 
 
 def cached_corpora(

@@ -241,12 +241,18 @@ def _print_remarks(job: Job, written: Sequence[Written]) -> None:
 
 
 def _header(job: Job, number: int, source: "Source") -> str:
-    """Return the line before a text; nothing for a single text, or if each text is a line."""
+    """Return the line before a text; nothing for a single text, or if each text is a line.
+
+    Texts that are paragraphs are separated by a blank line instead, as in the corpus.
+    """
     request = job.request
     temperatures = request.text_temperatures()
-    lines = job.model.corpus_config.document_end == "\n" and request.sampling.stop_at_end
-    if request.total == 1 or (lines and not temperatures):
+    end = job.model.corpus_config.document_end
+    speaks_for_itself = end.strip("\n") == "" != end and request.sampling.stop_at_end
+    if request.total == 1:
         return ""
+    if speaks_for_itself and not temperatures:
+        return "" if number == 1 else end[1:]
     facts = f"seed {source.seed}"
     if temperatures and isinstance(source, charrnn.Generation):
         facts = f"temperature {source.temperature:g}"

@@ -19,6 +19,7 @@ from charrnn.runs.parent import Parent
 from charrnn.runs.plan import RunPlan
 from charrnn.runs.watching import reading_events
 from charrnn.settings import MAX_THREADS, check_threads
+from charrnn.text.advice import advice
 from charrnn.text.config import CorpusConfig
 from charrnn.text.encoded import EncodedCorpus, check_length, encode_corpus
 from charrnn.training.config import fit
@@ -67,13 +68,14 @@ def begin(
     )
     check_length(corpus, new.corpus_config)
     plan = _plan(corpus, new, context)
+    notices = [] if parent is None else [parent.notice(corpus.vocabulary)]
     with claimed_new(new.runs, new.name, corpus.name) as claim:
         end = execute(
             plan,
             context,
             claim,
             weights=None if parent is None else parent.model.weights,
-            notices=() if parent is None else (parent.notice(corpus.vocabulary),),
+            notices=[*notices, *advice(corpus, new.corpus_config)],
             observers=observers,
         )
     return claim.run, end

@@ -22,6 +22,7 @@ from charrnn.generation.stepper import Stepper
 from charrnn.generation.texts import generations
 from charrnn.model.language_model import LanguageModel, export_weights, load_weights
 from charrnn.runs.plan import RunPlan
+from charrnn.text.paragraphs import PARAGRAPH_END
 from charrnn.training.context import ExecutionContext
 from charrnn.training.hooks import Hooks, TrainerState
 from charrnn.training.progress import TrainerProgress
@@ -113,7 +114,7 @@ def _write_sample(plan: RunPlan, model: LanguageModel, step: int) -> str:
             texts.append("".join(generation))
             if sum(map(len, texts)) >= SAMPLE_LENGTH:
                 break
-    return "\n".join(texts)
+    return (end if end == PARAGRAPH_END else "\n").join(texts)
 
 
 def _save(

@@ -7,6 +7,7 @@ from typing import Literal
 
 from charrnn.errors import SettingsError, shortened
 from charrnn.settings import check, setting
+from charrnn.text.paragraphs import PARAGRAPH_END
 
 CORPORA_DIR = "corpora"  # the folder for downloaded corpora
 
@@ -80,6 +81,11 @@ class CorpusConfig:
         help="Treat each line as a document (names, titles); skip empty lines. Sampling stops at "
         "the end of a line.",
     )
+    paragraphs: bool = setting(
+        False,
+        help="Treat what stands between blank lines as a document (poems). Sampling stops at a "
+        "blank line.",
+    )
     column: str | None = setting(
         None,
         max_length=_LONGEST,
@@ -123,6 +129,8 @@ class CorpusConfig:
     @property
     def document_end(self) -> str:
         """The text after each document, where sampling stops; "" if there is none."""
+        if self.paragraphs:
+            return PARAGRAPH_END
         rows = self.lines or self.column is not None or self.field is not None
         return "\n" if rows and not self.separator else self.separator
 
@@ -148,7 +156,12 @@ def _check_strings(config: CorpusConfig) -> None:
 
 
 def _check_contradictions(config: CorpusConfig) -> None:
-    given = {"lines": config.lines, "column": config.column, "field": config.field}
+    given = {
+        "lines": config.lines,
+        "paragraphs": config.paragraphs,
+        "column": config.column,
+        "field": config.field,
+    }
     ways = [f"`{name}`" for name, value in given.items() if value not in (None, False)]
     if len(ways) > 1:
         raise SettingsError(f"{ways[0]} and {ways[1]} both define the documents; choose one")
@@ -157,6 +170,9 @@ def _check_contradictions(config: CorpusConfig) -> None:
     contradictions = {
         "`lines` and `separator`: a line feed already ends each line; choose one": (
             config.lines and config.separator != ""
+        ),
+        "`paragraphs` and `separator`: a blank line already ends each paragraph; choose one": (
+            config.paragraphs and config.separator != ""
         ),
         "`unit=byte` and `min_count`: byte models keep every byte; choose one": (
             is_byte and config.min_count > 1

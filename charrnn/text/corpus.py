@@ -1,4 +1,4 @@
-"""A corpus as a stream of documents: whole files, lines, or rows of tables."""
+"""A corpus as a stream of documents: whole files, lines, paragraphs, or rows of tables."""
 
 import csv
 import itertools
@@ -20,6 +20,7 @@ from charrnn.text.decoding import (
     transformed,
     with_line_feeds,
 )
+from charrnn.text.paragraphs import separated_paragraphs
 from charrnn.text.streams import Budget, Skipped, SourceFile, open_members
 from charrnn.text.vocabulary import code_points
 
@@ -70,6 +71,8 @@ def read_documents(
             text = decode(stream, name, config, notice=notice)
             if config.lines:
                 blocks = _lines(transform(text, config, name))
+            elif config.paragraphs:
+                blocks = _paragraphs(transform(text, config, name), name)
             elif config.column is not None or config.field is not None:
                 blocks = rows.blocks(text, name)
             else:
@@ -111,6 +114,12 @@ def _lines(blocks: Iterable[str]) -> Iterator[Block]:
             yield Block(text, line_ends(text))
     if not at_start:
         yield Block("\n", np.array([1]))
+
+
+def _paragraphs(blocks: Iterable[str], name: str) -> Iterator[Block]:
+    for text in separated_paragraphs(blocks, name):
+        feeds = line_ends(text)
+        yield Block(text, feeds[1:][np.diff(feeds) == 1])
 
 
 class _Rows:

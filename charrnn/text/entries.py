@@ -106,6 +106,8 @@ def stored_settings(config: CorpusConfig) -> dict[str, Any]:
     settings = {k: v for k, v in asdict(config).items() if k not in _APPLIED_LATER}
     if not config.split_documents:
         del settings["val_fraction"]
+    if not config.paragraphs:  # unknown to versions whose entries are still found
+        del settings["paragraphs"]
     return settings
 
 

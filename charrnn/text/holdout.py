@@ -25,7 +25,7 @@ def hold_out_documents(folder: Path, stored: StoredCorpus, fraction: float) -> i
     if stored.documents < 2:
         raise CorpusError(
             f"{stored.name}: `split_documents` needs at least two documents, but the corpus is one "
-            "document; use several files, or `lines`, `column` or `field`"
+            "document; use several files, or `lines`, `paragraphs`, `column` or `field`"
         )
     data = StoredData(folder, stored.type)
     ids, ends = data.ids, data.ends

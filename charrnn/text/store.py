@@ -102,6 +102,11 @@ class Symbols:
         parts = [[0] if first == 0 else [], inner, [len(self)] if before + stop > behind else []]
         return np.concatenate([np.asarray(part, dtype=np.int64) for part in parts])
 
+    def count_ends(self) -> int:
+        """Return how many documents end in this part."""
+        first, last = self._ends.searchsorted([self._start + 1, self._stop + 1])
+        return int(last - first)
+
     def reset_positions(self) -> npt.NDArray[np.int64]:
         """Return the positions at which a model's state is reset, ascending, see `resets`."""
         first, last = self._ends.searchsorted([self._start + 1, self._stop + 1])

@@ -140,6 +140,33 @@ def test_closed_standard_streams_do_no_harm(tmp_path: Path, corpus: Path, closed
     assert b"Traceback" not in done.stderr
 
 
+def test_a_model_of_paragraphs_reads_and_writes_them(command: Command, tmp_path: Path) -> None:
+    """Blank lines of any kind end a text when training, and scoring; a sample stops there."""
+    poems = "Rain\nfalls.\n\nSnow\nmelts.\n\n\n  \nHail\nstops.\n\n" * 10
+    (tmp_path / "poems.txt").write_text(poems)
+    (tmp_path / "windows.txt").write_bytes(poems.replace("\n", "\r\n").encode())
+    flags = ("--paragraphs", "--split-documents", *TINY)
+    done = command("train", "poems.txt", *flags)
+    assert done.returncode == 0, done.stderr
+    assert "in 30 documents" in done.stderr
+    scores = [
+        json.loads(command("eval", "poems", name, "--json").stdout)
+        for name in ("poems.txt", "windows.txt")
+    ]
+    assert scores[0]["characters"] == 10 * len("Rain\nfalls.\n\nSnow\nmelts.\n\nHail\nstops.\n\n")
+    assert scores[0]["nats_per_char"] == scores[1]["nats_per_char"]
+    texts = command("sample", "--num-samples", "3", "--seed", "1", "-n", "300", "--min-length", "1")
+    assert texts.returncode == 0, texts.stderr
+    found = json.loads(
+        command(
+            "sample", "--num-samples", "3", "--seed", "1", "-n", "300", "--min-length", "1",
+            "--json",
+        ).stdout
+    )  # fmt: skip
+    assert all("\n\n" not in one["text"] for one in found)
+    assert texts.stdout == "\n\n".join(one["text"] for one in found) + "\n"
+
+
 def test_a_sample_of_lines_is_one_line(command: Command, tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("Anna\nBert\nCarla\n" * 20)
     done = command("train", "names.txt", "--lines", *TINY)

@@ -59,6 +59,45 @@ def test_each_line_with_text_is_a_document(
         assert documents(path, lines=True) == [f"{part}\n" for part in lines if part]
 
 
+poem = st.lists(line.filter(lambda text: text.strip(" \t")), min_size=1, max_size=3)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@given(
+    poems=st.lists(poem, max_size=6),
+    gap=st.sampled_from(["", " ", "\t\t"]),
+    block=st.integers(1, 9),
+    kept=st.booleans(),
+)
+def test_each_paragraph_is_a_document(
+    tmp_path_factory: pytest.TempPathFactory,
+    end: str,
+    poems: list[list[str]],
+    gap: str,
+    block: int,
+    kept: bool,
+) -> None:
+    """With any line ends, kept or converted, in blocks of any size, over several files."""
+    blank = end + gap + end
+    text = blank + blank.join(end.join(lines) for lines in poems) + end
+    path = write(tmp_path_factory.mktemp("poems") / "t.txt", text)
+    inner = end if kept else "\n"
+    expected = [inner.join(lines) + "\n\n" for lines in poems]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decoding, "BLOCK_BYTES", block)
+        assert documents(path, path, paragraphs=True, keep_newlines=kept) == expected * 2
+
+
+def test_paragraphs_are_found_after_normalization(tmp_path: Path) -> None:
+    """NFKC makes a line of ideographic spaces a blank one."""
+    path = write(tmp_path / "t.txt", "A\n\u3000\nB\n")
+    assert documents(path, paragraphs=True) == ["A\n\u3000\nB\n\n"]
+    assert documents(path, paragraphs=True, normalize="nfkc", lowercase=True) == [
+        "a\n\n",
+        "b\n\n",
+    ]
+
+
 cell = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
 
 
@@ -146,6 +185,9 @@ def test_invalid_rows_are_reported_with_their_line(
 def test_contradictory_settings_are_refused() -> None:
     with pytest.raises(SettingsError, match="`lines` and `column`"):
         CorpusConfig(lines=True, column="a")
+    for other in ({"lines": True}, {"column": "a"}, {"field": "a"}, {"separator": "x"}):
+        with pytest.raises(SettingsError, match=r"`paragraphs`.*choose one"):
+            CorpusConfig(paragraphs=True, **other)
     with pytest.raises(SettingsError, match="`lines` and `separator`"):
         CorpusConfig(lines=True, separator="x")
     with pytest.raises(SettingsError, match="`split_documents` and `val_text`"):
@@ -167,6 +209,7 @@ def test_a_cell_may_be_longer_than_csv_allows_by_default(tmp_path: Path) -> None
 def test_the_settings_decide_how_documents_end() -> None:
     assert CorpusConfig().document_end == ""
     assert CorpusConfig(lines=True).document_end == "\n"
+    assert CorpusConfig(paragraphs=True).document_end == "\n\n"
     assert CorpusConfig(column="a").document_end == "\n"
     assert CorpusConfig(field="a", separator="|").document_end == "|"
     assert CorpusConfig(separator="|").document_end == "|"

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from charrnn.errors import CorpusError, UndecodableError
 from charrnn.text.cache import Cache
 from charrnn.text.config import CorpusConfig
-from charrnn.text.encoded import check_length, split
+from charrnn.text.encoded import check_length, encode_text, find_encoded, split
+from charrnn.text.entries import stored_settings
 from charrnn.text.vocabulary import BYTES, Vocabulary
 from tests.text.reading import both, encode, write
 
@@ -81,6 +82,41 @@ def test_documents_and_their_borders_are_kept(tmp_path: Path, cache_dir: Path) -
     assert np.flatnonzero(resets).tolist() == [9, 19, 29]
     merged = encode(write(tmp_path / "abc.txt", "".join(both(corpus))))
     assert merged.sha256 != corpus.sha256, "the borders are part of the hash"
+
+
+@pytest.mark.parametrize("unit", ["char", "byte"])
+@given(lines=st.lists(st.sampled_from(["", " ", "a", "水b", "\u00e9"]), min_size=1))
+def test_a_scored_text_has_the_documents_of_a_corpus(
+    tmp_path_factory: pytest.TempPathFactory, unit: Any, lines: list[str]
+) -> None:
+    """If a document ends with several characters, and if these are several bytes."""
+    folder = tmp_path_factory.mktemp("scored")
+    source = write(folder / "t.txt", "x\n" + "\n".join(lines))
+    for config in (
+        CorpusConfig(unit=unit, val_fraction=0, paragraphs=True),
+        CorpusConfig(unit=unit, val_fraction=0, separator="水\n"),
+    ):
+        corpus = encode(source, config, cache_dir=folder)
+        text = both(corpus)[0]
+        scored = encode_text(text, corpus.vocabulary, config.document_end)
+        assert scored[:].tolist() == corpus.train[:].tolist()
+        if "水\n" not in text.removesuffix("水\n"):
+            found = scored.reset_positions().tolist()
+            assert found == corpus.train.reset_positions().tolist()
+            assert len(found) == corpus.documents
+
+
+def test_an_entry_from_before_paragraphs_is_found(tmp_path: Path, cache_dir: Path) -> None:
+    """Runs on piped text rely on it."""
+    assert "paragraphs" not in stored_settings(CorpusConfig())
+    config = CorpusConfig(paragraphs=True)
+    corpus = encode(write(tmp_path / "t.txt", "one\n\ntwo\n" * 9), config, cache_dir=cache_dir)
+    found = [
+        find_encoded(corpus.sha256, asked, corpus.vocabulary, cache_dir)
+        for asked in (config, CorpusConfig())
+    ]
+    assert found[0] is not None
+    assert found[1] is None, "other settings make other documents of the same text"
 
 
 def test_rare_characters_become_the_unknown_symbol(tmp_path: Path, cache_dir: Path) -> None:

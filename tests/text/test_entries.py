@@ -67,7 +67,7 @@ def test_very_many_notices_are_counted(tmp_path: Path, cache_dir: Path) -> None:
     [
         {"unit": "byte"}, {"encoding": "cp1252"}, {"errors": "replace"}, {"normalize": "nfc"},
         {"lowercase": True}, {"keep_newlines": True}, {"glob": "*"}, {"separator": "x"},
-        {"lines": True}, {"column": "a"}, {"field": "a"},
+        {"lines": True}, {"paragraphs": True}, {"column": "a"}, {"field": "a"},
         {"lines": True, "split_documents": True},
     ],
 )  # fmt: skip
