@@ -52,6 +52,8 @@ from .runs.existing import verify as verify
 from .runs.resume import resume as resume
 from .runs.start import TrainingResult as TrainingResult
 from .runs.start import train as train
+from .runs.variants import Variant as Variant
+from .runs.variants import variants as variants
 from .text.config import CORPORA_DIR as CORPORA_DIR
 from .text.config import CorpusConfig as CorpusConfig
 from .text.statistics import CorpusStatistics as CorpusStatistics
