@@ -43,6 +43,7 @@ from .models import Model as Model
 from .models import evaluate as evaluate
 from .models import load as load
 from .models import sample as sample
+from .runs.changes import CHANGEABLE as CHANGEABLE
 from .runs.choice import PRESETS as PRESETS
 from .runs.compare import Comparison as Comparison
 from .runs.compare import compare as compare
