@@ -1,7 +1,7 @@
 """Settings that a run changes when it is resumed: which, and what follows from it. No torch."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,9 @@ _MODEL = tuple(field.name for field in fields(ModelConfig))
 _TRAINING = tuple(field.name for field in fields(TrainingConfig))
 # The settings that `resume` can change.
 CHANGEABLE = (*(name for name in _TRAINING if name not in KEPT), *REGULARISERS)
-# Those whose change leaves every step of the training as it would have been.
-_HARMLESS = (*LIMITS, "patience", "sample_every", "save_every", "keep")
+# Those that change without a notice: limits, and those that leave every step as it would have been.
+_SILENT = (*LIMITS, "patience", "sample_every", "save_every", "keep")
+_NO_LONGER = "the result is no longer that of a run that never stopped"
 
 
 def check_changes(changes: Mapping[str, Any], run: str | Path | None) -> None:
@@ -40,8 +41,27 @@ def check_changes(changes: Mapping[str, Any], run: str | Path | None) -> None:
             raise SettingsError(f"`{shortened(name)}` is not a setting that a run can change")
 
 
-def changed(saved: "Saved", changes: Mapping[str, Any]) -> "tuple[Saved, list[str]]":
-    """Return a checkpoint as if its run had these settings, and what the user should know.
+@dataclass(frozen=True)
+class Changed:
+    """A checkpoint as if its run had other settings. differ: their names, as they are shown."""
+
+    saved: "Saved"
+    differ: Mapping[str, str]
+
+    @property
+    def notices(self) -> list[str]:
+        """What the user should know."""
+        told = [text for name, text in self.differ.items() if name not in _SILENT]
+        return [f"from here on {', '.join(told)}; {_NO_LONGER}"] if told else []
+
+    @property
+    def to_be_kept(self) -> bool:
+        """Whether to save the settings at once. Limits wait: they can be raised at any time."""
+        return bool(self.differ.keys() - {*LIMITS, "patience"})
+
+
+def changed(saved: "Saved", changes: Mapping[str, Any]) -> Changed:
+    """Change the settings of the run that a checkpoint is of.
 
     A new learning rate is that of the next step: what the plateau schedule and returns to earlier
     checkpoints left of the old one does not apply to it.
@@ -51,23 +71,20 @@ def changed(saved: "Saved", changes: Mapping[str, Any]) -> "tuple[Saved, list[st
     training = make(TrainingConfig, manifest.training).resolved()
     now = _with_changes(training, changes).resolved()
     model = make(ModelConfig, vars(manifest.model) | _named(_MODEL, changes))
-    if (now, model) == (training, manifest.model):
-        return saved, []
+    before, after = (vars(a) | vars(b) for a, b in ((training, manifest.model), (now, model)))
+    differ = {
+        name: f"`{name}={value}` instead of {before[name]}"
+        for name, value in after.items()
+        if value != before[name]
+    }
+    if not differ:
+        return Changed(saved, {})
     progress = TrainerProgress.from_json(manifest.trainer)
-    if now.learning_rate != training.learning_rate:
+    if "learning_rate" in differ:
         progress.rate_scale = progress.record.factor = 1.0
-    after = replace(manifest, training=asdict(now), model=model, trainer=progress.to_json())
-    before, values = (vars(a) | vars(b) for a, b in ((training, manifest.model), (now, model)))
-    differ = [
-        f"`{name}={value}` instead of {before[name]}"
-        for name, value in values.items()
-        if value != before[name] and name not in _HARMLESS
-    ]
-    notices = [f"from here on {', '.join(differ)}; the result is no longer that of an unbroken run"]
-    return (
-        replace(saved, manifest=after, model=replace(saved.model, config=model)),
-        notices if differ else [],
-    )
+    manifest = replace(manifest, training=asdict(now), model=model, trainer=progress.to_json())
+    kept = replace(saved, manifest=manifest, model=replace(saved.model, config=model))
+    return Changed(kept, differ)
 
 
 def _with_changes(training: TrainingConfig, changes: Mapping[str, Any]) -> TrainingConfig:

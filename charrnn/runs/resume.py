@@ -50,8 +50,8 @@ def resume(
     sound one.
     steps, epochs, minutes: limits that replace the run's own; counted from its beginning.
     changes: names and values of other settings (those in `CHANGEABLE`) that the run has from here
-    on, and keeps when it is resumed again. Unless they leave the training as it is, an observer is
-    warned that the result is no longer that of a run without changes.
+    on, and keeps when it is resumed again. Unless every step stays as it would have been, observers
+    are warned that the result is no longer that of a run that never stopped.
     corpus, val_text: where these are now, if they were moved.
     cache_dir, corpora_dir: see `train`. A corpus that can no longer be read is looked up in the
     cache.
@@ -67,7 +67,8 @@ def resume(
     run, chosen = _find(model, checkpoint, Path(checkpoint_dir))
     with claimed(run) as claim, with_progress(observers, progress=progress) as everyone:
         found, notices = _read(run, chosen)
-        saved, of_changes = changed(found, wanted)
+        change = changed(found, wanted)
+        saved = change.saved
         training = make(TrainingConfig, saved.manifest.training)
         from charrnn.runs.begin import execution_context
         from charrnn.runs.execute import execute
@@ -94,8 +95,8 @@ def resume(
             context,
             claim,
             saved=saved,
-            rewrite=saved is not found,
-            notices=[*notices, *of_changes],
+            rewrite=change.to_be_kept,
+            notices=[*notices, *change.notices],
             observers=everyone,
         )
     return TrainingResult(run.name, run.path, end)
