@@ -1,5 +1,6 @@
 """Settings that a run changes when it is resumed: which, and what follows from it. No torch."""
 
+import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -25,12 +26,13 @@ _NO_LONGER = "the result is no longer that of a run that never stopped"
 
 def check_changes(changes: Mapping[str, Any], run: str | Path | None) -> None:
     """Raise SettingsError for a setting that a run keeps, with the command that helps."""
+    of_run = "RUN" if run is None else shlex.quote(str(run))
     for name, value in changes.items():
         shown = f"`{name}`" if isinstance(value, bool) else f"`{name}={shortened(value)}`"
         if name in KEPT:
             raise SettingsError(
                 f"{shown}: a run keeps this setting; start a new run from its weights: charrnn "
-                f"train CORPUS `init_from={'RUN' if run is None else run}` {shown}"
+                f"train CORPUS `init_from={of_run}` {shown}"
             )
         if name in _MODEL and name not in CHANGEABLE:
             raise SettingsError(

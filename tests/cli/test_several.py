@@ -91,7 +91,7 @@ WRONG = [
 def test_a_mistake_ends_the_command_before_any_run(
     command: Command, tmp_path: Path, arguments: Sequence[str], code: int, message: str
 ) -> None:
-    done = command("train", *arguments)
+    done = command("train", *TINY, "--steps", 1, *arguments)
     assert (done.returncode, done.stdout) == (code, ""), done.stderr
     assert message in " ".join(done.stderr.split())
     assert not (tmp_path / "checkpoints").exists()
@@ -143,6 +143,7 @@ def test_a_signal_tells_how_to_train_the_rest(
     assert "11 runs of 12 not begun; to train the rest:\n" in shown
     left = shown.partition("to train the rest:\n")[2].splitlines()
     assert len(left) == 3
+    assert not re.search(r"--run=|--seed=|gru,lstm", " ".join(left))  # each is replaced
     for line in left:
         words = shlex.split(line)[1:]
         at = words.index("--minutes")

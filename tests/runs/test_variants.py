@@ -106,7 +106,7 @@ def test_a_name_that_is_taken_is_reported_before_the_first_run(corpus: Path) -> 
     """Without a name, the runs get one that is free for all of them."""
     (corpus.parent / "checkpoints" / "river-seed-2" / "mine").mkdir(parents=True)
     with pytest.raises(RunError, match=r"run 'river-seed-2' is in .*choose another `run`"):
-        variants(corpus, training={"seed": [1, 2]}, run="river")
+        variants(corpus.parent / "nowhere.txt", training={"seed": [1, 2]}, run="river")
     assert variants(corpus, training={"seed": [1, 2]}) == ["river-2-seed-1", "river-2-seed-2"]
     with pytest.raises(RunError, match="not a name for a folder"):
         variants(corpus, training={"seed": [1, 2]}, run="a/b")
