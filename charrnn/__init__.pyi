@@ -43,6 +43,7 @@ from .models import Model as Model
 from .models import evaluate as evaluate
 from .models import load as load
 from .models import sample as sample
+from .runs.changes import CHANGEABLE as CHANGEABLE
 from .runs.choice import PRESETS as PRESETS
 from .runs.compare import Comparison as Comparison
 from .runs.compare import compare as compare
@@ -52,6 +53,8 @@ from .runs.existing import verify as verify
 from .runs.resume import resume as resume
 from .runs.start import TrainingResult as TrainingResult
 from .runs.start import train as train
+from .runs.variants import Variant as Variant
+from .runs.variants import variants as variants
 from .text.config import CORPORA_DIR as CORPORA_DIR
 from .text.config import CorpusConfig as CorpusConfig
 from .text.statistics import CorpusStatistics as CorpusStatistics

@@ -3,7 +3,7 @@
 import os
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,12 +112,31 @@ def new_run(checkpoint_dir: Path, name: str | None, corpus_name: str) -> Run:
 
     Raises RunError if a run of that name exists or the name is not a plain folder name.
     """
-    if name is None:
-        stem = re.sub(r"[^\w.-]+", "-", corpus_name).strip("-.") or "run"
-        number = 1
-        while not _is_free(path := checkpoint_dir / (stem if number == 1 else f"{stem}-{number}")):
-            number += 1
-        return Run(path)
+    stem = new_stem(checkpoint_dir, name, corpus_name, ("",))
+    return Run(checkpoint_dir / stem)
+
+
+def new_stem(
+    checkpoint_dir: Path, name: str | None, corpus_name: str, endings: Sequence[str]
+) -> str:
+    """Return a name that is free with each of these endings: this one, or that of the corpus.
+
+    Raises RunError if one of the runs exists or its name is not a plain folder name.
+    """
+    if name is not None:
+        for ending in endings:
+            _check_name(checkpoint_dir, name + ending)
+        return name
+    corpus_stem = re.sub(r"[^\w.-]+", "-", corpus_name).strip("-.") or "run"
+    stem, number = corpus_stem, 1
+    while not all(_is_free(checkpoint_dir / f"{stem}{ending}") for ending in endings):
+        number += 1
+        stem = f"{corpus_stem}-{number}"
+    return stem
+
+
+def _check_name(checkpoint_dir: Path, name: str) -> None:
+    """Raise RunError if a new run cannot have this name."""
     if not name or Path(name).name != name or name[0] in ".-" or not name.isprintable():
         raise RunError(
             f"`run={name[:80]}`: not a name for a folder; use printable characters without /, "
@@ -128,7 +147,6 @@ def new_run(checkpoint_dir: Path, name: str | None, corpus_name: str) -> Run:
             f"run {name!r} is in {checkpoint_dir} already; continue it with: charrnn resume "
             f"{shlex.quote(str(checkpoint_dir / name))}, or choose another `run`"
         )
-    return Run(checkpoint_dir / name)
 
 
 def drop_after(run: Run, step: int) -> list[str]:

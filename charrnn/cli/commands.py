@@ -46,7 +46,7 @@ def with_exit_codes(command: Function) -> Function:
         except charrnn.CharrnnError as error:
             typer.echo(f"error: {harmless(with_flags(str(error)))}", err=True)
             if isinstance(error, charrnn.UndecodableError) and error.remedy:
-                typer.echo(f"  {harmless(_command_with(error.remedy))}", err=True)
+                typer.echo(f"  {harmless(command_with(error.remedy))}", err=True)
             raise typer.Exit(error.exit_code) from error
         except MemoryError as error:
             typer.echo("error: out of memory; close other programs, or use smaller sizes", err=True)
@@ -67,14 +67,17 @@ def with_exit_codes(command: Function) -> Function:
     return run
 
 
-def _command_with(settings: Mapping[str, str]) -> str:
-    """Return the command line with these settings added, before a -- that ends the flags."""
+def command_with(settings: Mapping[str, str]) -> str:
+    """Return the command line with these settings, added before a -- that ends the flags."""
     words = sys.argv[1:]
-    added: list[str] = []
-    for name, value in settings.items():
-        if flag(name) in words:  # with another value
-            at = words.index(flag(name))
-            del words[at : at + 2]
-        added += [flag(name), value]
     at = words.index("--") if "--" in words else len(words)
-    return shlex.join(["charrnn", *words[:at], *added, *words[at:]])
+    added = {flag(name): value for name, value in settings.items()}
+    kept: list[str] = []
+    given = iter(words[:at])
+    for word in given:
+        if word in added:
+            next(given, None)  # its other value
+        elif word.partition("=")[0] not in added:
+            kept.append(word)
+    flags = [word for pair in added.items() for word in pair]
+    return shlex.join(["charrnn", *kept, *flags, *words[at:]])

@@ -138,7 +138,6 @@ def compare(
         raise charrnn.SettingsError("--json and --terminal: choose one")
     curves.check()
     from charrnn.render.bars import bars
-    from charrnn.render.tables import print_rows
 
     with bars(quiet) as show:
         rows = charrnn.compare(
@@ -154,10 +153,7 @@ def compare(
     if as_json:
         print_json([_facts(row, context) for row in rows])
     elif rows:
-        columns = ["run", "model", "params", _seen(rows), "time", "best step"]
-        columns += _figures(context, logged=no_eval)
-        cells = [_row(name, row, logged=no_eval) for name, row in zip(names, rows, strict=True)]
-        print_rows(columns, cells, right=columns[2:])
+        print_table(names, rows, context, logged=no_eval)
     else:
         say(f"no runs in {folders.checkpoint_dir}; start one with: charrnn train")
     if no_eval and "byte" in _units(rows):
@@ -166,6 +162,18 @@ def compare(
 
 
 app = single(compare, EXAMPLES)
+
+
+def print_table(
+    names: Sequence[str], rows: "Sequence[charrnn.Comparison]", context: int, *, logged: bool
+) -> None:
+    """Print a row for each run. logged: show the losses of training, not those of a score."""
+    from charrnn.render.tables import print_rows
+
+    columns = ["run", "model", "params", _seen(rows), "time", "best step"]
+    columns += _figures(context, logged=logged)
+    cells = [_row(name, row, logged=logged) for name, row in zip(names, rows, strict=True)]
+    print_rows(columns, cells, right=columns[2:])
 
 
 def _names(rows: "Sequence[charrnn.Comparison]") -> list[str]:

@@ -14,7 +14,7 @@ import typer
 
 import charrnn
 from charrnn import settings
-from charrnn.cli import flags
+from charrnn.cli import flags, lists
 from charrnn.cli.messages import notices
 
 Settings = TypeVar("Settings")
@@ -150,17 +150,23 @@ _ESCAPES = {"\\n": "\n", "\\t": "\t", "\\\\": "\\"}
 
 
 def with_settings(
-    *models: type, only: Iterable[str] | None = None, default: str | None = None
+    *models: type,
+    only: Collection[str] | None = None,
+    default: str | None = None,
+    several: Collection[type] = (),
+    hidden: bool = False,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Add an option to a command for each field of some dataclasses, or for the fields in `only`.
 
     The command receives the options that were given as the dictionary `given`, from field names to
     values.
-    default: the default that help pages show instead of each field's own. May be used more than
-    once on a command, if the settings differ in this.
+    default: the default that help pages show instead of each field's own. several: the dataclasses
+    whose options take several values, separated by commas; the command receives these as a tuple.
+    hidden: leave the options out of help pages. May be used more than once on a command, if the
+    settings differ in these.
     """
     fields = [
-        (field, panel)
+        (field, panel, model in several)
         for model in models
         for field, panel in zip(
             dataclasses.fields(model), settings.panels(model).values(), strict=True
@@ -171,7 +177,7 @@ def with_settings(
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
         def wrapper(**options: Any) -> None:
-            values = {field.name: options.pop(field.name) for field, _ in fields}
+            values = {field.name: options.pop(field.name) for field, *_ in fields}
             given = {
                 name: as_typed(name, value)
                 for name, value in values.items()
@@ -179,7 +185,10 @@ def with_settings(
             }
             command(given=options.pop("given", {}) | given, **options)
 
-        added = [_parameter(field, panel, default) for field, panel in fields]
+        added = [
+            _parameter(field, panel, default, several=listed, hidden=hidden)
+            for field, panel, listed in fields
+        ]
         declare(wrapper, command, {"given"}, added)
         return wrapper
 
@@ -243,7 +252,12 @@ def check_choice(flag: str, value: str, choices: Iterable[str]) -> None:
 
 
 def _parameter(
-    field: "dataclasses.Field[Any]", panel: str | None, default: str | None
+    field: "dataclasses.Field[Any]",
+    panel: str | None,
+    default: str | None,
+    *,
+    several: bool,
+    hidden: bool,
 ) -> inspect.Parameter:
     kind, _ = settings.value_type(field)
     metavar = _metavar(kind)
@@ -260,7 +274,14 @@ def _parameter(
     if (shown := default or own) is not None:
         text += f" [default: {flags.with_flags(str(shown))}]"
     option = typer.Option(
-        *names, help=text, metavar=metavar, show_default=False, rich_help_panel=panel
+        *names,
+        help=text,
+        metavar=metavar,
+        show_default=False,
+        rich_help_panel=panel,
+        hidden=hidden,
+        parser=lists.parser(kind) if several else None,
+        autocompletion=lists.completion(kind) if several else None,
     )
     return inspect.Parameter(
         field.name,

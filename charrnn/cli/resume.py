@@ -1,6 +1,6 @@
 """`charrnn resume`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
 import typer
@@ -18,8 +18,13 @@ Continue the newest run from its latest checkpoint:
 
 Train a finished run for longer, 8,000 steps in total:
   charrnn resume novel --steps 8000
+
+Go on with a lower learning rate and more dropout:
+  charrnn resume novel --learning-rate 0.001 --dropout 0.4
 """
 _RUN = "Run"  # a section of the help page
+_SETTINGS = (charrnn.ModelConfig, charrnn.TrainingConfig)
+_KEPT = {field.name for kind in _SETTINGS for field in fields(kind)} - {*charrnn.CHANGEABLE}
 
 
 @dataclass(frozen=True)
@@ -66,9 +71,10 @@ class Continuation:
 
 
 @with_groups(place=Continuation, folders=Folders, computing=Computing, talk=Verbosity)
+@options.with_settings(*_SETTINGS, only=charrnn.CHANGEABLE, default="the run's own")
 @options.with_settings(
-    charrnn.TrainingConfig, only=("steps", "epochs", "minutes", "patience"), default="the run's own"
-)
+    *_SETTINGS, only=_KEPT, hidden=True
+)  # charrnn.resume says what to do instead
 def resume(
     model: options.ModelArgument = None,
     *,
@@ -80,13 +86,17 @@ def resume(
 ) -> None:
     """Continue a run exactly where it stopped.
 
-    --steps, --epochs and --minutes count from the start of the run and replace its limits.
+    --steps, --epochs and --minutes count from the start of the run and replace its limits. Other
+    settings replace the run's own from here on; the result is then no longer that of a run that
+    never stopped, and a notice says so.
 
     The checkpoint restores weights, optimizer, schedule, random generators, carried state and
     position in the corpus. On the CPU, with the same number of threads, the result is identical,
     bit for bit, to that of a run that never stopped.
     """
-    options.resolve(charrnn.TrainingConfig, given, {})  # report a limit out of bounds early
+    changes = {name: value for name, value in given.items() if name not in _KEPT}
+    for kind in _SETTINGS:
+        options.resolve(kind, changes, {})  # report a value out of bounds early
     check_room_for_torch()
     with watched(talk, folders.checkpoint_dir) as watching:
         charrnn.resume(
@@ -95,7 +105,7 @@ def resume(
             corpus=place.corpus or (),
             val_text=place.val_text,
             force=place.force,
-            **given,
+            changes=given,
             **vars(folders),
             **vars(computing),
             **watching,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 import charrnn
-from charrnn.cli import options
+from charrnn.cli import options, several
 from charrnn.cli.commands import single
 from charrnn.cli.config import read_config
 from charrnn.cli.groups import Computing, Folders, Verbosity, with_groups
@@ -20,6 +20,9 @@ Train on your own text for ten minutes:
 
 Train on names, one per line:
   charrnn train names.txt --lines
+
+Train a run with each of three cells, and compare them:
+  charrnn train novel.txt --cell rnn,gru,lstm --steps 2000
 """
 _RUN = "Run"  # a section of the help page
 _SETTINGS = (charrnn.ModelConfig, charrnn.TrainingConfig, charrnn.CorpusConfig)
@@ -70,7 +73,7 @@ class NewRun:
     ] = None
 
 
-@options.with_settings(*_SETTINGS)
+@options.with_settings(*_SETTINGS, several=(charrnn.ModelConfig, charrnn.TrainingConfig))
 @with_groups(new=NewRun, folders=Folders, computing=Computing, talk=Verbosity)
 def train(
     corpus: options.CorpusArgument = None,
@@ -84,24 +87,33 @@ def train(
     """Train a new model.
 
     Ctrl-C saves the run and stops it; charrnn resume continues exactly from there.
+
+    Several values, separated by commas, train one run each: --cell rnn,gru,lstm. With several such
+    lists, each combination is a run. This works for the numbers and words that set the model, the
+    training and its limits. The runs are named after their values, and compared at the end.
     """
     file = read_config(new.config, *_SETTINGS)
     if new.preset is not None:
         file.pop("minutes", None)  # flags override the file
+    model = options.named(charrnn.ModelConfig, given, file)
+    training = options.named(charrnn.TrainingConfig, given, file)
+    settings = {
+        "corpus": corpus or (),
+        "corpus_config": options.named(charrnn.CorpusConfig, given, file),
+        "model": model,
+        "training": training,
+        "preset": new.preset,
+        "run": new.run,
+        "init_from": new.init_from,
+        **vars(folders),
+        **vars(computing),
+    }
     check_room_for_torch()
+    if several.names_several(model, training):
+        several.train_each(talk, **settings)
+        return
     with watched(talk, folders.checkpoint_dir) as watching:
-        charrnn.train(
-            corpus or (),
-            corpus_config=options.named(charrnn.CorpusConfig, given, file),
-            model=options.named(charrnn.ModelConfig, given, file),
-            training=options.named(charrnn.TrainingConfig, given, file),
-            preset=new.preset,
-            run=new.run,
-            init_from=new.init_from,
-            **vars(folders),
-            **vars(computing),
-            **watching,
-        )
+        charrnn.train(**settings, **watching)
 
 
 app = single(train, EXAMPLES)

@@ -9,7 +9,7 @@ import torch
 
 from charrnn.catalog.corpora import Catalog
 from charrnn.catalog.places import CorpusPlaces
-from charrnn.checkpoint.lifecycle import claimed_new, new_run
+from charrnn.checkpoint.lifecycle import claimed_new
 from charrnn.checkpoint.store import Run
 from charrnn.model.device import resolve_device
 from charrnn.runs.choice import Circumstances, Requested, choose
@@ -28,15 +28,13 @@ from charrnn.training.events import EndEvent, Observer
 
 
 @dataclass(frozen=True)
-class NewRun:
-    """What a new run is made of. runs: the folder of all. name: None to use that of the corpus."""
+class Basis:
+    """What new runs on one text share. parent: the model they start from, if any."""
 
-    sources: tuple[str, ...]
+    corpus: EncodedCorpus
     corpus_config: CorpusConfig
-    request: Requested
     parent: Parent | None
-    runs: Path
-    name: str | None
+    checkpoint_dir: Path
 
 
 def execution_context(
@@ -51,46 +49,63 @@ def execution_context(
     return ExecutionContext(resolve_device(device), threads, stop=stop)
 
 
-def begin(
-    new: NewRun, places: CorpusPlaces, context: ExecutionContext, observers: Sequence[Observer]
-) -> tuple[Run, EndEvent]:
-    """Encode the corpus, choose what is not given, and train. Raises CharrnnError."""
-    if new.name is not None:
-        new_run(new.runs, new.name, new.name)  # a name that is taken: say so first
-    parent = new.parent
+def read_basis(
+    sources: tuple[str, ...],
+    config: CorpusConfig,
+    parent: Parent | None,
+    checkpoint_dir: Path,
+    places: CorpusPlaces,
+    observers: Sequence[Observer],
+) -> Basis:
+    """Encode the corpus of new runs. Raises CharrnnError."""
     corpus = encode_corpus(
-        new.sources,
-        new.corpus_config,
+        sources,
+        config,
         Catalog(places.corpora_dir),
         None if parent is None else parent.model.vocabulary,
         cache_dir=places.cache_dir,
         on_progress=reading_events(observers),
     )
-    check_length(corpus, new.corpus_config)
-    plan = _plan(corpus, new, context)
+    check_length(corpus, config)
+    return Basis(corpus, config, parent, checkpoint_dir)
+
+
+def begin(
+    basis: Basis,
+    request: Requested,
+    name: str | None,
+    context: ExecutionContext,
+    observers: Sequence[Observer],
+) -> tuple[Run, EndEvent]:
+    """Choose what is not given, and train a new run. Raises CharrnnError.
+
+    name: None to use that of the corpus.
+    """
+    corpus, parent = basis.corpus, basis.parent
+    plan = _plan(basis, request, context)
     notices = [] if parent is None else [parent.notice(corpus.vocabulary)]
-    with claimed_new(new.runs, new.name, corpus.name) as claim:
+    with claimed_new(basis.checkpoint_dir, name, corpus.name) as claim:
         end = execute(
             plan,
             context,
             claim,
             weights=None if parent is None else parent.model.weights,
-            notices=[*notices, *advice(corpus, new.corpus_config)],
+            notices=[*notices, *advice(corpus, basis.corpus_config)],
             observers=observers,
         )
     return claim.run, end
 
 
-def _plan(corpus: EncodedCorpus, new: NewRun, context: ExecutionContext) -> RunPlan:
-    asked = new.request.training
+def _plan(basis: Basis, request: Requested, context: ExecutionContext) -> RunPlan:
+    corpus, asked = basis.corpus, request.training
     lanes, steps = fit(len(corpus.train), asked.batch_size, asked.seq_length)
     symbols = len(corpus.vocabulary)
     rate = partial(products_per_second, symbols, context.device, context.threads)
     circumstances = Circumstances(len(corpus.train), symbols, lanes, steps, rate)
-    choice = choose(new.request, circumstances)
+    choice = choose(request, circumstances)
     return RunPlan(
         corpus=corpus,
-        corpus_config=new.corpus_config,
+        corpus_config=basis.corpus_config,
         model=choice.model,
         training=choice.training.resolved(),
         lanes=lanes,

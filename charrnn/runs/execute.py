@@ -4,14 +4,15 @@ import shlex
 from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from charrnn.checkpoint.format import Saved
+from charrnn.checkpoint.format import Saved, write_checkpoint
 from charrnn.checkpoint.lifecycle import ClaimedRun, drop_after
+from charrnn.checkpoint.migrations import TRAINER_FORMAT
 from charrnn.checkpoint.origin import can_sign
 from charrnn.checkpoint.store import Run
 from charrnn.errors import CharrnnError, CheckpointError, CorpusError, RunError
@@ -39,12 +40,14 @@ def execute(
     *,
     weights: "Arrays | None" = None,
     saved: Saved | None = None,
+    rewrite: bool = False,
     notices: Sequence[str] = (),
     observers: Sequence[Observer] = (),
 ) -> EndEvent:
     """Train a run to its end.
 
-    weights: to start from; fresh ones by default. saved: the checkpoint to resume from.
+    weights: to start from; fresh ones by default. saved: the checkpoint to resume from. rewrite:
+    its settings were changed; commit it again before the first step, so that they are kept.
     notices: warnings to emit at the start. The number of torch's threads is set for the run only.
     Nothing on disk is touched before it is certain that the run can start or be resumed.
     """
@@ -80,6 +83,10 @@ def execute(
             trainer.save_first()
         else:
             messages += drop_after(claim.run, trainer.step)
+            if rewrite:
+                claim.check_folder()
+                current = replace(saved.manifest, format=TRAINER_FORMAT)
+                write_checkpoint(saved.folder, saved.model, saved.arrays, current)
         with closing(Log(claim.run.log, trainer.step, observers)) as log:
             log(start)
             everyone: tuple[Observer, ...] = (log, *observers)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from charrnn.catalog.places import CorpusPlaces
 from charrnn.catalog.survey import sources
@@ -10,9 +11,9 @@ from charrnn.checkpoint.corpus import corpus_of
 from charrnn.checkpoint.format import Saved, read_checkpoint
 from charrnn.checkpoint.layout import CHECKPOINT_DIR, MANIFEST_FILE, STEP_FOLDER
 from charrnn.checkpoint.lifecycle import claimed
-from charrnn.checkpoint.manifest import Manifest
 from charrnn.checkpoint.store import Run, find_checkpoint, find_run
 from charrnn.errors import CheckpointError, RunError
+from charrnn.runs.changes import changed, check_changes
 from charrnn.runs.start import TrainingResult
 from charrnn.runs.watching import reading_events, with_absolute_val_text, with_progress
 from charrnn.settings import make
@@ -31,6 +32,7 @@ def resume(
     epochs: float | None = None,
     minutes: float | None = None,
     patience: int | None = None,
+    changes: Mapping[str, Any] | None = None,
     corpus: str | Path | Sequence[str | Path] = (),
     val_text: str | Path | None = None,
     cache_dir: str | Path | None = None,
@@ -47,6 +49,9 @@ def resume(
     model, checkpoint: which run, and which of its checkpoints (see `load`); by default the latest
     sound one.
     steps, epochs, minutes: limits that replace the run's own; counted from its beginning.
+    changes: names and values of other settings (those in `CHANGEABLE`) that the run has from here
+    on, and keeps when it is resumed again. Unless every step stays as it would have been, observers
+    are warned that the result is no longer that of a run that never stopped.
     corpus, val_text: where these are now, if they were moved.
     cache_dir, corpora_dir: see `train`. A corpus that can no longer be read is looked up in the
     cache.
@@ -57,10 +62,14 @@ def resume(
     """
     places = CorpusPlaces.of(cache_dir, corpora_dir)
     limits = {"steps": steps, "epochs": epochs, "minutes": minutes, "patience": patience}
+    wanted = dict(changes or {}) | {k: v for k, v in limits.items() if v is not None}
+    check_changes(wanted, model)
     run, chosen = _find(model, checkpoint, Path(checkpoint_dir))
     with claimed(run) as claim, with_progress(observers, progress=progress) as everyone:
-        saved, notices = _read(run, chosen)
-        training = _with_limits(saved.manifest, limits)
+        found, notices = _read(run, chosen)
+        change = changed(found, wanted)
+        saved = change.saved
+        training = make(TrainingConfig, saved.manifest.training)
         from charrnn.runs.begin import execution_context
         from charrnn.runs.execute import execute
         from charrnn.runs.plan import RunPlan
@@ -81,7 +90,15 @@ def resume(
         lanes, chunk_steps = fit(len(encoded.train), training.batch_size, training.seq_length)
         plan = RunPlan(encoded, config, saved.manifest.model, training, lanes, chunk_steps)
         context = execution_context(device, previous_threads if threads is None else threads, stop)
-        end = execute(plan, context, claim, saved=saved, notices=notices, observers=everyone)
+        end = execute(
+            plan,
+            context,
+            claim,
+            saved=saved,
+            rewrite=change.to_be_kept,
+            notices=[*notices, *change.notices],
+            observers=everyone,
+        )
     return TrainingResult(run.name, run.path, end)
 
 
@@ -126,12 +143,3 @@ def _check_resumable(saved: Saved) -> None:
         raise CheckpointError(
             f"{saved.folder / MANIFEST_FILE}: not a charrnn manifest ({str(error)[:120]})"
         ) from error
-
-
-def _with_limits(manifest: Manifest, limits: Mapping[str, float | None]) -> TrainingConfig:
-    """Return the run's training settings, with the limits that are given in place of its own."""
-    given = {name: value for name, value in limits.items() if value is not None}
-    settings = dict(manifest.training)
-    if given.keys() & {"steps", "epochs", "minutes"}:
-        settings |= {"steps": None, "epochs": None, "minutes": None}
-    return make(TrainingConfig, settings | given)

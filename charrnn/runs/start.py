@@ -3,17 +3,20 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from charrnn.catalog.places import CorpusPlaces
 from charrnn.checkpoint.layout import CHECKPOINT_DIR
 from charrnn.model.config import ModelConfig
-from charrnn.runs.choice import requested
+from charrnn.runs.choice import Requested, requested
 from charrnn.runs.watching import with_absolute_val_text, with_progress
 from charrnn.settings import make
 from charrnn.text.config import CORPORA_DIR, CorpusConfig
 from charrnn.training.config import TrainingConfig
 from charrnn.training.events import EndEvent, Observer
+
+if TYPE_CHECKING:
+    from charrnn.runs.parent import Parent
 
 
 @dataclass(frozen=True)
@@ -66,24 +69,51 @@ def train(
     Raises CharrnnError.
     """
     runs = Path(checkpoint_dir)
+    parent, config = origin(init_from, corpus_config, runs)
+    request = request_for(parent, config, model, training, preset)
+    # numpy and torch are imported now, when no mistake in the settings is left to be reported.
+    from charrnn.catalog.survey import sources
+    from charrnn.checkpoint.lifecycle import new_run
+    from charrnn.runs.begin import begin, execution_context, read_basis
+
+    places = CorpusPlaces.of(cache_dir, corpora_dir)
+    with with_progress(observers, progress=progress) as everyone:
+        context = execution_context(device, threads, stop)
+        if run is not None:
+            new_run(runs, run, run)  # a name that is taken: say so before the corpus is read
+        basis = read_basis(sources(corpus), config, parent, runs, places, everyone)
+        own, end = begin(basis, request, run, context, everyone)
+    return TrainingResult(own.name, own.path, end)
+
+
+def origin(
+    init_from: str | Path | None,
+    corpus_config: CorpusConfig | Mapping[str, Any] | None,
+    checkpoint_dir: Path,
+) -> "tuple[Parent | None, CorpusConfig]":
+    """Return the model that new runs start from, if any, and how their corpus is read."""
     parent, inherited = None, {}
     if init_from is not None:
         from charrnn.runs.parent import read_parent
 
-        parent = read_parent(init_from, runs)
-        model, inherited = parent.model_settings(model), parent.corpus_settings()
-    request = requested(model or {}, training or {}, preset)
+        parent = read_parent(init_from, checkpoint_dir)
+        inherited = parent.corpus_settings()
     if not isinstance(corpus_config, CorpusConfig):
         corpus_config = make(CorpusConfig, inherited | dict(corpus_config or {}))
-    config = with_absolute_val_text(corpus_config)
+    return parent, with_absolute_val_text(corpus_config)
+
+
+def request_for(
+    parent: "Parent | None",
+    config: CorpusConfig,
+    model: ModelConfig | Mapping[str, Any] | None,
+    training: TrainingConfig | Mapping[str, Any] | None,
+    preset: str | None,
+) -> Requested:
+    """Check the settings of a new run, without numpy and torch. Raises SettingsError."""
+    if parent is not None:
+        model = parent.model_settings(model)
+    request = requested(model or {}, training or {}, preset)
     if parent is not None:
         parent.check(request.model, config)
-    # numpy and torch are imported now, when no mistake in the settings is left to be reported.
-    from charrnn.catalog.survey import sources
-    from charrnn.runs.begin import NewRun, begin, execution_context
-
-    places = CorpusPlaces.of(cache_dir, corpora_dir)
-    new = NewRun(sources(corpus), config, request, parent, runs, run)
-    with with_progress(observers, progress=progress) as everyone:
-        own, end = begin(new, places, execution_context(device, threads, stop), everyone)
-    return TrainingResult(own.name, own.path, end)
+    return request

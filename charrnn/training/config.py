@@ -12,6 +12,12 @@ DEFAULT_STEPS = 5_500
 EVALUATED = 0.15
 SHORTEST_EVALUATION, FULL_EVALUATION = 20_000, 1_000_000
 
+# Settings that a run keeps from its first step. The shape of its chunks, its random numbers and the
+# state of its optimizer depend on them, and validation losses must stay comparable.
+KEPT = ("batch_size", "seq_length", "optimizer", "eval_length", "precision", "seed")
+# Settings that say how long a run lasts.
+LIMITS = ("steps", "epochs", "minutes")
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
