@@ -48,7 +48,10 @@ from .runs.choice import PRESETS as PRESETS
 from .runs.compare import Comparison as Comparison
 from .runs.compare import compare as compare
 from .runs.curves import Curve as Curve
+from .runs.existing import is_finished as is_finished
 from .runs.existing import list_runs as list_runs
+from .runs.existing import remove_runs as remove_runs
+from .runs.existing import rename_run as rename_run
 from .runs.existing import verify as verify
 from .runs.resume import resume as resume
 from .runs.start import TrainingResult as TrainingResult

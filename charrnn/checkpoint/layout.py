@@ -10,6 +10,7 @@ MODEL_FILE = "model.safetensors"
 TRAINER_FILE = "trainer.safetensors"
 MANIFEST_FILE = "manifest.json"
 LOG_FILE = RUN_LOG_FILE
+LOCK_FILE = ".lock"
 STEP_FOLDER = re.compile(RUN_STEP_PREFIX + r"(\d{8,})")
 
 
@@ -23,4 +24,8 @@ def run_names(checkpoint_dir: str | Path) -> list[str]:
     folder = Path(checkpoint_dir)
     if not folder.is_dir():
         return []
-    return sorted(entry.name for entry in folder.iterdir() if (entry / LOG_FILE).is_file())
+    return sorted(
+        entry.name
+        for entry in folder.iterdir()
+        if not entry.name.startswith(".") and (entry / LOG_FILE).is_file()
+    )

@@ -8,10 +8,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import Timeout
+from filelock import FileLock, Timeout
 
 from charrnn.checkpoint.format import Saved, read_checkpoint
-from charrnn.checkpoint.layout import LOG_FILE
+from charrnn.checkpoint.layout import LOCK_FILE, LOG_FILE
 from charrnn.checkpoint.store import Run, step_in
 from charrnn.checkpoint.writer import (
     clear_left_overs,
@@ -23,7 +23,6 @@ from charrnn.checkpoint.writer import (
 from charrnn.errors import CheckpointError, MemoryShortageError, RunError
 from charrnn.text.locks import file_lock
 
-_LOCK = ".lock"
 _LOCK_SECONDS = 1.0  # a process that only checks a run's lock holds it briefly
 
 
@@ -48,6 +47,24 @@ class ClaimedRun:
             raise CheckpointError(f"{path}: was replaced by another folder since the run started")
 
 
+def locked(run: Run) -> FileLock:
+    """Lock a run, whose folder exists; returns the lock, to be released.
+
+    Raises RunError if another process trains the run, OSError if there can be no lock.
+    """
+    lock = file_lock(run.path / LOCK_FILE, timeout=_LOCK_SECONDS)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise being_trained(run) from error
+    return lock
+
+
+def being_trained(run: Run) -> RunError:
+    """Return the error that a run cannot be had because a process trains it."""
+    return RunError(f"run {run.name} is being trained by another process; stop that one first")
+
+
 @contextmanager
 def claimed(run: Run) -> Iterator[ClaimedRun]:
     """Keep other trainers out of a run, and clean up what a dead one left.
@@ -59,14 +76,9 @@ def claimed(run: Run) -> Iterator[ClaimedRun]:
     try:
         run.path.mkdir(parents=True, exist_ok=True)
         sync_folder(run.path.parent)
-        lock = file_lock(run.path / _LOCK, timeout=_LOCK_SECONDS)
-        lock.acquire()
+        lock = locked(run)
         clear_left_overs(run.path)
         identity = run.path.stat()
-    except Timeout as error:
-        raise RunError(
-            f"run {run.name} is being trained by another process; stop that one first"
-        ) from error
     except OSError as error:
         raise CheckpointError(
             f"{run.path}: cannot be used as the run's folder ({error.strerror or error}); choose "
@@ -81,7 +93,7 @@ def claimed(run: Run) -> Iterator[ClaimedRun]:
         raise
     finally:
         if not run.folders:
-            for name in (LOG_FILE, _LOCK):
+            for name in (LOG_FILE, LOCK_FILE):
                 with suppress(OSError):
                     (run.path / name).unlink()
         lock.release()
@@ -137,15 +149,20 @@ def new_stem(
 
 def _check_name(checkpoint_dir: Path, name: str) -> None:
     """Raise RunError if a new run cannot have this name."""
-    if not name or Path(name).name != name or name[0] in ".-" or not name.isprintable():
-        raise RunError(
-            f"`run={name[:80]}`: not a name for a folder; use printable characters without /, "
-            "and begin with neither . nor -"
-        )
+    check_name(name, f"`run={name[:80]}`")
     if not _is_free(checkpoint_dir / name):
         raise RunError(
             f"run {name!r} is in {checkpoint_dir} already; continue it with: charrnn resume "
             f"{shlex.quote(str(checkpoint_dir / name))}, or choose another `run`"
+        )
+
+
+def check_name(name: str, shown: str) -> None:
+    """Raise RunError if a run cannot have this name. shown: how the message names it."""
+    if not name or Path(name).name != name or name[0] in ".-" or not name.isprintable():
+        raise RunError(
+            f"{shown}: not a name for a folder; use printable characters without /, and begin with "
+            "neither . nor -"
         )
 
 
@@ -221,11 +238,11 @@ def _is_free(path: Path) -> bool:
     if not path.is_dir() or any(not _is_remnant(entry.name) for entry in path.iterdir()):
         return False
     try:
-        with file_lock(path / _LOCK, timeout=0):
+        with file_lock(path / LOCK_FILE, timeout=0):
             return True
     except (Timeout, OSError):  # one is about to begin there
         return False
 
 
 def _is_remnant(name: str) -> bool:
-    return name in (LOG_FILE, _LOCK) or is_temporary(name)
+    return name in (LOG_FILE, LOCK_FILE) or is_temporary(name)

@@ -4,6 +4,9 @@ A run is a folder with a log.jsonl and checkpoints step-00000250, step-00000500,
 the latest and which the best is read from the manifests, not from a pointer that can break.
 """
 
+import os
+import re
+import stat
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +16,7 @@ from pathlib import Path
 
 from charrnn.checkpoint.format import Saved, read_checkpoint
 from charrnn.checkpoint.layout import (
+    LOCK_FILE,
     LOG_FILE,
     MANIFEST_FILE,
     MODEL_FILE,
@@ -21,8 +25,11 @@ from charrnn.checkpoint.layout import (
     step_folder,
 )
 from charrnn.checkpoint.manifest import Manifest, read_manifest
-from charrnn.checkpoint.writer import replaced
+from charrnn.checkpoint.writer import is_temporary, replaced
 from charrnn.errors import CheckpointError, RunError, shortened
+from charrnn.text.locks import is_held
+
+_OWN_FOLDER = re.compile(rf"(damaged-\d+-)?{STEP_FOLDER.pattern}")
 
 
 def ignore(_message: str) -> None:
@@ -87,13 +94,16 @@ class Run:
         A checkpoint that was being replaced when the process died counts until it is put back.
         Raises RunError if the run's folder cannot be read.
         """
-        try:
-            entries = list(self.path.iterdir()) if self.path.is_dir() else []
-        except OSError as error:
-            raise RunError(f"{self.path}: cannot be read ({error.strerror or error})") from error
+        entries = self._entries()
         found = {step_in(replaced(e.name)): e for e in entries}
         found |= {step_in(e.name): e for e in entries}
         return [found[step] for step in sorted(step for step in found if step is not None)]
+
+    def _entries(self) -> list[Path]:
+        try:
+            return list(self.path.iterdir()) if self.path.is_dir() else []
+        except OSError as error:
+            raise RunError(f"{self.path}: cannot be read ({error.strerror or error})") from error
 
     @property
     def unreadable(self) -> list[Path]:
@@ -164,6 +174,37 @@ class Run:
         steps = ", ".join(str(c.step) for c in self.checkpoints) or "none"
         raise RunError(
             f"{self.path}: no checkpoint {shortened(repr(which))}; choose latest, best, {steps}"
+        )
+
+    @property
+    def is_training(self) -> bool:
+        """Whether a process trains it right now; asking does not disturb that process.
+
+        False if the file system does not say, as some network disks.
+        """
+        return is_held(self.path / LOCK_FILE)
+
+    @property
+    def size(self) -> int:
+        """The bytes of all files in its folder; what cannot be read does not count."""
+        total = 0
+        for folder, _, files in os.walk(self.path):
+            for name in files:
+                with suppress(OSError):
+                    status = Path(folder, name).lstat()
+                    total += status.st_size if stat.S_ISREG(status.st_mode) else 0
+        return total
+
+    @property
+    def other_files(self) -> list[str]:
+        """The names of files and folders in it that charrnn did not write. Raises RunError."""
+        own = (LOG_FILE, LOCK_FILE)
+        return sorted(
+            entry.name
+            for entry in self._entries()
+            if not (
+                entry.name in own or is_temporary(entry.name) or _OWN_FOLDER.fullmatch(entry.name)
+            )
         )
 
     def checkpoint_folder(self, step: int) -> Path:

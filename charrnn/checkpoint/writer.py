@@ -52,6 +52,11 @@ def take_away(folder: Path) -> Path:
     return gone
 
 
+def taken_away(parent: Path) -> list[Path]:
+    """Return the folders that `take_away` renamed and that nobody removed."""
+    return list(parent.glob(f".*{_GONE}"))
+
+
 def replaced(name: str) -> str | None:
     """Return the name of the folder that this temporary one is the old version of, or None."""
     if not (name.startswith(".") and name.endswith(_OLD)):

@@ -1,6 +1,7 @@
 """`charrnn compare`."""
 
 import dataclasses
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +19,17 @@ from charrnn.errors import DISTRIBUTION
 from charrnn.render.terminal import print_json
 
 EXAMPLES = """\
-Score two runs and draw their learning curves in the terminal:
+Compare two runs and draw their learning curves in the terminal:
   charrnn compare novel novel-gru --terminal
 
-Save the curves of all runs over training time, without scoring anything:
-  charrnn compare --no-eval --plot curves.svg --x time
+Save the curves of all runs over training time:
+  charrnn compare --plot curves.svg --x time
+
+Score two runs on their whole validation parts:
+  charrnn compare novel novel-gru --eval
 """
 AXES = ("steps", "characters", "time")
+CONTEXT = 256  # characters
 _SCORES, _CURVES = "Scores", "Learning curves"
 FIGURES = (".png", ".svg", ".pdf")
 
@@ -104,24 +109,28 @@ def compare(
             show_default=False,
         ),
     ] = None,
+    evaluate: Annotated[
+        bool | None,
+        typer.Option(
+            "--eval/--no-eval",
+            help="Score each run on its whole validation part, which takes a while, instead of "
+            "showing the validation loss that training logged. [default: no-eval]",
+            show_default=False,
+            rich_help_panel=_SCORES,
+        ),
+    ] = None,
     context: Annotated[
-        int,
+        int | None,
         typer.Option(
             metavar="N",
             min=1,
             max=settings.LARGEST,
-            help="Start from a fresh state every N characters for the second pair of losses.",
+            help="Start from a fresh state every N characters for the second pair of scores. "
+            f"Implies --eval. [default: {CONTEXT}]",
+            show_default=False,
             rich_help_panel=_SCORES,
         ),
-    ] = 256,
-    no_eval: Annotated[
-        bool,
-        typer.Option(
-            "--no-eval",
-            help="Show the validation loss logged in training instead of scoring the text again.",
-            rich_help_panel=_SCORES,
-        ),
-    ] = False,
+    ] = None,
     as_json: options.JsonOption = False,
     quiet: options.QuietOption = False,
     *,
@@ -131,9 +140,14 @@ def compare(
 ) -> None:
     """Compare runs: what each cost and what loss it reached.
 
-    The losses are nats and bits per character of a run's best checkpoint on its own validation
-    part: with the state carried through the whole text, and with a fresh state every N characters.
+    Everything comes from logs and manifests, so the answer is there at once. The losses are those
+    of the best checkpoint that training logged, on at most --eval-length characters.
+
+    With --eval, they are nats and bits per character of the best checkpoint on the whole validation
+    part: with the state carried through the text, and with a fresh state every N characters.
     """
+    scored = context is not None if evaluate is None else evaluate
+    context = CONTEXT if context is None else context
     if as_json and curves.terminal:
         raise charrnn.SettingsError("--json and --terminal: choose one")
     curves.check()
@@ -142,7 +156,7 @@ def compare(
     with bars(quiet) as show:
         rows = charrnn.compare(
             runs or (),
-            evaluate=not no_eval,
+            evaluate=scored,
             context=context,
             notice=notices(quiet),
             on_progress=show,
@@ -153,11 +167,13 @@ def compare(
     if as_json:
         print_json([_facts(row, context) for row in rows])
     elif rows:
-        print_table(names, rows, context, logged=no_eval)
+        print_table(names, rows, context, logged=not scored)
     else:
         say(f"no runs in {folders.checkpoint_dir}; start one with: charrnn train")
-    if no_eval and "byte" in _units(rows):
+    if not scored and "byte" in _units(rows):
         notices(quiet)("the logged figures of byte models are per byte")
+    if evaluate is None and not scored and rows and not as_json:
+        _hint(quiet)
     curves.draw(names, rows, quiet=quiet)
 
 
@@ -174,6 +190,14 @@ def print_table(
     columns += _figures(context, logged=logged)
     cells = [_row(name, row, logged=logged) for name, row in zip(names, rows, strict=True)]
     print_rows(columns, cells, right=columns[2:])
+
+
+def _hint(quiet: bool) -> None:
+    """Tell somebody who reads the table in a terminal that there are better figures."""
+    if sys.stdout.isatty() and sys.stderr.isatty():
+        notices(quiet)(
+            "these losses were logged in training; --eval scores the whole validation part"
+        )
 
 
 def _names(rows: "Sequence[charrnn.Comparison]") -> list[str]:
@@ -195,7 +219,7 @@ def _seen(rows: "Sequence[charrnn.Comparison]") -> str:
 
 
 def _figures(context: int, *, logged: bool) -> list[str]:
-    ways = ("logged",) if logged else ("carried", f"fresh {context}")
+    ways = ("logged in training",) if logged else ("carried", f"fresh {context}")
     return [f"{unit} {way}" for way in ways for unit in ("nats", "bits")]
 
 

@@ -1,5 +1,6 @@
 """What a command says on stderr."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -23,6 +24,20 @@ def notices(quiet: bool) -> Callable[[str], None]:
             say(f"notice: {message}")
 
     return notice
+
+
+def can_ask() -> bool:
+    """Return whether there is somebody at a terminal who can read a question and answer it."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def agrees(question: str) -> bool:
+    """Ask on the terminal. Only y and yes are a yes; the end of the input is a no."""
+    typer.echo(f"{harmless(question)} [y/N] ", err=True, nl=False)
+    answer = sys.stdin.buffer.readline().decode(errors="replace")
+    if not answer.endswith("\n"):
+        typer.echo(err=True)  # Ctrl-D leaves the cursor behind the question
+    return answer.strip().lower() in ("y", "yes")
 
 
 @contextmanager

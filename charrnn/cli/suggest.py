@@ -69,6 +69,8 @@ _COMMANDS: Mapping[str, str] = {
     "corpora": "corpus data dataset datasets download",
     "eval": "evaluate evaluation perplexity score test validate",
     "info": "describe inspect show status",
+    "remove": "clear del delete drop erase rm",
+    "rename": "move mv name",
     "resume": "continue restart",
     "runs": "list ls models",
     "sample": "complete generate infer predict write",

@@ -84,13 +84,12 @@ class GRU(nn.Module):
         """Run T steps; see the module's docstring for the shapes."""
         if x.device.type != "cpu":  # cuDNN has a fast kernel; torch for CPUs has not
             return _fused(self.rnn, x, state, resets)
-        rnn = self.rnn
-        not_n = torch.arange(len(rnn.bias_hh_l0)) < 2 * rnn.hidden_size
-        bias = rnn.bias_ih_l0 + rnn.bias_hh_l0 * not_n
-        driven = F.linear(x, rnn.weight_ih_l0, bias)
-        bias_n = rnn.bias_hh_l0[2 * rnn.hidden_size :]
+        weight_ih, weight_hh, bias_ih, bias_hh = _weights(self.rnn)
+        gates = 2 * self.rnn.hidden_size  # r and z, whose two biases are added up
+        bias = bias_ih + F.pad(bias_hh[:gates], (0, self.rnn.hidden_size))
+        driven = F.linear(x, weight_ih, bias)
         fresh = list(_fresh(x, resets))
-        outputs, last = gru_recurrence(driven, state[0], rnn.weight_hh_l0, bias_n, fresh)
+        outputs, last = gru_recurrence(driven, state[0], weight_hh, bias_hh[gates:], fresh)
         return outputs, (last,)
 
 
@@ -263,12 +262,7 @@ def _fused(
 
 
 def _kernel(rnn: nn.RNNBase, x: Tensor, state: State) -> tuple[Tensor, State]:
-    """Call torch's kernel on the weights that the module has at this moment.
-
-    The module also keeps a list of its weights, which would still hold the raw ones while dropped
-    ones replace them (see LanguageModel.forward).
-    """
-    weights = [rnn.weight_ih_l0, rnn.weight_hh_l0, rnn.bias_ih_l0, rnn.bias_hh_l0]
+    weights = _weights(rnn)
     parts = tuple(part.unsqueeze(0) for part in state)
     kernel: Any = _KERNELS[rnn.mode]
     learning = torch.is_grad_enabled()
@@ -276,6 +270,16 @@ def _kernel(rnn: nn.RNNBase, x: Tensor, state: State) -> tuple[Tensor, State]:
     # One layer with biases; no dropout of torch's own, one direction, time-major.
     y, *after = kernel(x, start, weights, True, 1, 0.0, learning, False, False)
     return y, tuple(part.squeeze(0) for part in after)
+
+
+def _weights(rnn: nn.RNNBase) -> list[Tensor]:
+    """Return the weights that one of torch's layers has at this moment.
+
+    The module also keeps a list of its weights, which would still hold the raw ones while dropped
+    ones replace them (see LanguageModel.forward).
+    """
+    weights: list[Any] = [rnn.weight_ih_l0, rnn.weight_hh_l0, rnn.bias_ih_l0, rnn.bias_hh_l0]
+    return weights
 
 
 def _fresh(x: Tensor, resets: Tensor | None) -> Iterator[Tensor | None]:

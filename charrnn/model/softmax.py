@@ -4,6 +4,7 @@ y is (N, H) or (..., H), the outputs; targets are ids, (N,). All modules have `w
 `bias`, (R,), whose device and number format are those of the model.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -21,7 +22,8 @@ class Softmax(nn.Linear):
 
     def logits(self, y: Tensor) -> Tensor:
         """Return the logits, (..., V)."""
-        return self(y)
+        logits: Tensor = self(y)
+        return logits
 
     def nats(self, y: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sum of -ln p of the targets, and each of them, (N,), without a gradient."""
@@ -43,7 +45,7 @@ class AdaptiveSoftmax(nn.Linear):
         found = clusters(config, vocabulary_size)
         super().__init__(config.hidden_size, config.adaptive_softmax + len(found))
         self.head_size = config.adaptive_softmax
-        self.clusters = nn.ModuleList(_Cluster(config.hidden_size, cluster) for cluster in found)
+        self.clusters = _Clusters(_Cluster(config.hidden_size, cluster) for cluster in found)
 
     def logits(self, y: Tensor) -> Tensor:
         """Return ln p of all symbols, (..., V)."""
@@ -71,6 +73,13 @@ class AdaptiveSoftmax(nn.Linear):
             total = total + part
             each = each.index_add(0, places, parts)
         return total, each
+
+
+class _Clusters(nn.ModuleList):
+    """A list of clusters, with their type."""
+
+    def __iter__(self) -> Iterator["_Cluster"]:
+        return super().__iter__()  # type: ignore[return-value]
 
 
 class _Cluster(nn.Module):

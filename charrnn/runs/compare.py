@@ -34,7 +34,8 @@ class Comparison:
     the run was trained, in optimizer steps, characters (bytes, for byte models) and training time.
     best_step, val_loss: of the best checkpoint; the loss is the one that training logged, in nats
     per symbol, on eval_length symbols at most. carried, fresh: that checkpoint on the whole
-    validation part of its run, with carried state, and with a fresh state every so many symbols.
+    validation part of its run, with carried state, and with a fresh state every so many symbols;
+    None unless the runs were evaluated.
     """
 
     run: Run
@@ -62,7 +63,7 @@ def compare(
     models: Sequence[str | Path] = (),
     *,
     checkpoint_dir: str | Path = CHECKPOINT_DIR,
-    evaluate: bool = True,
+    evaluate: bool = False,
     context: int = CONTEXT,
     device: str = "auto",
     threads: int | None = None,
@@ -73,7 +74,8 @@ def compare(
 ) -> list[Comparison]:
     """Compare runs, in the order given; by default all runs in a folder, the newest first.
 
-    models: names or folders of runs. evaluate: whether to score them, which takes a while.
+    models: names or folders of runs. evaluate: whether to score each on its whole validation part,
+    which takes a while; otherwise everything comes from logs and manifests, at once.
     context: the symbols after which the state is fresh, in the second of the two scores.
     notice: called with what the user should know: what is not known of a run, and whether the
     figures are of different texts. on_progress: called with what is being scored, and the symbols

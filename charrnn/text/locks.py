@@ -1,8 +1,10 @@
 """Locks between processes: which file may be one, and waiting that ends and is not silent."""
 
+import errno
 import logging
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,6 +62,38 @@ def held(path: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def is_held(path: Path) -> bool:
+    """Return whether a process holds a lock. This creates nothing, and keeps nobody waiting.
+
+    False if that cannot be known, as for a file that may not be read.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        descriptor = os.open(path, flags)
+    except OSError:
+        return False
+    try:
+        _try_lock(descriptor)
+    except OSError as error:
+        return error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
+    finally:
+        os.close(descriptor)  # which ends the lock, if it was there to be had
+    return False
+
+
+def _try_lock(descriptor: int) -> None:
+    """Lock a file for a moment, so that others may do the same; raise OSError if it is held."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
 
 def _holder(path: Path) -> str:

@@ -49,8 +49,9 @@ class TrainerProgress:
 
     seconds: that the run has taken, evaluations and saving included. train_loss: of the last step.
     loss_sum, loss_count: of the steps since the last evaluation. bad_steps: without a finite
-    gradient, in a row. last_good: the last step whose loss was that of a sound model. returns, rate_scale: how
-    often the run went back to an earlier checkpoint, and what that left of the learning rate.
+    gradient, in a row. last_good: the last step whose loss was that of a sound model. returns,
+    rate_scale: how often the run went back to an earlier checkpoint, and what that left of the
+    learning rate.
     evaluated_at, sampled_at: the steps of the last evaluation and sample, -1 before the first.
     scheduled: whether the run would have saved here even without an interruption.
     lanes: None until the first save.

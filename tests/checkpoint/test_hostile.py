@@ -124,7 +124,7 @@ def test_a_device_in_place_of_a_file_is_an_error(run: Path, command: Command) ->
     (run / "log.jsonl").unlink()
     (run / "log.jsonl").symlink_to("/dev/zero")
     assert command("sample", run, "-n", 3).returncode == 0, "from the checkpoint of step 2"
-    done = command("compare", run, "--no-eval")
+    done = command("compare", run)
     assert done.returncode == 0
     assert "its log cannot be read" in done.stderr
 
@@ -165,7 +165,7 @@ def test_an_unreadable_run_is_skipped_with_a_notice(
     assert "skipped run other: " in notices[0]
     assert "Permission denied" in notices[0]
     assert charrnn.load(checkpoint_dir=run.parent, notice=notices.append).step == 4
-    rows = charrnn.compare(checkpoint_dir=run.parent, evaluate=False, notice=notices.append)
+    rows = charrnn.compare(checkpoint_dir=run.parent, notice=notices.append)
     assert [row.name for row in rows] == ["river"]
 
 

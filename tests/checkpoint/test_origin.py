@@ -84,7 +84,7 @@ def test_a_stranger_s_run_opens_nothing(own: Path, secret: Path, forged: str) ->
         model.report("The river", cache_dir=own / "cache")
     with pytest.raises(RunError, match=STRANGE):
         charrnn.resume(own, steps=6, cache_dir=own / "cache")
-    (row,) = charrnn.compare([own], cache_dir=own / "cache")
+    (row,) = charrnn.compare([own], evaluate=True, cache_dir=own / "cache")
     assert row.problem is not None
     assert STRANGE in row.problem
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import charrnn
-from tests.conftest import Command
+from tests.conftest import TEXT, Command
 from tests.processes import in_terminal
 
 ODD = "_$x^2$ \x1b[31m"
@@ -40,9 +40,29 @@ def add(folder: Path, name: str) -> Path:
     return Path(shutil.copytree(folder / "checkpoints/river", folder / "checkpoints" / name))
 
 
-def test_compare_prints_a_row_per_run(command: Command, folder: Path) -> None:
+def test_compare_shows_the_logged_losses_of_each_run(command: Command, folder: Path) -> None:
+    """At once, from logs and manifests; --no-eval says the same."""
     add(folder, "brook")
     done = command("compare", "river", "brook")
+    assert (done.returncode, done.stderr) == (0, "")
+    heads, *rows = (re.split("  +", line) for line in done.stdout.splitlines())
+    assert heads == [
+        "run", "model", "params", "chars", "time", "best step",
+        "nats logged in training", "bits logged in training",
+    ]  # fmt: skip
+    assert [row[0] for row in rows] == ["river", "brook"]
+    (run, _) = charrnn.list_runs(folder / "checkpoints")
+    assert rows[0][-2] == f"{run.best.manifest.val_loss:.4f}"
+    assert command("compare", "river", "brook", "--no-eval").stdout == done.stdout
+    (row,) = json.loads(command("compare", "river", "--json").stdout)
+    assert row["logged_val_loss"] == run.best.manifest.val_loss
+    assert (row["carried"], row["fresh"]) == (None, None)
+
+
+def test_eval_prints_the_scores_of_each_run(command: Command, folder: Path) -> None:
+    """Those of charrnn eval."""
+    add(folder, "brook")
+    done = command("compare", "river", "brook", "--eval")
     assert (done.returncode, done.stderr) == (0, "")
     heads, *rows = (line.split("  ") for line in done.stdout.splitlines())
     assert [head.strip() for head in heads if head] == [
@@ -58,7 +78,7 @@ def test_compare_prints_a_row_per_run(command: Command, folder: Path) -> None:
 
 
 def test_json_has_the_unrounded_figures(command: Command, folder: Path) -> None:
-    (row,) = json.loads(command("compare", "--json", "--context", 16).stdout)
+    (row,) = json.loads(command("compare", "--eval", "--json", "--context", 16).stdout)
     assert (row["run"], row["corpus"], row["unit"]) == ("river", "river", "char")
     assert (row["steps"], row["symbols"], row["problem"]) == (60, 3840, None)
     assert row["model"]["hidden_size"] == 24
@@ -67,26 +87,45 @@ def test_json_has_the_unrounded_figures(command: Command, folder: Path) -> None:
     assert row["fresh"]["nats_per_char"] == fresh["nats_per_char"]
 
 
-def test_no_eval_shows_the_logged_loss(command: Command, folder: Path) -> None:
-    done = command("compare", "--no-eval")
-    (run,) = charrnn.list_runs(folder / "checkpoints")
-    assert "nats logged" in done.stdout
-    assert f"{run.best.manifest.val_loss:.4f}" in done.stdout
-    (row,) = json.loads(command("compare", "--no-eval", "--json").stdout)
-    assert (row["logged_val_loss"], row["carried"]) == (run.best.manifest.val_loss, None)
+def test_a_context_asks_for_scores(command: Command, folder: Path) -> None:
+    """Only scores have one; --no-eval still wins."""
+    assert "nats fresh 16" in command("compare", "--context", 16).stdout
+    assert "logged in training" in command("compare", "--context", 16, "--no-eval").stdout
+
+
+@needs_terminal
+def test_only_a_terminal_is_told_of_eval(command: Command, folder: Path) -> None:
+    """And nobody who has chosen already, or wants quiet."""
+    hint = "--eval scores the whole validation part"
+    assert hint in in_terminal(("compare",), folder, 80)
+    for flag in ("--eval", "--no-eval", "--quiet", "--json"):
+        assert hint not in in_terminal(("compare", flag), folder, 80), flag
+    assert command("compare").stderr == ""
+
+
+def test_byte_models_are_said_to_be_logged_per_byte(command: Command, folder: Path) -> None:
+    """Their scores are per character, and need no such notice."""
+    words = (
+        "--unit byte --hidden-size 8 --embedding-size 4 --batch-size 4 --seq-length 16 --steps 2"
+    )
+    (folder / "river.txt").write_text(TEXT)
+    assert command("train", "river.txt", "--run", "bytes", *words.split()).returncode == 0
+    said = "notice: the logged figures of byte models are per byte\n"
+    assert command("compare", "bytes").stderr == said
+    assert command("compare", "bytes", "--eval").stderr == ""
 
 
 def test_a_run_that_cannot_be_scored_gets_a_notice(command: Command, folder: Path) -> None:
     for checkpoint in add(folder, "broken").glob("step-*"):
         (checkpoint / "model.safetensors").write_bytes(b"")
-    done = command("compare", "broken", "river")
+    done = command("compare", "broken", "river", "--eval")
     assert done.returncode == 0
     assert done.stderr.startswith("notice: broken: ")
     assert done.stderr.count("\n") == 1
     broken, river = (line.split() for line in done.stdout.splitlines()[1:])
     assert broken[-4:] == ["-"] * 4
     assert "-" not in river
-    assert command("compare", "broken", "river", "--quiet").stderr == ""
+    assert command("compare", "broken", "river", "--eval", "--quiet").stderr == ""
 
 
 WRONG = [
@@ -95,7 +134,7 @@ WRONG = [
     (("--x", "epochs"), 2, "--x epochs: choose one of steps, characters, time"),
     (("--plot", "curve.jpg"), 2, "--plot curve.jpg: must end in .png, .svg, .pdf"),
     (("--json", "--terminal"), 2, "--json and --terminal: choose one"),
-    (("--device", "cuda:9"), 1, "--device cuda:9: not available"),
+    (("--eval", "--device", "cuda:9"), 1, "--device cuda:9: not available"),
 ]
 
 
@@ -134,7 +173,7 @@ def test_a_missing_extra_is_reported_before_the_work(
     said = f"error: {arguments[0]} needs {module}, which is not installed: "
     assert done.stderr.startswith(said)
     assert done.stderr.endswith(f'-m pip install -e "{ROOT}[plot]"\n')
-    assert spawn("compare", "--no-eval", **where).returncode == 0
+    assert spawn("compare", **where).returncode == 0
     assert not (folder / "x.png").exists()
 
 
@@ -150,9 +189,9 @@ def test_a_missing_extra_is_reported_before_the_work(
 def test_curves_are_saved_in_a_figure(
     command: Command, folder: Path, name: str, axis: str, begins: bytes
 ) -> None:
-    done = command("compare", "--no-eval", "--plot", name, "--x", axis)
+    done = command("compare", "--plot", name, "--x", axis)
     assert (done.returncode, done.stderr) == (0, f"curves saved in {name}\n")
-    assert command("compare", "--no-eval", "--plot", name, "--quiet").stderr == ""
+    assert command("compare", "--plot", name, "--quiet").stderr == ""
     assert (folder / name).read_bytes().startswith(begins)
 
 
@@ -161,12 +200,12 @@ def test_a_figure_is_labelled_and_reproducible(spawn: Command, folder: Path) -> 
     """Whatever the names of runs and the user's matplotlib settings are."""
     add(folder, ODD)
     (folder / "matplotlibrc").write_text("text.usetex: True\nsvg.fonttype: none\n")
-    done = spawn("compare", "--no-eval", "--plot", "a.svg", "--quiet")
+    done = spawn("compare", "--plot", "a.svg", "--quiet")
     assert (done.returncode, done.stderr) == (0, "")
     first = (folder / "a.svg").read_text()
     for comment in ("characters trained on", "loss in nats per character", "river", "_$x^2$ ␛[31m"):
         assert f"<!-- {comment} -->" in first
-    spawn("compare", "--no-eval", "--plot", "a.svg")
+    spawn("compare", "--plot", "a.svg")
     assert (folder / "a.svg").read_text() == first
 
 
@@ -190,11 +229,11 @@ def test_a_bad_matplotlib_backend_is_reported(spawn: Command, folder: Path) -> N
 @needs_plotext
 def test_a_log_without_losses_gets_a_notice(command: Command, folder: Path) -> None:
     (add(folder, "brook") / "log.jsonl").write_bytes(b"\xff\x00 no log\n{")
-    some = command("compare", "--no-eval", "--plot", "a.png")
+    some = command("compare", "--plot", "a.png")
     assert (some.returncode, some.stderr.splitlines()[0]) == (
         0, "notice: brook: its log has no loss to draw over characters",
     )  # fmt: skip
-    none = command("compare", "brook", "--no-eval", "--terminal", "--plot", "a.png")
+    none = command("compare", "brook", "--terminal", "--plot", "a.png")
     assert none.returncode == 1
     assert none.stderr.endswith("error: nothing to draw: no run has a loss in its log\n")
 
@@ -205,7 +244,7 @@ def test_piped_curves_are_plain_text_80_columns_wide(
     command: Command, folder: Path, columns: str
 ) -> None:
     add(folder, ODD)
-    done = command("compare", "--no-eval", "--terminal", "--x", "time", COLUMNS=columns)
+    done = command("compare", "--terminal", "--x", "time", COLUMNS=columns)
     assert (done.returncode, done.stderr) == (0, "")
     assert "\x1b" not in done.stdout
     lines = done.stdout.split("nats per character\n")[1].splitlines()
@@ -218,7 +257,7 @@ def test_piped_curves_are_plain_text_80_columns_wide(
 @needs_terminal
 @pytest.mark.parametrize("columns", [40, 80, 120])
 def test_curves_fit_the_terminal_with_colours_and_without(folder: Path, columns: int) -> None:
-    arguments = ("compare", "--no-eval", "--terminal")
+    arguments = ("compare", "--terminal")
     plain = in_terminal(arguments, folder, columns, TERM="xterm")
     chart = plain.split("nats per character\r\n")[1].split("\r\n")
     assert "\x1b[38" not in plain
@@ -233,8 +272,8 @@ def test_curves_fit_the_terminal_with_colours_and_without(folder: Path, columns:
 def test_no_figure_is_folded_at_any_width(folder: Path, columns: int) -> None:
     """A long name is folded; on a narrow terminal, each run becomes a list."""
     add(folder, "a-rather-long-name-of-a-run")
-    shown = in_terminal(("compare",), folder, columns, TERM="xterm")
-    for row in charrnn.compare(checkpoint_dir=folder / "checkpoints"):
+    shown = in_terminal(("compare", "--eval"), folder, columns, TERM="xterm")
+    for row in charrnn.compare(checkpoint_dir=folder / "checkpoints", evaluate=True):
         assert row.carried is not None
         assert f"{row.carried.nats_per_char:.4f}" in shown
     lines = re.sub(r"\x1b\[\d+m", "", shown.rpartition("\r ")[2]).split("\r\n")

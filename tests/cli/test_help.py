@@ -10,7 +10,7 @@ import charrnn
 from tests.conftest import TEXT, Command
 
 COMMANDS = (
-    "train", "resume", "sample", "eval", "info", "runs", "compare",
+    "train", "resume", "sample", "eval", "info", "runs", "runs remove", "runs rename", "compare",
     "corpora", "corpora show", "corpora fetch", "corpora cache",
 )  # fmt: skip
 
@@ -65,11 +65,11 @@ def test_every_page_ends_with_examples_that_parse(command: Command, name: str) -
             assert re.search(rf"^  .*(?<![\w-]){flag}\b", known, re.M), example
 
 
-@pytest.mark.parametrize("group", ["", "corpora"])
+@pytest.mark.parametrize("group", ["", "corpora", "runs"])
 def test_a_list_of_commands_quotes_their_pages(command: Command, group: str) -> None:
     page = command(*group.split(), "--help").stdout
     listed = page[page.index("Commands:") :].partition("\n\n")[0].splitlines()[1:]
-    assert len(listed) > 2
+    assert len(listed) >= 2
     for name, summary in (line.split(maxsplit=1) for line in listed):
         own = command(*group.split(), name, "--help").stdout.splitlines()
         assert own[2] == f"  {summary}."
@@ -100,6 +100,8 @@ WRONG = [
     ("trian", "No such command 'trian'; did you mean train?"),
     ("generate", "did you mean sample?"),
     ("corpora shwo", "did you mean show?"),
+    ("runs rm novel", "No such command 'rm'; did you mean remove?"),
+    ("runs mv novel poem", "did you mean rename?"),
     ("novel.txt", "to train on it: charrnn train novel.txt"),
     ("paint", "No such command 'paint'; see charrnn --help"),
 ]

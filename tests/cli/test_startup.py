@@ -67,6 +67,7 @@ def imported(*arguments: str, cwd: Path, **environment: str) -> tuple[int, set[s
         ("resume", "--epochs", "-1"),
         ("info", "--verify", "--checkpoint", "3"),
         ("compare", "--plot", "curve.jpg"),
+        ("runs", "remove", "novel"),
         ("no-such-command",),
     ],
 )
@@ -97,7 +98,8 @@ def test_completion_imports_nothing_heavy(words: str, trained: charrnn.TrainingR
         ("info",),
         ("info", "--verify"),
         ("runs",),
-        ("compare", "--no-eval"),
+        ("compare",),
+        ("compare", "--eval"),
         ("corpora",),
     ],
 )

@@ -66,7 +66,7 @@ def test_every_dependency_is_explained() -> None:
         (("sample", "river", "--seed", "1", "--length", "9", "--report"), "sample"),
         (("eval", "river"), "eval"),
         (("runs",), "runs"),
-        (("compare", "--no-eval"), "compare"),
+        (("compare",), "compare"),
         (("info", "river"), "info"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

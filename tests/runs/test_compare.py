@@ -34,7 +34,10 @@ def folder(trained: charrnn.TrainingResult, tmp_path: Path) -> Path:
 def test_compare_gives_cost_and_scores_of_each_run(folder: Path) -> None:
     shown: list[tuple[str, int, int]] = []
     small, river = charrnn.compare(
-        checkpoint_dir=folder, context=32, on_progress=lambda *done: shown.append(done)
+        checkpoint_dir=folder,
+        evaluate=True,
+        context=32,
+        on_progress=lambda *done: shown.append(done),
     )
     assert (small.name, river.name) == ("small", "river")
     assert (small.problem, river.problem) == (None, None)
@@ -54,11 +57,17 @@ def test_compare_gives_cost_and_scores_of_each_run(folder: Path) -> None:
 
 
 def test_runs_come_in_the_order_asked_for_and_once(folder: Path) -> None:
-    rows = charrnn.compare(
-        ["river", folder / "small", "river"], checkpoint_dir=folder, evaluate=False
-    )
+    rows = charrnn.compare(["river", folder / "small", "river"], checkpoint_dir=folder)
     assert [row.name for row in rows] == ["river", "small"]
-    assert [row.carried for row in rows] == [None, None]
+
+
+def test_compare_scores_nothing_unless_asked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even a model is read, so the answer is there at once."""
+    monkeypatch.setattr("charrnn.runs.compare.load", lambda *_, **__: pytest.fail("was read"))
+    for row in charrnn.compare(checkpoint_dir=folder):
+        assert (row.carried, row.fresh, row.problem) == (None, None, None)
+        assert row.val_loss == row.run.best.manifest.val_loss
+        assert row.parameters is not None
 
 
 def test_compare_refuses_what_is_not_a_run(folder: Path) -> None:
@@ -67,7 +76,7 @@ def test_compare_refuses_what_is_not_a_run(folder: Path) -> None:
     with pytest.raises(charrnn.CharrnnError, match=r"is a single checkpoint .*; name its run"):
         charrnn.compare([folder / "river" / "step-00000060"], checkpoint_dir=folder)
     with pytest.raises(charrnn.CharrnnError, match="`device=cuda:9`: not available"):
-        charrnn.compare(["river"], checkpoint_dir=folder, device="cuda:9")
+        charrnn.compare(["river"], checkpoint_dir=folder, evaluate=True, device="cuda:9")
     assert charrnn.compare(checkpoint_dir=folder / "none") == []
 
 
@@ -86,7 +95,7 @@ def test_a_run_that_cannot_be_scored_keeps_its_row(folder: Path, tmp_path: Path)
     (folder / "log" / "log.jsonl").unlink()
     notices: list[str] = []
     names = ("whole", "weights", "manifests", "log")
-    rows = charrnn.compare(names, checkpoint_dir=folder, notice=notices.append)
+    rows = charrnn.compare(names, checkpoint_dir=folder, evaluate=True, notice=notices.append)
     whole, weights, manifests, log = rows
     assert whole.problem == "it has no validation part to score it on"
     assert (whole.parameters, whole.carried) == (log.parameters, None)
@@ -104,7 +113,11 @@ def test_a_run_that_cannot_be_scored_keeps_its_row(folder: Path, tmp_path: Path)
     text.unlink()
     notices.clear()
     (gone,) = charrnn.compare(
-        ["gone"], checkpoint_dir=folder, cache_dir=tmp_path / "cache", notice=notices.append
+        ["gone"],
+        checkpoint_dir=folder,
+        evaluate=True,
+        cache_dir=tmp_path / "cache",
+        notice=notices.append,
     )
     assert (gone.carried, gone.fresh) == (None, None)
     assert gone.val_loss is not None
@@ -123,7 +136,7 @@ def test_compare_warns_of_different_texts(folder: Path, tmp_path: Path) -> None:
 
     def compared(*names: str) -> list[charrnn.Comparison]:
         notices.clear()
-        return charrnn.compare(names, checkpoint_dir=folder, evaluate=False, notice=notices.append)
+        return charrnn.compare(names, checkpoint_dir=folder, notice=notices.append)
 
     compared("river", "small")
     assert notices == []
@@ -137,7 +150,7 @@ def test_byte_models_are_scored_per_character(tmp_path: Path) -> None:
     text = tmp_path / "accents.txt"
     text.write_text("élève à côté, où l'été fût gâté\n" * 60)
     train(text, tmp_path, "bytes", charrnn.CorpusConfig(unit="byte"))
-    (row,) = charrnn.compare(checkpoint_dir=tmp_path)
+    (row,) = charrnn.compare(checkpoint_dir=tmp_path, evaluate=True)
     assert row.carried is not None
     assert row.val_loss is not None
     assert row.carried.nats_per_char > 1.1 * row.val_loss

@@ -10,7 +10,7 @@ import pytest
 from filelock import FileLock
 
 from charrnn.text import locks
-from charrnn.text.locks import LockError, file_lock, held
+from charrnn.text.locks import LockError, file_lock, held, is_held
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="links, pipes and modes of POSIX")
 
@@ -92,6 +92,50 @@ def test_a_wait_is_announced_and_ends(
     message = record.getMessage()
     assert message.startswith(f"notice: waiting up to {seconds:.0f} s for ")
     assert pytest.importorskip("re").search(rf"for {who}.*, which holds .*lock$", message)
+
+
+def test_a_lock_can_be_asked_about(tmp_path: Path) -> None:
+    """Whether it is held is known while it is held; asking creates no file."""
+    lock = tmp_path / "lock"
+    assert not is_held(lock)
+    assert not lock.exists()
+    with held(lock):
+        assert is_held(lock)
+    assert not is_held(lock)
+
+
+@posix
+def test_asking_about_a_lock_keeps_nobody_out(tmp_path: Path) -> None:
+    """Who only asks does not look like a holder to others who ask, and leaves nothing held."""
+    import fcntl
+
+    lock = tmp_path / "lock"
+    lock.touch()
+    with lock.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)  # what asking takes, for a moment
+        assert not is_held(lock)
+    assert not is_held(lock)
+    with file_lock(lock, timeout=0):
+        pass
+
+
+@posix
+@pytest.mark.parametrize("kind", ["link", "dangling link", "folder", "pipe"])
+def test_what_is_no_lock_is_not_held(tmp_path: Path, kind: str) -> None:
+    """Links are not followed, and nothing waits for the other end of a pipe."""
+    lock, other = tmp_path / "lock", tmp_path / "other"
+    with held(other):
+        match kind:
+            case "link":
+                lock.symlink_to(other)
+            case "dangling link":
+                lock.symlink_to(tmp_path / "nowhere")
+            case "folder":
+                lock.mkdir()
+            case "pipe":
+                os.mkfifo(lock)
+        assert not is_held(lock)
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_no_wait_no_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
