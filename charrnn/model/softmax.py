@@ -141,11 +141,13 @@ class _LinearNats(torch.autograd.Function):
             part = slice(start, start + rows)
             wanted = targets[part, None]
             logits = F.linear(low_y[part], low_weight).to(bias.dtype).add_(bias)
-            normaliser = logits.logsumexp(dim=1, keepdim=True)
-            torch.sub(normaliser, logits.gather(1, wanted), out=nats[part, None])
+            logits.sub_(logits.amax(dim=1, keepdim=True))  # before any rounding of large numbers
+            chosen = logits.gather(1, wanted)
+            total = logits.exp_().sum(dim=1, keepdim=True)
+            torch.sub(total.log(), chosen, out=nats[part, None])
             if learns:
-                gradient = logits.sub_(normaliser).exp_()
-                gradient.scatter_add_(1, wanted, -torch.ones_like(normaliser))
+                gradient = logits.div_(total)
+                gradient.scatter_add_(1, wanted, -torch.ones_like(total))
                 d_bias += gradient.sum(dim=0)
                 gradient = gradient.to(precision)
                 torch.mm(gradient, low_weight, out=d_y[part])

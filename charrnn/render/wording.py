@@ -54,14 +54,18 @@ def evaluation_line(event: EvaluationEvent) -> str:
 
 def end_line(event: EndEvent) -> str:
     """Say how far a run came."""
-    return f"step {event.step:,} after {duration(event.seconds)}"
+    return f"step {event.step:,} after {duration(event.seconds)} of training"
 
 
 def best_line(event: EndEvent, unit: str) -> str:
     """Say what the best evaluation of a run was; there must be one. unit: char or byte."""
     assert event.best_loss is not None
     loss = f"{event.best_loss:.4f} ({bits(event.best_loss):.3f} bits/{unit})"
-    return f"validation {loss} at step {event.best_step:,}"
+    line = f"validation {loss} at step {event.best_step:,}"
+    if event.full_loss is None or event.full_symbols is None:
+        return line
+    units = counted(event.full_symbols, "character" if unit == "char" else unit)
+    return f"{line}; {event.full_loss:.4f} on {units}"
 
 
 def time_left(event: StepEvent) -> str:

@@ -112,7 +112,7 @@ def test_a_name_that_is_taken_is_reported_before_the_first_run(corpus: Path) -> 
         variants(corpus, training={"seed": [1, 2]}, run="a/b")
 
 
-def test_a_bad_corpus_or_device_is_reported_before_the_first_run(corpus: Path) -> None:
+def test_a_bad_corpus_is_reported_before_the_first_run(corpus: Path) -> None:
     seeds = {"seed": [1, 2]}
     with pytest.raises(DeviceError, match="tpu"):
         variants(corpus, training=seeds, device="tpu")
