@@ -23,6 +23,7 @@ configurations = st.fixed_dictionaries(
         "num_layers": st.integers(1, 3),
         "hidden_size": st.integers(1, 9),
         "embedding_size": st.integers(0, 5),
+        "adaptive_softmax": st.integers(0, 8),
     }
 )
 READ_STEPS = 4  # so few that the prompts of these tests take several blocks
@@ -30,6 +31,7 @@ LEFT_OUT = [
     {"cell": "rnn", "nonlinearity": "relu"},
     {"cell": "rnn", "nonlinearity": "leaky-relu"},
     {"embedding_size": 6, "tie_embeddings": True},
+    {"adaptive_softmax": 1},
 ]
 
 

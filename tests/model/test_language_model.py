@@ -25,6 +25,7 @@ CONFIGS: list[dict[str, Any]] = [
     {"cell": "rnn", "nonlinearity": "relu"},
     {"cell": "rnn", "nonlinearity": "leaky-relu"},
     {"embedding_size": H, "tie_embeddings": True},
+    {"adaptive_softmax": 1},
 ]
 
 

@@ -11,7 +11,7 @@ from charrnn.model.config import ModelConfig
 from charrnn.model.language_model import LanguageModel
 from charrnn.text.store import Symbols
 from charrnn.training import validation
-from charrnn.training.validation import total_nats
+from charrnn.training.validation import total_nats, validate
 from tests.training.scoring import documents, in_parts, symbols, texts, unbroken
 
 
@@ -118,3 +118,26 @@ def test_parallel_lanes_come_close_to_one_unbroken_pass() -> None:
     counted: list[int] = []
     total_nats(model, text, lanes=5, on_progress=counted.append)
     assert sum(counted) == 10_006, "each symbol but the first is predicted once"
+
+
+def test_a_part_of_a_text_stands_for_the_whole() -> None:
+    """The same symbols each time, spread over the text; all of them if it is shorter."""
+    model = model_of()
+    text = symbols(np.random.default_rng(4).integers(7, size=30_000).tolist())
+    part = validate(model, text, 9_000)
+    assert part.symbols == 9_000
+    assert part == validate(model, text, 9_000)
+    whole = validate(model, text, 10**6)
+    assert whole.symbols == len(text) - 1
+    assert part.loss == pytest.approx(whole.loss, rel=0.02)
+
+
+def test_short_documents_are_validated_side_by_side() -> None:
+    """Exactly: each of them from a fresh state, after the end of another one."""
+    model, ids = model_of(), np.random.default_rng(6).integers(7, size=600)
+    ids[9::10] = 0
+    text = symbols(ids.tolist(), set(range(10, 601, 10)))
+    found = validate(model, text, 10**6)
+    assert found.symbols == 600
+    nats = total_nats(model, symbols([0, *ids.tolist()], set(range(1, 602, 10))))
+    assert found.loss == pytest.approx(nats / 600, rel=1e-6)
