@@ -69,6 +69,7 @@ bench: $(VENV)/dev ## Measure what docs/research/results.md states; takes about 
 	$(BIN)/python benchmarks/checkpoint_cost.py
 	$(BIN)/python benchmarks/sampling.py
 	$(BIN)/python benchmarks/training_rate.py
+	$(BIN)/python benchmarks/step_ratios.py
 	$(BIN)/charrnn corpora fetch tiny-shakespeare
 	$(BIN)/python benchmarks/training_overhead.py
 	$(BIN)/python benchmarks/reference.py

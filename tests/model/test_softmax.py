@@ -41,13 +41,13 @@ def test_loss_and_gradient_are_those_of_cross_entropy(
     """However many rows a block has."""
     monkeypatch.setattr(softmax, "BLOCK_ELEMENTS", rows * V)
     generator = torch.Generator().manual_seed(0)
-    inputs = [
+    inputs = y, weight, bias = tuple(
         torch.randn(shape, generator=generator, dtype=torch.double).requires_grad_()
         for shape in ((N, H), (V, H), (V,))
-    ]
+    )
     targets = torch.randint(V, (N,), generator=generator)
-    total, each = linear_nats(*inputs, targets)
-    expected = F.cross_entropy(F.linear(*inputs), targets, reduction="none")
+    total, each = linear_nats(y, weight, bias, targets)
+    expected = F.cross_entropy(F.linear(y, weight, bias), targets, reduction="none")
     torch.testing.assert_close(each, expected.detach())
     found = torch.autograd.grad(3 * total, inputs)
     torch.testing.assert_close(found, torch.autograd.grad(3 * expected.sum(), inputs))
