@@ -57,7 +57,7 @@ def side(reader: ChunkReader, symbols: int, **values: object) -> Side:
 
 
 def random_text(symbols: int) -> ChunkReader:
-    """Return lanes over random ids: equally frequent ones, or with many symbols, as 1 / (n + 10)."""
+    """Return lanes over random ids: equally frequent, or with many symbols as 1 / (n + 10)."""
     rng = np.random.default_rng(0)
     shares = np.ones(symbols) if symbols == FEW else 1 / np.arange(10, symbols + 10)
     ids = rng.choice(symbols, 300_000, p=shares / shares.sum())
