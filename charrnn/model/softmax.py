@@ -134,8 +134,9 @@ class _LinearNats(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         low_y, low_weight = y.to(precision), weight.to(precision)
         nats = bias.new_empty(len(y))
-        d_y, d_weight, d_bias = torch.empty_like(low_y), torch.zeros_like(weight), None
-        d_bias = torch.zeros_like(bias)
+        if learns:
+            d_y = torch.empty_like(low_y)
+            d_weight, d_bias = torch.zeros_like(weight), torch.zeros_like(bias)
         rows = max(1, BLOCK_ELEMENTS // len(weight))
         for start in range(0, len(y), rows):
             part = slice(start, start + rows)
@@ -152,7 +153,8 @@ class _LinearNats(torch.autograd.Function):
                 gradient = gradient.to(precision)
                 torch.mm(gradient, low_weight, out=d_y[part])
                 d_weight += gradient.t() @ low_y[part]
-        ctx.save_for_backward(d_y, d_weight, d_bias)
+        if learns:
+            ctx.save_for_backward(d_y, d_weight, d_bias)
         ctx.mark_non_differentiable(nats)
         ctx.kind = y.dtype
         return nats.sum(), nats

@@ -16,6 +16,7 @@ SECONDS = 0.4
 WARM_UP = 2
 
 
+@freed_memory_kept()
 def symbols_per_second(
     config: ModelConfig,
     training: TrainingConfig,
@@ -28,18 +29,6 @@ def symbols_per_second(
 
     The fastest step counts, since other programs may slow down the rest.
     """
-    with freed_memory_kept():
-        return _fastest_rate(config, training, vocabulary_size, device, precision, clock)
-
-
-def _fastest_rate(
-    config: ModelConfig,
-    training: TrainingConfig,
-    vocabulary_size: int,
-    device: torch.device,
-    precision: torch.dtype,
-    clock: Callable[[], float],
-) -> float:
     model = LanguageModel(config, vocabulary_size).to(device)
     optimizer = Optimizer(model, training)
     shape = (training.seq_length + 1, training.batch_size)
