@@ -88,28 +88,33 @@ class Symbols:
     @property
     def documents(self) -> int:
         """The number of documents, of which the first and the last may be cut off."""
-        first, last = self._ends.searchsorted([self._start + 1, self._stop])
-        return int(last - first) + 1 if len(self) else 0
+        first, last = self._ends_until(self._stop)
+        return last - first + 1 if len(self) else 0
 
     def document_bounds(self, first: int, stop: int) -> npt.NDArray[np.int64]:
         """Return where the documents from `first` up to `stop` begin, and where the last one ends.
 
         There are at least `first` documents, and possibly fewer than `stop`.
         """
-        before, behind = self._ends.searchsorted([self._start + 1, self._stop])
-        stop = min(stop, int(behind - before) + 1)
+        before, behind = self._ends_until(self._stop)
+        stop = min(stop, behind - before + 1)
         inner = self._ends[before + max(first - 1, 0) : min(before + stop, behind)] - self._start
         parts = [[0] if first == 0 else [], inner, [len(self)] if before + stop > behind else []]
         return np.concatenate([np.asarray(part, dtype=np.int64) for part in parts])
 
     def count_ends(self) -> int:
         """Return how many documents end in this part."""
-        first, last = self._ends.searchsorted([self._start + 1, self._stop + 1])
-        return int(last - first)
+        first, last = self._ends_until(self._stop + 1)
+        return last - first
+
+    def _ends_until(self, position: int) -> tuple[int, int]:
+        """Return which ends are behind the start of this part and before a position of the text."""
+        first, last = self._ends.searchsorted([self._start + 1, position]).tolist()
+        return first, last
 
     def reset_positions(self) -> npt.NDArray[np.int64]:
         """Return the positions at which a model's state is reset, ascending, see `resets`."""
-        first, last = self._ends.searchsorted([self._start + 1, self._stop + 1])
+        first, last = self._ends_until(self._stop + 1)
         return self._ends[first:last] - self._start - 1
 
     def resets(self, starts: npt.ArrayLike, steps: int) -> npt.NDArray[np.bool_] | None:

@@ -97,14 +97,17 @@ def test_what_the_user_names_is_opened(own: Path, tmp_path: Path) -> None:
     assert charrnn.resume(own, steps=6, corpus=corpus, cache_dir=cache).end.step == 6
 
 
-def test_a_stranger_s_validation_text_must_be_named_too(own: Path, tmp_path: Path) -> None:
-    held_out = tmp_path / "held-out.txt"
+def run_with_validation_text(corpus: Path, held_out: Path, cache: Path) -> Path:
     held_out.write_text(TEXT[:200], encoding="utf-8")
-    corpus, cache = tmp_path / "river.txt", tmp_path / "fresh"
-    run = charrnn.train(
+    return charrnn.train(
         corpus, corpus_config={"val_text": str(held_out)}, model=MODEL, training=TRAINING,
-        checkpoint_dir=tmp_path / "runs", run="with", cache_dir=cache,
+        checkpoint_dir=corpus.parent / "runs", run="with", cache_dir=cache,
     ).folder  # fmt: skip
+
+
+def test_a_stranger_s_validation_text_must_be_named_too(own: Path, tmp_path: Path) -> None:
+    corpus, held_out, cache = (tmp_path / n for n in ("river.txt", "held-out.txt", "fresh"))
+    run = run_with_validation_text(corpus, held_out, cache)
     shutil.rmtree(cache)
     rewrite(run, lambda content: content.update(origin=""))
     with pytest.raises(RunError, match="`val_text=PATH`"):
@@ -132,13 +135,8 @@ def test_a_key_that_others_can_read_signs_nothing(
 
 
 def test_a_validation_text_can_be_named_to_score_it(own: Path, tmp_path: Path) -> None:
-    held_out = tmp_path / "held-out.txt"
-    held_out.write_text(TEXT[:200], encoding="utf-8")
-    corpus, cache = tmp_path / "river.txt", tmp_path / "fresh"
-    run = charrnn.train(
-        corpus, corpus_config={"val_text": str(held_out)}, model=MODEL, training=TRAINING,
-        checkpoint_dir=tmp_path / "runs", run="with", cache_dir=cache,
-    ).folder  # fmt: skip
+    corpus, held_out, cache = (tmp_path / n for n in ("river.txt", "held-out.txt", "fresh"))
+    run = run_with_validation_text(corpus, held_out, cache)
     expected = charrnn.load(run).evaluate(cache_dir=cache)
     shutil.rmtree(cache)
     rewrite(run, lambda content: content.update(origin=""))
