@@ -97,17 +97,17 @@ def begin(
 
 
 def _plan(basis: Basis, request: Requested, context: ExecutionContext) -> RunPlan:
-    corpus, asked = basis.corpus, request.training
-    lanes, steps = fit(len(corpus.train), asked.batch_size, asked.seq_length)
+    corpus = basis.corpus
     symbols = len(corpus.vocabulary)
     rate = partial(products_per_second, symbols, context.device, context.threads)
-    circumstances = Circumstances(len(corpus.train), symbols, lanes, steps, rate)
-    choice = choose(request, circumstances)
+    choice = choose(request, Circumstances(len(corpus.train), symbols, rate))
+    training = choice.training
+    lanes, steps = fit(len(corpus.train), training.batch_size, training.seq_length)
     return RunPlan(
         corpus=corpus,
         corpus_config=basis.corpus_config,
         model=choice.model,
-        training=choice.training.resolved(),
+        training=training.resolved(),
         lanes=lanes,
         steps=steps,
         chosen=choice.chosen,

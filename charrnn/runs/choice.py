@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from charrnn.errors import SettingsError, shortened
 from charrnn.model.config import ModelConfig, multiplied_weights
 from charrnn.settings import make
-from charrnn.training.config import TrainingConfig
+from charrnn.training.config import TrainingConfig, fit
 
 # Work of each preset, in products.
 PRESETS = {"fast": 3e12, "balanced": 1.5e13, "best": 1.5e14}
@@ -25,16 +25,19 @@ HIDDEN_SIZES = (32, 48, 64, 96, 128, 192, 256, 384, 512, 640, 768, 896, 1024, 12
 CHARACTERS_PER_WEIGHT = 6  # that training reads, counted anew in each pass over the text
 # Weights for each character of the corpus, at most: so many for a million characters, and more for
 # a shorter text, by the cube root.
-WEIGHTS_PER_CHARACTER, LONG_TEXT = 6, 1_000_000
-MAX_DROPOUT, MAX_INPUT_DROPOUT = 0.5, 0.2
-# How hard a model strains to learn its text by heart: passes over the text, times the square root of
-# the weights for each of its characters. Dropout begins at NO_STRAIN, and grows by so much each time
-# that doubles; at MAX_STRAIN a run ends, but not before it has taken MIN_STEPS.
-NO_STRAIN, MAX_STRAIN, DROPOUT_PER_DOUBLING = 3.5, 60, 0.12
-MIN_STEPS = 400
-# From so many different characters on, the softmax is adaptive, with a head of this size, and the
-# embedding is larger than by default.
-LARGE_VOCABULARY, HEAD, LARGE_EMBEDDING = 2_000, 500, 256
+WEIGHTS_PER_CHARACTER, LONG_TEXT = 8, 1_000_000
+MAX_DROPOUT, MAX_INPUT_DROPOUT = 0.6, 0.2
+# Strain is how close a model comes to learning its text by heart: passes over the text, times the
+# square root of the weights for each of its characters. Dropout begins at NO_STRAIN, and grows by
+# so much whenever it doubles; at MAX_STRAIN a run ends, but not before it has taken MIN_STEPS.
+NO_STRAIN, MAX_STRAIN, DROPOUT_PER_DOUBLING = 3.5, 80, 0.12
+MIN_STEPS = 500
+# From so many different characters on, the softmax is adaptive, with a head of this size.
+LARGE_VOCABULARY, HEAD = 2_000, 500
+# The embedding then, and if not the work but the length of the text limits the size of the model.
+LARGE_EMBEDDING = 256
+# A text of fewer characters is read in fewer lanes.
+SHORT_TEXT, FEW_LANES = 150_000, 16
 PROBE_SIZE = 512  # hidden units of the model that is timed if their number is to be chosen
 # A short corpus is validated after so many passes, since it may soon be learned by heart.
 EVAL_EPOCHS, MIN_EVAL_EVERY = 10, 50
@@ -46,7 +49,7 @@ MODEL_CHOICES = {
     "dropout",
     "input_dropout",
 }
-TRAINING_CHOICES = {"steps", "eval_every"}
+TRAINING_CHOICES = {"steps", "eval_every", "batch_size"}
 
 T = TypeVar("T", ModelConfig, TrainingConfig)
 
@@ -68,14 +71,12 @@ class Requested:
 class Circumstances:
     """What a choice depends on besides the settings that are given.
 
-    symbols: of the training part. lanes, steps: of a chunk, as far as the corpus has room for them.
-    rate: asked if minutes are given and no preset, to know how much work there is time for.
+    symbols: of the training part. rate: asked if minutes are given and no preset, to know how much
+    work there is time for.
     """
 
     symbols: int
     vocabulary_size: int
-    lanes: int
-    steps: int
     rate: Rate
 
 
@@ -119,31 +120,41 @@ def choose(request: Requested, circumstances: Circumstances) -> Choice:
     model, training, free = request.model, request.training, request.free
     if not free:
         return Choice(model, training, {})
-    chunk = circumstances.lanes * circumstances.steps
+    symbols, vocabulary_size = circumstances.symbols, circumstances.vocabulary_size
     values: dict[str, Any] = {}
-    if circumstances.vocabulary_size > LARGE_VOCABULARY:
-        large = {"adaptive_softmax": HEAD, "embedding_size": LARGE_EMBEDDING}
-        values |= {name: value for name, value in large.items() if name in free}
-        model = replace(model, **values)
-        request = replace(request, model=model)
-    work = _work(request, circumstances)
+    if "batch_size" in free and symbols < SHORT_TEXT:
+        values["batch_size"] = FEW_LANES
+        training = replace(training, batch_size=FEW_LANES)
+    lanes, length = fit(symbols, training.batch_size, training.seq_length)
+    chunk = lanes * length
+    if "adaptive_softmax" in free and vocabulary_size > LARGE_VOCABULARY:
+        values["adaptive_softmax"] = HEAD
+        model = replace(model, adaptive_softmax=HEAD)
+    if "embedding_size" in free and vocabulary_size > LARGE_VOCABULARY:
+        values["embedding_size"] = LARGE_EMBEDDING
+        model = replace(model, embedding_size=LARGE_EMBEDDING)
+    fitted = replace(training, batch_size=lanes, seq_length=length)
+    work = _work(replace(request, model=model, training=fitted), circumstances.rate)
+    wanted, most = _wanted_weights(work, symbols), _most_weights(symbols)
+    if "embedding_size" in free and wanted >= most:
+        values["embedding_size"] = LARGE_EMBEDDING
+        model = replace(model, embedding_size=LARGE_EMBEDDING)
     if "hidden_size" in free:
-        values["hidden_size"] = _hidden_size(model, work, circumstances)
-        model = replace(model, **values)
-    weights = multiplied_weights(model, circumstances.vocabulary_size)
+        values["hidden_size"] = _nearest_size(model, min(wanted, most), vocabulary_size)
+        model = replace(model, hidden_size=values["hidden_size"])
+    weights = multiplied_weights(model, vocabulary_size)
+    affordable = work / weights
     if "steps" in free:
-        affordable = work / weights / chunk
-        useful = max(
-            _useful_epochs(weights, circumstances) * circumstances.symbols / chunk, MIN_STEPS
-        )
-        if training.minutes is None or affordable > useful:
-            values["steps"] = max(1, round(min(affordable, useful)))
+        useful = MAX_STRAIN / math.sqrt(weights / symbols) * symbols
+        steps = max(useful / chunk, MIN_STEPS)
+        if training.minutes is None or affordable / chunk > steps:
+            values["steps"] = max(1, round(min(affordable / chunk, steps)))
             training = replace(training, steps=values["steps"])
-    every = max(MIN_EVAL_EVERY, round(EVAL_EPOCHS * circumstances.symbols / chunk))
+    every = max(MIN_EVAL_EVERY, round(EVAL_EPOCHS * symbols / chunk))
     if every < training.eval_every:
         values["eval_every"] = every
-    epochs = _epochs(training, work / weights, chunk, circumstances.symbols)
-    dropout = _dropout(epochs, weights / circumstances.symbols)
+    epochs = _epochs(training, affordable, chunk, symbols)
+    dropout = _dropout(epochs, weights / symbols)
     values |= {"dropout": dropout, "input_dropout": min(dropout, MAX_INPUT_DROPOUT)}
     chosen = {name: value for name, value in values.items() if name in free}
     for_model = {name: value for name, value in chosen.items() if name in MODEL_CHOICES}
@@ -159,7 +170,7 @@ def _as_settings(kind: type[T], given: T | Mapping[str, Any]) -> T:
     return make(kind, given) if isinstance(given, Mapping) else given
 
 
-def _work(request: Requested, circumstances: Circumstances) -> float:
+def _work(request: Requested, rate: Rate) -> float:
     """Return the products that there is time for."""
     minutes = request.training.minutes
     if minutes is None:
@@ -167,31 +178,30 @@ def _work(request: Requested, circumstances: Circumstances) -> float:
     timed = request.model
     if "hidden_size" in request.free:
         timed = replace(timed, hidden_size=PROBE_SIZE)
-    fitted = replace(
-        request.training, batch_size=circumstances.lanes, seq_length=circumstances.steps
-    )
-    return 60 * minutes * circumstances.rate(timed, fitted)
+    return 60 * minutes * rate(timed, request.training)
 
 
-def _hidden_size(config: ModelConfig, work: float, circumstances: Circumstances) -> int:
-    """Return the size whose number of weights best suits the work and the corpus."""
-    symbols = circumstances.symbols
+def _wanted_weights(work: float, symbols: int) -> float:
+    """Return how many weights suit the work, and a text of so many symbols."""
     for_work = math.sqrt(work / CHARACTERS_PER_WEIGHT)
-    # From here on a larger model is trained until the strain is at its maximum.
+    # If that model were trained for longer than is useful, a larger one can be.
     for_text = (work / MAX_STRAIN) ** 2 / symbols**3
-    per_character = WEIGHTS_PER_CHARACTER * max(1.0, (LONG_TEXT / symbols) ** (1 / 3))
-    wanted = min(max(for_work, for_text), per_character * symbols)
+    return max(for_work, for_text)
+
+
+def _most_weights(symbols: int) -> float:
+    """Return how many weights a text of so many symbols bears."""
+    return WEIGHTS_PER_CHARACTER * symbols * max(1.0, math.cbrt(LONG_TEXT / symbols))
+
+
+def _nearest_size(config: ModelConfig, wanted: float, vocabulary_size: int) -> int:
+    """Return the size whose number of weights is nearest to what is wanted."""
 
     def distance(hidden_size: int) -> float:
         sized = replace(config, hidden_size=hidden_size)
-        return abs(math.log(multiplied_weights(sized, circumstances.vocabulary_size) / wanted))
+        return abs(math.log(multiplied_weights(sized, vocabulary_size) / wanted))
 
     return min(HIDDEN_SIZES, key=distance)
-
-
-def _useful_epochs(weights: int, circumstances: Circumstances) -> float:
-    """Return after how many passes the strain is at its maximum."""
-    return MAX_STRAIN / math.sqrt(weights / circumstances.symbols)
 
 
 def _epochs(training: TrainingConfig, read: float, chunk: int, symbols: int) -> float:
