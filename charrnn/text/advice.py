@@ -64,7 +64,9 @@ def _split(shape: Shape, corpus: EncodedCorpus, config: CorpusConfig) -> list[st
             f"much as those of a random part; choose another with {_others(corpus, way)}"
         )
     if shape.repeated >= MANY_REPEATED:
-        share = f"{'' if shape.whole else 'at least '}{int(100 * shape.repeated)}%"
+        share = f"{int(100 * shape.repeated)}%"
+        if not shape.whole and shape.repeated < 1:
+            share = f"at least {share}"
         messages.append(
             f"{share} of {_what(shape)} in the validation part are also in the training part, so "
             "the validation loss flatters: remove duplicates first"

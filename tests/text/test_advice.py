@@ -118,6 +118,17 @@ def test_duplicates_in_both_parts_are_told(tmp_path: Path, settings: dict[str, A
     )
 
 
+def test_a_sample_of_duplicates_is_a_lower_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There may be more in the rest of the text, unless all are duplicates already."""
+    monkeypatch.setattr("charrnn.text.shape.SAMPLED", 1 << 13)
+    monkeypatch.setattr("charrnn.text.shape.PIECE", 1 << 9)
+    assert said(tmp_path, "\n".join(names() * 20))[-1].startswith("100% of the lines ")
+    some = [line for name in names(1_500) for line in ("Renlo", "Tuva", name)]
+    assert said(tmp_path, "\n".join(some))[-1].startswith("at least 6")
+
+
 def test_duplicate_paragraphs_of_prose_are_told(tmp_path: Path) -> None:
     """Such as those of a text that was saved twice; a few that recur are not."""
     (message,) = said(tmp_path, ENGLISH + "\n\n" + ENGLISH)
