@@ -17,6 +17,8 @@ _SIGNS = {"titled": ", each under a title of its own", "labelled": ", all under 
 def advice(corpus: EncodedCorpus, config: CorpusConfig) -> list[str]:
     """Return what the user should know about the shape of a corpus, and about its split."""
     shape = shape_of(corpus, config)
+    if config.paragraphs and corpus.documents == 1:
+        return ["no blank line in the text, so with `paragraphs` all of it is one document"]
     return [*_documents(shape, corpus), *_split(shape, corpus, config)]
 
 

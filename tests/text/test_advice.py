@@ -54,6 +54,14 @@ def test_poems_are_told_of_paragraphs(tmp_path: Path) -> None:
     assert said(tmp_path, text, paragraphs=True) == []
 
 
+def test_a_text_without_paragraphs_is_told(tmp_path: Path) -> None:
+    """Somebody who asks for paragraphs expects more than one document."""
+    (message,) = said(tmp_path, "\n".join(names()), paragraphs=True)
+    assert message == "no blank line in the text, so with `paragraphs` all of it is one document"
+    assert said(tmp_path, "\n\n".join(names()), paragraphs=True) == []
+    assert said(tmp_path, "\n\n", paragraphs=True) == []
+
+
 def test_tables_are_told_of_their_column(tmp_path: Path) -> None:
     """By a name that can be copied; the setting then reads it."""
     lines = TEXT.splitlines()
