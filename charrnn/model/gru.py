@@ -6,7 +6,7 @@ operations on (B, 3H), all into buffers that are allocated once. The derivatives
 on later steps are computed for all steps at once.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -30,7 +30,7 @@ def gru_recurrence(
     precision = torch.get_autocast_dtype(kind) if mixed else weight.dtype
     with torch.autocast(kind, enabled=False):
         outputs: Tensor = _Recurrence.apply(  # type: ignore[no-untyped-call]
-            driven.to(weight.dtype), h, weight, bias_n, fresh, precision
+            driven, h, weight, bias_n, fresh, precision
         )
     return outputs, outputs[-1]
 
@@ -50,38 +50,46 @@ class _Recurrence(torch.autograd.Function):
     ) -> Tensor:
         steps, lanes, gates = driven.shape
         hidden = gates // 3
+        ctx.fresh, ctx.kind = fresh, driven.dtype
+        driven = driven.to(weight.dtype)
         states = driven.new_empty(steps + 1, lanes, hidden)
         states[0] = h
+        low = torch.empty_like(states[1:], dtype=precision)
         r_and_z = driven.new_empty(steps, lanes, 2 * hidden)
         n, q = torch.empty_like(states[1:]), torch.empty_like(states[1:])
-        recurrent = weight.to(precision).t().contiguous()
+        # tanh(x) is 2 sigmoid(2x) - 1, and torch's sigmoid is the faster one. All that is inside of
+        # tanh is doubled beforehand, which is exact.
+        doubled = weight.clone()
+        doubled[2 * hidden :] *= 2
+        recurrent = doubled.to(precision).t().contiguous()
+        driven_gates = driven[:, :, : 2 * hidden].unbind(0)
+        driven_n, bias_n = (2 * driven[:, :, 2 * hidden :]).unbind(0), 2 * bias_n
+        minus_one = torch.full_like(states[0], -1)
         product = driven.new_empty(lanes, gates)
-        multiply = _product(states[0], recurrent, product)
         product_gates, product_n = product.split([2 * hidden, hidden], dim=1)
-        driven_gates, driven_n = (
-            part.unbind(0) for part in driven.split([2 * hidden, hidden], dim=2)
-        )
+        low_product = product.to(precision)
         gate, r, z = (part.unbind(0) for part in (r_and_z, *r_and_z.chunk(2, dim=2)))
-        n_, q_, before = n.unbind(0), q.unbind(0), list(states.unbind(0))
+        low_, n_, q_, before = low.unbind(0), n.unbind(0), q.unbind(0), list(states.unbind(0))
         for t in range(steps):
             h, after = before[t], before[t + 1]
             if (lost := fresh[t]) is not None:
                 h = before[t] = h.masked_fill(lost, 0)
-            multiply(h)
+            torch.mm(low_[t].copy_(h), recurrent, out=low_product)
+            product.copy_(low_product)
             add(driven_gates[t], product_gates, out=gate[t]).sigmoid_()
             add(product_n, bias_n, out=q_[t])
-            addcmul(driven_n[t], r[t], q_[t], out=n_[t]).mul_(2).sigmoid_().mul_(2).sub_(1)
+            addcmul(driven_n[t], r[t], q_[t], out=n_[t]).sigmoid_()
+            add(minus_one, n_[t], alpha=2, out=n_[t])
             torch.lerp(n_[t], h, z[t], out=after)
+        q.mul_(0.5)
         carried = all(lost is None for lost in fresh)
-        ctx.save_for_backward(
-            states[:-1] if carried else torch.stack(before[:-1]), r_and_z, n, q, weight
-        )
-        ctx.fresh, ctx.precision = fresh, precision
+        previous = states[:-1] if carried else torch.stack(before[:-1])
+        ctx.save_for_backward(previous, low, r_and_z, n, q, weight)
         return states[1:]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        before, r_and_z, n, q, weight = ctx.saved_tensors
+        before, low, r_and_z, n, q, weight = ctx.saved_tensors
         steps, lanes, hidden = before.shape
         r, z = r_and_z.chunk(2, dim=2)
         # The derivatives of h_t with respect to what is inside of tanh and of the two sigmoids, and
@@ -95,46 +103,24 @@ class _Recurrence(torch.autograd.Function):
         mul((before - n).mul_(z), not_z, out=by_z)
 
         d_h, later = torch.empty_like(before), torch.zeros_like(before[0])
-        d_gates = before.new_empty(steps, lanes, 3 * hidden, dtype=ctx.precision)
-        d_gate, product = before.new_empty(lanes, 3 * hidden), torch.empty_like(later)
-        multiply = _product(d_gate, weight.to(ctx.precision), product)
-        d_gate_parts = d_gate.view(lanes, 3, hidden)
-        d_outputs, d_h_, by_, z_, d_gates_ = (
-            part.unbind(0) for part in (gradients[0], d_h, by_gates, z, d_gates)
+        d_gates = before.new_empty(steps, lanes, 3 * hidden, dtype=low.dtype)
+        low_weight, product = weight.to(low.dtype), torch.empty_like(later)
+        low_product = product.to(low.dtype)
+        in_parts = d_gates.view(steps, lanes, 3, hidden)
+        d_outputs, d_h_, by_, z_, d_gates_, parts = (
+            part.unbind(0) for part in (gradients[0], d_h, by_gates, z, d_gates, in_parts)
         )
         for t in reversed(range(steps)):
             add(d_outputs[t], later, out=d_h_[t])
-            mul(by_[t], d_h_[t].unsqueeze(1), out=d_gate_parts)
-            d_gates_[t].copy_(multiply(d_gate))
+            mul(by_[t], d_h_[t].unsqueeze(1), out=parts[t])
+            torch.mm(d_gates_[t], low_weight, out=low_product)
+            product.copy_(low_product)
             addcmul(product, d_h_[t], z_[t], out=later)
             if (lost := ctx.fresh[t]) is not None:
                 later.masked_fill_(lost, 0)
         stacked = d_gates.view(steps * lanes, 3 * hidden)
-        d_weight = stacked.t() @ before.reshape(-1, hidden).to(ctx.precision)
+        d_weight = (stacked.t() @ low.view(steps * lanes, hidden)).to(weight.dtype)
         d_bias_n = stacked[:, 2 * hidden :].sum(dim=0, dtype=weight.dtype)
-        d_driven = d_gates.to(weight.dtype, copy=True)
+        d_driven = d_gates.to(ctx.kind)
         mul(d_h, by_n, out=d_driven[:, :, 2 * hidden :])
-        return d_driven, later, d_weight.to(weight.dtype), d_bias_n, None, None
-
-
-def _product(like: Tensor, matrix: Tensor, out: Tensor) -> Callable[[Tensor], Tensor]:
-    """Return a function that multiplies x by a matrix of the number format of the products.
-
-    x is like `like`. The result is in out, whatever its format; what is returned is x in the
-    format of the product.
-    """
-    if matrix.dtype == like.dtype:
-
-        def multiply(x: Tensor) -> Tensor:
-            torch.mm(x, matrix, out=out)
-            return x
-
-        return multiply
-    x_low, out_low = torch.empty_like(like, dtype=matrix.dtype), out.to(matrix.dtype)
-
-    def multiply_low(x: Tensor) -> Tensor:
-        torch.mm(x_low.copy_(x), matrix, out=out_low)
-        out.copy_(out_low)
-        return x_low
-
-    return multiply_low
+        return d_driven, later, d_weight, d_bias_n, None, None

@@ -2,7 +2,9 @@
 
 Work is counted in products: characters read in training times the weights each is multiplied by.
 For a given amount of work, a larger model that reads less and a smaller one that reads more are
-both worse than one in between. The trials behind the numbers below are in docs/research.
+both worse than one in between. But a text that is read too often is learned by heart, so more work
+than that needs goes into a larger model, and what a short text has no use for is not done. The
+trials behind the numbers below are in docs/research.
 """
 
 import math
@@ -21,11 +23,15 @@ DEFAULT_PRESET = "balanced"
 
 HIDDEN_SIZES = (32, 48, 64, 96, 128, 192, 256, 384, 512, 640, 768, 896, 1024, 1280, 1536, 2048)
 CHARACTERS_PER_WEIGHT = 6  # that training reads, counted anew in each pass over the text
-WEIGHTS_PER_CHARACTER = 6  # of the corpus, at most
+# Weights for each character of the corpus, at most: so many for a million characters, and more for
+# a shorter text, by the cube root.
+WEIGHTS_PER_CHARACTER, LONG_TEXT = 6, 1_000_000
 MAX_DROPOUT, MAX_INPUT_DROPOUT = 0.5, 0.2
-# Without a limit, a corpus is read this often, and a short one for at least so many steps.
-MAX_EPOCHS = 40
-MIN_STEPS = 1_000
+# How hard a model strains to learn its text by heart: passes over the text, times the square root of
+# the weights for each of its characters. Dropout begins at NO_STRAIN, and grows by so much each time
+# that doubles; at MAX_STRAIN a run ends, but not before it has taken MIN_STEPS.
+NO_STRAIN, MAX_STRAIN, DROPOUT_PER_DOUBLING = 3.5, 60, 0.12
+MIN_STEPS = 400
 # From so many different characters on, the softmax is adaptive, with a head of this size, and the
 # embedding is larger than by default.
 LARGE_VOCABULARY, HEAD, LARGE_EMBEDDING = 2_000, 500, 256
@@ -103,7 +109,7 @@ def requested(
         free -= {"hidden_size", "embedding_size", "adaptive_softmax"}
     if isinstance(training, Mapping):
         free |= TRAINING_CHOICES - set(training)
-    if (limits.steps, limits.epochs, limits.minutes) != (None,) * 3:
+    if (limits.steps, limits.epochs) != (None, None):
         free -= {"steps"}
     return Requested(base, limits, preset, frozenset(free))
 
@@ -126,8 +132,13 @@ def choose(request: Requested, circumstances: Circumstances) -> Choice:
         model = replace(model, **values)
     weights = multiplied_weights(model, circumstances.vocabulary_size)
     if "steps" in free:
-        values["steps"] = _steps(work / weights, chunk, circumstances.symbols)
-        training = replace(training, steps=values["steps"])
+        affordable = work / weights / chunk
+        useful = max(
+            _useful_epochs(weights, circumstances) * circumstances.symbols / chunk, MIN_STEPS
+        )
+        if training.minutes is None or affordable > useful:
+            values["steps"] = max(1, round(min(affordable, useful)))
+            training = replace(training, steps=values["steps"])
     every = max(MIN_EVAL_EVERY, round(EVAL_EPOCHS * circumstances.symbols / chunk))
     if every < training.eval_every:
         values["eval_every"] = every
@@ -164,8 +175,12 @@ def _work(request: Requested, circumstances: Circumstances) -> float:
 
 def _hidden_size(config: ModelConfig, work: float, circumstances: Circumstances) -> int:
     """Return the size whose number of weights best suits the work and the corpus."""
-    most = WEIGHTS_PER_CHARACTER * circumstances.symbols
-    wanted = min(math.sqrt(work / CHARACTERS_PER_WEIGHT), most)
+    symbols = circumstances.symbols
+    for_work = math.sqrt(work / CHARACTERS_PER_WEIGHT)
+    # From here on a larger model is trained until the strain is at its maximum.
+    for_text = (work / MAX_STRAIN) ** 2 / symbols**3
+    per_character = WEIGHTS_PER_CHARACTER * max(1.0, (LONG_TEXT / symbols) ** (1 / 3))
+    wanted = min(max(for_work, for_text), per_character * symbols)
 
     def distance(hidden_size: int) -> float:
         sized = replace(config, hidden_size=hidden_size)
@@ -174,13 +189,9 @@ def _hidden_size(config: ModelConfig, work: float, circumstances: Circumstances)
     return min(HIDDEN_SIZES, key=distance)
 
 
-def _steps(affordable: float, chunk: int, symbols: int) -> int:
-    """Return how many steps a run takes without reading the corpus too often.
-
-    affordable: the characters that there is work for. chunk: the characters that a step reads.
-    """
-    often = max(MAX_EPOCHS * symbols / chunk, MIN_STEPS)
-    return max(1, round(min(affordable / chunk, often)))
+def _useful_epochs(weights: int, circumstances: Circumstances) -> float:
+    """Return after how many passes the strain is at its maximum."""
+    return MAX_STRAIN / math.sqrt(weights / circumstances.symbols)
 
 
 def _epochs(training: TrainingConfig, read: float, chunk: int, symbols: int) -> float:
@@ -201,4 +212,5 @@ def _epochs(training: TrainingConfig, read: float, chunk: int, symbols: int) -> 
 def _dropout(epochs: float, weights_per_character: float) -> float:
     """Return the dropout, from how often the corpus is read and how large the model is for it."""
     strain = max(epochs * math.sqrt(weights_per_character), 1e-9)
-    return round(min(MAX_DROPOUT, max(0.0, 0.12 * math.log2(strain / 3.5))), 2)
+    grown = DROPOUT_PER_DOUBLING * math.log2(strain / NO_STRAIN)
+    return round(min(MAX_DROPOUT, max(0.0, grown)), 2)

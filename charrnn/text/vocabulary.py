@@ -177,8 +177,10 @@ BYTES = Vocabulary("byte", tuple(map(chr, range(256))))
 
 
 def build_vocabulary(counts: npt.NDArray[np.int64], min_count: int = 1) -> Vocabulary:
-    """Make the vocabulary of a text, in code point order.
+    """Make the vocabulary of a text, the most frequent characters first.
 
+    An adaptive softmax relies on this order; characters that are equally frequent are in the order
+    of their code points.
     counts: how often each code point occurs, (0x110000,).
     Characters that occur fewer than min_count times are folded into an unknown symbol, id 0; it
     exists only if there are any.
@@ -188,8 +190,12 @@ def build_vocabulary(counts: npt.NDArray[np.int64], min_count: int = 1) -> Vocab
 
 
 def kept_characters(counts: npt.NDArray[np.int64], min_count: int) -> tuple[tuple[str, ...], bool]:
-    """Return the characters that occur at least min_count times, and whether there are others."""
+    """Return the characters that occur at least min_count times, and whether there are others.
+
+    The most frequent come first, see build_vocabulary.
+    """
     kept = np.flatnonzero(counts >= max(min_count, 1))
+    kept = kept[np.argsort(-counts[kept], kind="stable")]
     folded = bool(np.any((counts > 0) & (counts < min_count)))
     return tuple(chr(code) for code in kept), folded
 

@@ -344,7 +344,7 @@ def test_a_model_of_lines_writes_one_line(tmp_path: Path) -> None:
         tmp_path / "names.txt",
         corpus_config=charrnn.CorpusConfig(lines=True),
         model=ModelConfig(hidden_size=8, embedding_size=4, dropout=0.0, input_dropout=0.0),
-        training=TrainingConfig(steps=100, batch_size=4, seq_length=16, learning_rate=0.05),
+        training=TrainingConfig(steps=200, batch_size=4, seq_length=16, learning_rate=0.05),
         checkpoint_dir=tmp_path,
     )
     model = charrnn.load(result.folder)

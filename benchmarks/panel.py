@@ -1,0 +1,323 @@
+"""How good the settings are that charrnn chooses, on eight texts and in several budgets of time.
+
+Each text is trained on with what `charrnn train --minutes` chooses, and with variants: one size down
+and up, another embedding, dropout and number of lanes, and without ending early. Regret is the loss
+of the choice minus that of the best in the same time, in nats a character of the validation part,
+carried.
+
+    python benchmarks/panel.py rates DATA     # measure speeds: needs a quiet machine, two minutes
+    python benchmarks/panel.py run DATA --budgets 0.5 2 --workers 2
+    python benchmarks/panel.py table
+
+The budget of a run is turned into steps by the measured speed of its settings, so the runs need no
+quiet machine, may go side by side, and have the same result everywhere. Runs that are recorded in
+docs/research/panel.jsonl are not repeated. DATA is a folder with tinyshakespeare.txt, tang.txt,
+smiles.txt, names-train.txt and names-test.txt; of Shakespeare, only the first nine tenths are read.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from common import ROOT, machine
+
+import charrnn
+from charrnn.catalog.places import CorpusPlaces
+from charrnn.model.config import ModelConfig, multiplied_weights
+from charrnn.model.device import resolve_precision
+from charrnn.model.language_model import LanguageModel
+from charrnn.runs.begin import Basis, read_basis
+from charrnn.runs.choice import HIDDEN_SIZES, PROBE_SIZE, Choice, Circumstances, choose, requested
+from charrnn.text.config import CorpusConfig
+from charrnn.training.allocation import freed_memory_kept
+from charrnn.training.config import TrainingConfig, fit
+from charrnn.training.documents import DocumentLanes, has_short_documents
+from charrnn.training.lanes import Lanes
+from charrnn.training.optimization import Optimizer, chunk_loss
+
+RECORDS = ROOT / "docs" / "research" / "panel.jsonl"
+SIZES = (64, 128, 192, 256, 384, 512, 640, 768)  # whose speed is measured
+ROUNDS, WARM_UP = 8, 2
+PLACES = CorpusPlaces.of(None, ROOT / "corpora")
+TRAINING_SHARE = 0.9  # of the time; the rest is for evaluations, samples and saving
+
+
+TEXTS: dict[str, tuple[str, CorpusConfig]] = {
+    "shakespeare": ("tinyshakespeare.txt", CorpusConfig()),
+    "tang": ("tang.txt", CorpusConfig()),
+    "names": ("names-train.txt", CorpusConfig(lines=True, val_text="names-test.txt")),
+    "smiles": ("smiles.txt", CorpusConfig(lines=True)),
+    "python": ("python", CorpusConfig()),
+    "unicode-names": ("unicode-names", CorpusConfig()),
+    "ferry-book": ("ferry-book.txt", CorpusConfig()),
+    "pisma-s-mayaka": ("pisma-s-mayaka.txt", CorpusConfig()),
+    "shan-zhen-shou-ji": ("shan-zhen-shou-ji.txt", CorpusConfig()),
+}
+
+
+def located(name: str, data: Path) -> tuple[str, CorpusConfig]:
+    """Return the path or name of a text of the panel, and how it is read."""
+    corpus, config = TEXTS[name]
+    if config.val_text is not None:
+        config = replace(config, val_text=str(data / config.val_text))
+    if name == "shakespeare":  # no choice may depend on its last tenth
+        whole = (data / corpus).read_text(encoding="utf-8")
+        path = Path(tempfile.gettempdir(), "charrnn-panel-shakespeare.txt")
+        path.write_text(whole[: len(whole) * 9 // 10], encoding="utf-8")
+        return str(path), config
+    found = [folder / corpus for folder in (data, ROOT / "corpora") if (folder / corpus).is_file()]
+    return str(found[0] if found else corpus), config
+
+
+def basis_of(name: str, data: Path) -> Basis:
+    """Encode a text of the panel."""
+    corpus, config = located(name, data)
+    return read_basis((corpus,), config, None, Path(), PLACES, ())
+
+
+class Side:
+    """Steps of a model on a text, to be timed."""
+
+    def __init__(self, basis: Basis, model: ModelConfig, training: TrainingConfig) -> None:
+        text = basis.corpus.train
+        lanes, steps = fit(len(text), training.batch_size, training.seq_length)
+        kind = DocumentLanes if has_short_documents(text, steps) else Lanes
+        self.reader = kind(text, lanes, steps, np.random.default_rng(0))
+        self.model = LanguageModel(model, len(basis.corpus.vocabulary))
+        self.optimizer = Optimizer(self.model, training)
+        self.state = self.model.start(self.reader.carried)
+        self.rng = torch.Generator()
+        self.precision = resolve_precision("auto", torch.device("cpu"), model.hidden_size)
+        self.times: list[float] = []
+
+    def step(self) -> None:
+        """Take a step and remember its seconds per character."""
+        began = time.perf_counter()
+        chunk = self.reader.next()
+        state = self.model.start(chunk.inputs.shape[1]) if chunk.fresh else self.state
+        loss, self.state = chunk_loss(
+            self.model, chunk.inputs, chunk.targets, state, self.rng, chunk.resets, self.precision
+        )
+        self.optimizer.backward(loss)
+        self.optimizer.clip()
+        self.optimizer.update(0.001)
+        self.times.append((time.perf_counter() - began) / chunk.symbols)
+
+
+def measure(data: Path, names: Iterable[str]) -> None:
+    """Measure how many characters a second each text is read with, in models of several sizes."""
+    for name in names:
+        basis = basis_of(name, data)
+        vocabulary = len(basis.corpus.vocabulary)
+        chosen = choice_of(basis, 1.0, 1e9)  # for the embedding and the softmax
+        sides = {}
+        for size in SIZES:
+            for lanes in (16, 32):
+                model = replace(chosen.model, hidden_size=size)
+                sides[size, lanes] = Side(basis, model, TrainingConfig(batch_size=lanes))
+        with freed_memory_kept():
+            for _ in range(WARM_UP + ROUNDS):
+                for side in sides.values():
+                    side.step()
+        rates = {
+            f"{size}/{lanes}": round(1 / min(side.times[WARM_UP:]))  # as charrnn measures
+            for (size, lanes), side in sides.items()
+        }
+        write(
+            {
+                "kind": "rates",
+                "text": name,
+                "vocabulary": vocabulary,
+                "rates": rates,
+                "threads": torch.get_num_threads(),
+                "machine": machine(),
+            }
+        )
+
+
+def choice_of(basis: Basis, minutes: float, products: float) -> Choice:
+    """Return what charrnn chooses at so many products a second."""
+    training = TrainingConfig()
+    lanes, steps = fit(len(basis.corpus.train), training.batch_size, training.seq_length)
+    circumstances = Circumstances(
+        len(basis.corpus.train), len(basis.corpus.vocabulary), lanes, steps, lambda *_: products
+    )
+    return choose(requested({}, {"minutes": minutes}, None), circumstances)
+
+
+def variants(choice: Choice) -> dict[str, tuple[ModelConfig, int]]:
+    """Return the models to compare, with their lanes; the first is the choice itself."""
+    model = choice.model
+    at = HIDDEN_SIZES.index(model.hidden_size)
+    embedding = 256 if model.embedding_size < 256 else 128
+    lower = max(0.0, round(model.dropout - 0.2, 2))
+    higher = min(0.6, round(model.dropout + 0.2, 2))
+    return {
+        "chosen": (model, 32),
+        "smaller": (replace(model, hidden_size=HIDDEN_SIZES[at - 1]), 32),
+        "larger": (replace(model, hidden_size=HIDDEN_SIZES[at + 1]), 32),
+        "embedding": (replace(model, embedding_size=embedding), 32),
+        "less dropout": (replace(model, dropout=lower, input_dropout=min(lower, 0.2)), 32),
+        "more dropout": (replace(model, dropout=higher, input_dropout=min(higher, 0.2)), 32),
+        "16 lanes": (model, 16),
+        "all the time": (model, 32),  # another run only if the choice ends early
+    }
+
+
+def rate_of(rates: dict[str, int], size: int, lanes: int) -> float:
+    """Return characters a second, between the measured sizes on a line of logarithms."""
+    sizes = np.log(SIZES)
+    measured = np.log([rates[f"{s}/{lanes}"] for s in SIZES])
+    slope = (measured[-1] - measured[-2]) / (sizes[-1] - sizes[-2])
+    beyond = slope * max(0.0, np.log(size) - sizes[-1])
+    return float(np.exp(np.interp(np.log(size), sizes, measured) + beyond))
+
+
+def settings_of(model: ModelConfig, lanes: int) -> dict[str, Any]:
+    """Return what tells one run from another on the same text in the same time."""
+    names = ("hidden_size", "embedding_size", "dropout", "input_dropout", "adaptive_softmax")
+    return {name: getattr(model, name) for name in names} | {"batch_size": lanes}
+
+
+def jobs(
+    data: Path, names: Iterable[str], budgets: Iterable[float], kinds: Sequence[str]
+) -> list[dict[str, Any]]:
+    """List the runs that are not recorded yet."""
+    records = read()
+    rates = {r["text"]: r["rates"] for r in records if r["kind"] == "rates"}
+    done = {key(r) for r in records if r["kind"] == "run"}
+    wanted: dict[str, dict[str, Any]] = {}
+    for minutes in budgets:
+        for name in names:
+            basis = basis_of(name, data)
+            symbols = len(basis.corpus.vocabulary)
+            probe = choice_of(basis, 1.0, 1e9).model
+            probed = replace(probe, hidden_size=PROBE_SIZE)
+            products = rate_of(rates[name], PROBE_SIZE, 32) * multiplied_weights(probed, symbols)
+            choice = choice_of(basis, minutes, products)
+            for variant, (model, lanes) in variants(choice).items():
+                if kinds and variant not in kinds:
+                    continue
+                seconds = 60 * minutes * TRAINING_SHARE
+                characters = seconds * rate_of(rates[name], model.hidden_size, lanes)
+                fitted = fit(len(basis.corpus.train), lanes, 64)
+                steps = max(1, round(characters / (fitted[0] * fitted[1])))
+                if choice.training.steps is not None and variant != "all the time":
+                    steps = min(steps, choice.training.steps * 32 // lanes)
+                job = {
+                    "kind": "run",
+                    "text": name,
+                    "minutes": minutes,
+                    "variant": variant,
+                    "steps": steps,
+                    **settings_of(model, lanes),
+                }
+                if key(job) not in done:
+                    wanted.setdefault(key(job), job)
+    return list(wanted.values())
+
+
+def key(record: dict[str, Any]) -> str:
+    """Return what makes a run another one."""
+    names = ("text", "minutes", "steps", *settings_of(ModelConfig(), 32))
+    return json.dumps([record[name] for name in names])
+
+
+def trained(job: dict[str, Any], data: Path) -> dict[str, Any]:
+    """Train a run on one thread, and return its record."""
+    corpus, config = located(job["text"], data)
+    values = {name: job[name] for name in settings_of(ModelConfig(), 32)}
+    training = {"steps": job["steps"], "batch_size": values.pop("batch_size"), "sample_every": 0}
+    with tempfile.TemporaryDirectory() as folder:
+        end = charrnn.train(
+            corpus, corpus_config=config, model=values, training=training, threads=1, device="cpu",
+            checkpoint_dir=folder, corpora_dir=PLACES.corpora_dir,
+        ).end  # fmt: skip
+    loss = end.best_loss if end.full_loss is None else end.full_loss
+    assert loss is not None
+    return job | {"loss": round(loss, 4), "best_step": end.best_step, "torch": torch.__version__}
+
+
+def write(record: dict[str, Any]) -> None:
+    """Append a record and print it."""
+    print(json.dumps(record), flush=True)
+    with RECORDS.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def read() -> list[dict[str, Any]]:
+    """Read all records."""
+    if not RECORDS.is_file():
+        return []
+    return [json.loads(line) for line in RECORDS.read_text(encoding="utf-8").splitlines()]
+
+
+def table() -> str:
+    """Make the table of regrets: a row for each text and budget."""
+    cells: dict[tuple[float, str], dict[str, dict[str, Any]]] = {}
+    for record in read():
+        if record["kind"] == "run":
+            cells.setdefault((record["minutes"], record["text"]), {})[record["variant"]] = record
+    lines = [
+        "| text | minutes | chosen | loss | best of the grid | loss | regret |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    regrets = []
+    for (minutes, text), runs in sorted(cells.items()):
+        if "chosen" not in runs or len(runs) < 2:
+            continue
+        chosen = runs["chosen"]
+        variant, best = min(runs.items(), key=lambda item: item[1]["loss"])
+        regrets.append(chosen["loss"] - best["loss"])
+        lines.append(
+            f"| {text} | {minutes:g} | {shown(chosen)} | {chosen['loss']:.4f} "
+            f"| {variant} of {len(runs)}: {shown(best)} | {best['loss']:.4f} | {regrets[-1]:.4f} |"
+        )
+    if regrets:
+        mean = sum(regrets) / len(regrets)
+        lines.append(f"| mean of {len(regrets)} | | | | | | {mean:.4f} |")
+    return "\n".join(lines) + "\n"
+
+
+def shown(run: dict[str, Any]) -> str:
+    """Name the settings of a run, briefly."""
+    return (
+        f"1 x {run['hidden_size']}, embedding {run['embedding_size']}, dropout "
+        f"{run['dropout']:g}, {run['batch_size']} lanes"
+    )
+
+
+def main() -> None:
+    """Measure, train, or print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("task", choices=["rates", "run", "table"])
+    parser.add_argument("data", type=Path, nargs="?")
+    parser.add_argument("--texts", nargs="*", default=list(TEXTS), choices=list(TEXTS))
+    parser.add_argument("--budgets", type=float, nargs="*", default=[0.5, 2, 5], help="minutes")
+    parser.add_argument("--variants", nargs="*", default=[], help="only these; all by default")
+    parser.add_argument("--workers", type=int, default=1)
+    asked = parser.parse_args()
+    if asked.task == "table":
+        print(table())
+        return
+    if asked.task == "rates":
+        measure(asked.data, asked.texts)
+        return
+    wanted = jobs(asked.data, asked.texts, asked.budgets, asked.variants)
+    print(f"{len(wanted)} runs", flush=True)
+    with ProcessPoolExecutor(asked.workers, get_context("spawn")) as pool:
+        for done in as_completed([pool.submit(trained, job, asked.data) for job in wanted]):
+            write(done.result())
+
+
+if __name__ == "__main__":
+    main()
