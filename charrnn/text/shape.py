@@ -164,7 +164,7 @@ def order_of(units: Sequence[str]) -> Order:
     names = [_NUMBER.sub("", unit[:COMPARED]) for unit in some]
     if _is_sorted(names) or _is_sorted([name.casefold() for name in names]):
         return "alphabetical"
-    return "length" if _is_sorted([len(unit) for unit in some]) else ""
+    return "length" if _is_sorted([len(_NUMBER.sub("", unit)) for unit in some]) else ""
 
 
 def repeated(train: Sequence[str], val: Sequence[str], shortest: int = 1) -> float:

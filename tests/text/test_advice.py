@@ -54,6 +54,20 @@ def test_poems_are_told_of_paragraphs(tmp_path: Path) -> None:
     assert said(tmp_path, text, paragraphs=True) == []
 
 
+def test_files_that_hold_one_line_each_are_documents(tmp_path: Path) -> None:
+    """So --lines and --paragraphs would change nothing; the order of the files still counts."""
+    lines, paragraphs = tmp_path / "lines", tmp_path / "paragraphs"
+    lines.mkdir()
+    paragraphs.mkdir()
+    for i, (name, poem) in enumerate(zip(sorted(names()), poems(300), strict=True)):
+        write(lines / f"{i:03}.txt", f"{name}\n")
+        write(paragraphs / f"{i:03}.txt", "\n".join([*poem, "", ""]))
+    (message,) = of((str(lines),), tmp_path)
+    assert message.startswith("the documents are sorted alphabetically: hold out random ones with ")
+    assert "`lines`" not in message
+    assert of((str(paragraphs),), tmp_path) == []
+
+
 def test_a_text_without_paragraphs_is_told(tmp_path: Path) -> None:
     """Somebody who asks for paragraphs expects more than one document."""
     (message,) = said(tmp_path, "\n".join(names()), paragraphs=True)

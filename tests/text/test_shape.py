@@ -118,6 +118,7 @@ def test_sorted_lines_are_recognized() -> None:
     assert order_of(sorted(found)[:90]) == "", "too few to tell"
     assert order_of(["same"] * 500) == ""
     assert order_of([f"{i:05} {name}" for i, name in enumerate(found)]) == ""
+    assert order_of([f"{100 * i} LET {name[:2]}" for i, name in enumerate(found)]) == ""
     assert order_of([f"{i // 60:02}:{i % 60:02} {'x' * i}" for i in range(999)]) == ""
 
 
