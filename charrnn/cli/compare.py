@@ -141,7 +141,7 @@ def compare(
     """Compare runs: what each cost and what loss it reached.
 
     Everything comes from logs and manifests, so the answer is there at once. The losses are those
-    of the best checkpoint that training logged, on at most --eval-length characters.
+    of the best checkpoint that training logged, on up to a million characters at its end.
 
     With --eval, they are nats and bits per character of the best checkpoint on the whole validation
     part: with the state carried through the text, and with a fresh state every N characters.
@@ -263,6 +263,7 @@ def _facts(row: "charrnn.Comparison", context: int) -> dict[str, Any]:
         "seconds": row.seconds,
         "best_step": row.best_step,
         "logged_val_loss": row.val_loss,
+        "logged_val_symbols": row.val_symbols,
         "carried": row.carried and dataclasses.asdict(row.carried),
         "fresh": row.fresh and {"context": context, **dataclasses.asdict(row.fresh)},
         "problem": row.problem,

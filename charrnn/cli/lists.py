@@ -47,7 +47,8 @@ def completion(kind: Any) -> Callable[[str], list[str]] | None:
 
 def _value(part: str, text: str, read: Callable[[str], Any]) -> Any:
     several = "," in text
-    if several and not part.strip():
+    part = part.strip() if several else part
+    if several and not part:
         raise typer.BadParameter(f"{text!r}: a value is missing beside a comma.")
     if several and read is not str and _PART_OF_A_NUMBER.fullmatch(part):
         raise typer.BadParameter(

@@ -66,7 +66,8 @@ def changed(saved: "Saved", changes: Mapping[str, Any]) -> Changed:
     """Change the settings of the run that a checkpoint is of.
 
     A new learning rate is that of the next step: what the plateau schedule and returns to earlier
-    checkpoints left of the old one does not apply to it.
+    checkpoints left of the old one does not apply to it. Evaluations stay of the same length when
+    they come more or less often, since the best one is found by comparing them.
     Raises SettingsError for settings out of bounds, or that contradict others of the run.
     """
     manifest = saved.manifest
@@ -84,6 +85,8 @@ def changed(saved: "Saved", changes: Mapping[str, Any]) -> Changed:
     progress = TrainerProgress.from_json(manifest.trainer)
     if "learning_rate" in differ:
         progress.rate_scale = progress.record.factor = 1.0
+    if progress.record.best_step is not None and now.eval_every != training.eval_every:
+        now = replace(now, eval_length=training.evaluated(now.batch_size * now.seq_length))
     manifest = replace(manifest, training=asdict(now), model=model, trainer=progress.to_json())
     kept = replace(saved, manifest=manifest, model=replace(saved.model, config=model))
     return Changed(kept, differ)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from charrnn.evaluation.score import Evaluation
 
 CONTEXT = 256
+UNEQUAL = 2  # times as many symbols
+_NAMED = 3  # runs on different corpora
 
 # What may keep one run from being scored; the others are scored all the same.
 _OF_ONE_RUN = (RunError, CheckpointError, CorpusError, OSError)
@@ -33,9 +35,9 @@ class Comparison:
     model, corpus, corpus_config: of the run as it was last saved. steps, symbols, seconds: how much
     the run was trained, in optimizer steps, characters (bytes, for byte models) and training time.
     best_step, val_loss: of the best checkpoint; the loss is the one that training logged, in nats
-    per symbol, on eval_length symbols at most. carried, fresh: that checkpoint on the whole
-    validation part of its run, with carried state, and with a fresh state every so many symbols;
-    None unless the runs were evaluated.
+    per symbol, on val_symbols symbols: at the end of the run, or else when it was saved.
+    carried, fresh: that checkpoint on the whole validation part of its run, with carried state, and
+    with a fresh state every so many symbols; None unless the runs were evaluated.
     """
 
     run: Run
@@ -48,6 +50,7 @@ class Comparison:
     seconds: float | None = None
     best_step: int | None = None
     val_loss: float | None = None
+    val_symbols: int | None = None
     carried: "Evaluation | None" = None
     fresh: "Evaluation | None" = None
     curve: Curve = field(default_factory=Curve)
@@ -107,7 +110,7 @@ def compare(
         if row.problem is not None:
             notice(f"{run.name}: {row.problem}")
         rows.append(row)
-    for message in _differences(rows):
+    for message in _differences(rows) or ([] if evaluate else _lengths(rows)):
         notice(message)
     return rows
 
@@ -141,12 +144,12 @@ def _facts(
         return _with_problem(row, error), None
     row = replace(row, parameters=model.parameters)
     if (read := model.manifest) is not None:  # a better one, if the run is still training
-        row = replace(row, best_step=read.step, val_loss=read.val_loss)
+        row = _with_loss(row, read)
     return row, model
 
 
 def _of_manifests(row: Comparison, latest: Manifest, best: Manifest) -> Comparison:
-    return replace(
+    row = replace(
         row,
         model=latest.model,
         corpus_config=latest.corpus_config,
@@ -154,9 +157,17 @@ def _of_manifests(row: Comparison, latest: Manifest, best: Manifest) -> Comparis
         steps=latest.step,
         symbols=row.curve.seen(latest.step),
         seconds=_number(latest.trainer.get("seconds")),
-        best_step=best.step,
-        val_loss=best.val_loss,
     )
+    return _with_loss(row, best)
+
+
+def _with_loss(row: Comparison, best: Manifest) -> Comparison:
+    """Add the logged loss of the best checkpoint: the one on most symbols."""
+    full = row.curve.full
+    if full is not None and full.step == best.step:
+        return replace(row, best_step=best.step, val_loss=full.loss, val_symbols=full.symbols)
+    symbols = None if best.val_loss is None else row.curve.evaluated
+    return replace(row, best_step=best.step, val_loss=best.val_loss, val_symbols=symbols)
 
 
 def _check_validation(model: Model, cache_dir: str | Path | None, corpora_dir: str | Path) -> None:
@@ -175,15 +186,31 @@ def _differences(rows: Sequence[Comparison]) -> list[str]:
     learned = [
         (row, row.corpus, row.corpus_config) for row in rows if row.corpus and row.corpus_config
     ]
-    if len({corpus.sha256 for _, corpus, _ in learned}) > 1:
-        names = ", ".join(f"{row.name}: {corpus.name}" for row, corpus, _ in learned)
+    one_each = {corpus.sha256: f"{row.name}: {corpus.name}" for row, corpus, _ in learned[::-1]}
+    if len(one_each) > 1:
+        names = ", ".join([*one_each.values()][: -_NAMED - 1 : -1])
+        names += ", ..." if len(one_each) > _NAMED else ""
         return [
             f"the runs were trained on different corpora ({names}); each is scored on its own, so "
             "their figures are not comparable"
         ]
-    if len({(text.val_fraction, text.val_text) for _, _, text in learned}) > 1:
+    held_out = {(t.val_fraction, t.val_text, t.split_documents) for _, _, t in learned}
+    if len(held_out) > 1:
         return ["the runs hold out different parts of their corpus; each is scored on its own part"]
     return []
+
+
+def _lengths(rows: Sequence[Comparison]) -> list[str]:
+    """Say so if the logged losses are of much less of the validation part for some runs."""
+    symbols = [row.val_symbols for row in rows if row.val_symbols]
+    units = {row.corpus_config.unit for row in rows if row.corpus_config}
+    if len(units) != 1 or not symbols or max(symbols) < UNEQUAL * min(symbols):
+        return []
+    unit = "bytes" if units == {"byte"} else "characters"
+    return [
+        f"these losses were logged on {min(symbols):,} to {max(symbols):,} {unit}, so small "
+        "differences say little; to score the whole validation parts: charrnn compare --eval"
+    ]
 
 
 def _number(value: Any) -> float | None:

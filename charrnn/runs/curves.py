@@ -53,17 +53,29 @@ class Stretch:
 
 
 @dataclass(frozen=True)
+class FullLoss:
+    """The loss of the checkpoint at a step on so many symbols, more than in its evaluation."""
+
+    step: int
+    loss: float
+    symbols: int
+
+
+@dataclass(frozen=True)
 class Curve:
     """The losses of a run, each step once: if the run went back, the later ones count.
 
     train: means over as many steps as keep the points below MAX_BINS. stretches: in order of their
-    steps. parameters: of the model. Empty or None if the log does not say.
+    steps. parameters: of the model. evaluated: the symbols of the last evaluation. full: the loss
+    of the best checkpoint at the end of the run. Empty or None if the log does not say.
     """
 
     validation: tuple[Point, ...] = ()
     train: tuple[Point, ...] = ()
     stretches: tuple[Stretch, ...] = ()
     parameters: int | None = None
+    evaluated: int | None = None
+    full: FullLoss | None = None
 
     def seen(self, step: int) -> int | None:
         """Return the symbols that the run was trained on by a step."""
@@ -124,10 +136,14 @@ class _Reader:
     bins: list[_Bin] = field(default_factory=list)
     points: list[Point] = field(default_factory=list)
     stretches: list[Stretch] = field(default_factory=list)
+    evaluated: int | None = None
+    full: FullLoss | None = None
 
     def take(self, event: dict[str, Any]) -> None:
         """Take an event, or raise one of _BROKEN if it is malformed."""
         kind = event.get("event")
+        if kind == "end":
+            self._end(event)
         if kind not in ("start", "step", "evaluation"):
             return
         step = _whole(event["step"], LARGEST)
@@ -148,6 +164,8 @@ class _Reader:
             self.points.pop()
         if loss is not None:
             self.points.append(Point(step, _seen(self.stretches, step), _seconds(event), loss))
+        symbols = event.get("symbols")  # earlier versions did not log it
+        self.evaluated = None if symbols is None else _whole(symbols, LARGEST)
 
     def curve(self) -> Curve:
         """Return the curve of the events so far."""
@@ -156,6 +174,8 @@ class _Reader:
             tuple(b.point() for b in self.bins),
             tuple(self.stretches),
             self.parameters,
+            self.evaluated,
+            self.full,
         )
 
     def _start(self, step: int, per_step: int) -> None:
@@ -167,8 +187,15 @@ class _Reader:
         symbols = step * per_step if before is None else before
         self.stretches.append(Stretch(step, symbols, per_step))
 
+    def _end(self, event: dict[str, Any]) -> None:
+        if event.get("full_loss") is not None:
+            step, symbols = (_whole(event[key], LARGEST) for key in ("best_step", "full_symbols"))
+            self.full = FullLoss(step, _finite(event["full_loss"]), symbols)
+
     def _forget(self, step: int) -> None:
         """Forget a step and those after it, which are repeated."""
+        if self.full is not None and self.full.step >= step:
+            self.full = None
         while self.bins and self.bins[-1].last >= step:
             self.bins.pop()
         while self.points and self.points[-1].step >= step:

@@ -1,6 +1,7 @@
 """What the shape of a text suggests, in messages for the user; they change no setting."""
 
 import shlex
+from dataclasses import replace
 
 from charrnn.errors import shortened
 from charrnn.text.config import CorpusConfig
@@ -17,6 +18,10 @@ _SIGNS = {"titled": ", each under a title of its own", "labelled": ", all under 
 def advice(corpus: EncodedCorpus, config: CorpusConfig) -> list[str]:
     """Return what the user should know about the shape of a corpus, and about its split."""
     shape = shape_of(corpus, config)
+    if shape.form in _WAYS and shape.length * corpus.documents > corpus.characters / 2:
+        shape = replace(shape, form="documents")  # most files hold one line or paragraph each
+    if config.paragraphs and corpus.documents == 1:
+        return ["no blank line in the text, so with `paragraphs` all of it is one document"]
     return [*_documents(shape, corpus), *_split(shape, corpus, config)]
 
 
@@ -64,7 +69,9 @@ def _split(shape: Shape, corpus: EncodedCorpus, config: CorpusConfig) -> list[st
             f"much as those of a random part; choose another with {_others(corpus, way)}"
         )
     if shape.repeated >= MANY_REPEATED:
-        share = f"{'' if shape.whole else 'at least '}{int(100 * shape.repeated)}%"
+        share = f"{int(100 * shape.repeated)}%"
+        if not shape.whole and shape.repeated < 1:
+            share = f"at least {share}"
         messages.append(
             f"{share} of {_what(shape)} in the validation part are also in the training part, so "
             "the validation loss flatters: remove duplicates first"

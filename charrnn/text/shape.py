@@ -38,6 +38,7 @@ RANDOM_PARTS = 20
 NO_STUB = 20  # characters; shorter paragraphs of prose may well be the same by chance
 
 _CLOCK = re.compile(r"\d:\d\d")
+_SPEAKER = re.compile(r"[^:]{1,40}: ")  # also a key, before its value
 _NUMBER = re.compile(r"\d+")
 
 Form = Literal["text", "documents", "list", "titled", "labelled"]
@@ -114,8 +115,8 @@ def form_of(texts: Sequence[str]) -> Form:
 def is_list(lines: Sequence[str]) -> bool:
     """Return whether lines are short and do not continue each other: names, titles, formulas.
 
-    Verse and prose have more words in a line, which often ends with a mark; code is indented, and
-    logs tell the time.
+    Verse and prose have more words in a line, which often ends with a mark; code is indented, logs
+    tell the time, and a chat names who speaks.
     """
     written = [line for line in lines if line.strip()]
     return (
@@ -125,6 +126,7 @@ def is_list(lines: Sequence[str]) -> bool:
         and _share(written, _ends_with_mark) <= RARELY
         and _share(written, lambda line: line[0].isspace()) <= RARELY
         and _share(written, lambda line: _CLOCK.search(line) is not None) <= RARELY
+        and _share(written, lambda line: _SPEAKER.match(line) is not None) <= 0.5
     )
 
 
@@ -162,7 +164,7 @@ def order_of(units: Sequence[str]) -> Order:
     names = [_NUMBER.sub("", unit[:COMPARED]) for unit in some]
     if _is_sorted(names) or _is_sorted([name.casefold() for name in names]):
         return "alphabetical"
-    return "length" if _is_sorted([len(unit) for unit in some]) else ""
+    return "length" if _is_sorted([len(_NUMBER.sub("", unit)) for unit in some]) else ""
 
 
 def repeated(train: Sequence[str], val: Sequence[str], shortest: int = 1) -> float:

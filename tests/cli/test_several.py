@@ -40,6 +40,13 @@ def test_several_values_train_one_run_each(command: Command, corpus: Path) -> No
     assert done.stdout == command("compare", *names, "--no-eval").stdout
 
 
+def test_spaces_after_commas_do_not_matter(command: Command, corpus: Path) -> None:
+    """For words as for numbers."""
+    words = ("--steps", 1, "--cell", "rnn, gru", "--seed", "0, 1", "--quiet")
+    assert command("train", corpus, *TINY, *words).returncode == 0
+    assert runs(corpus) == {f"river-{cell}-seed-{seed}" for cell in ("rnn", "gru") for seed in "01"}
+
+
 def test_quiet_leaves_only_the_table(command: Command, corpus: Path) -> None:
     done = command("train", corpus, *TINY, "--steps", "1,2", "--quiet")
     assert (done.returncode, done.stderr) == (0, "")

@@ -112,6 +112,17 @@ def test_limits_and_saving_change_without_a_notice(corpus: Path) -> None:
     assert warned(folder, steps=16) == []
 
 
+def test_evaluations_stay_of_the_same_length(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If they come more or less often; otherwise the best could not be told by its loss."""
+    monkeypatch.setattr("charrnn.training.config.SHORTEST_EVALUATION", 1)
+    folder = stopped(corpus)
+    charrnn.resume(folder, changes={"eval_every": 6})
+    events = map(json.loads, (folder / "log.jsonl").read_text().splitlines())
+    lengths = [(e["step"], e["symbols"]) for e in events if e["event"] == "evaluation"]
+    assert [step for step, _ in lengths] == [4, 6, 12]
+    assert len({symbols for _, symbols in lengths}) == 1
+
+
 def test_a_new_rate_replaces_what_was_left_of_the_old(corpus: Path) -> None:
     """The plateau schedule had halved it, and a return to an earlier checkpoint, too."""
     folder = stopped(corpus, schedule="plateau")

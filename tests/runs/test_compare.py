@@ -1,5 +1,6 @@
 """Runs side by side, from Python."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -68,6 +69,33 @@ def test_compare_scores_nothing_unless_asked(folder: Path, monkeypatch: pytest.M
         assert (row.carried, row.fresh, row.problem) == (None, None, None)
         assert row.val_loss == row.run.best.manifest.val_loss
         assert row.parameters is not None
+
+
+def test_the_loss_on_most_of_the_validation_part_counts(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That at the end of a run; a run that has not ended was evaluated on less, which is told."""
+    monkeypatch.setattr("charrnn.training.config.SHORTEST_EVALUATION", 20)
+    text = tmp_path / "own.txt"
+    text.write_text(TEXT)
+    train(text, folder, "ended")
+    shutil.copytree(folder / "ended", folder / "going")
+    log = folder / "going" / "log.jsonl"
+    *events, end = log.read_text().splitlines(keepends=True)
+    log.write_text("".join(events))
+    notices: list[str] = []
+    ended, going = charrnn.compare(["ended", "going"], checkpoint_dir=folder, notice=notices.append)
+    last = json.loads(end)
+    assert last["full_loss"] not in (None, last["best_loss"])
+    assert (ended.val_loss, ended.val_symbols) == (last["full_loss"], last["full_symbols"])
+    assert (going.val_loss, going.val_symbols) == (last["best_loss"], 20)
+    (notice,) = notices
+    assert notice.startswith(f"these losses were logged on 20 to {last['full_symbols']} characters")
+    charrnn.compare(["ended", "river"], checkpoint_dir=folder, notice=notices.append)
+    log.write_text("".join([*events, end, *events]))  # the run went back to its beginning
+    (back,) = charrnn.compare(["going"], checkpoint_dir=folder)
+    assert back.val_loss == last["best_loss"]
+    assert len(notices) == 1
 
 
 def test_compare_refuses_what_is_not_a_run(folder: Path) -> None:
@@ -144,6 +172,26 @@ def test_compare_warns_of_different_texts(folder: Path, tmp_path: Path) -> None:
     assert "different corpora (river: river, other: other)" in notices[0]
     compared("other", "half")
     assert "different parts" in notices[0]
+    documents = tmp_path / "documents"
+    documents.mkdir()
+    for i in range(20):
+        (documents / f"{i}.txt").write_text(TEXT[i:])
+    train(documents, folder, "end")
+    train(documents, folder, "drawn", charrnn.CorpusConfig(split_documents=True))
+    compared("end", "drawn")
+    assert "different parts" in notices[0]
+
+
+def test_a_notice_of_many_texts_stays_short(folder: Path, tmp_path: Path) -> None:
+    """It names the first few, however many runs there are on each."""
+    for i in range(4):
+        text = tmp_path / f"t{i}.txt"
+        text.write_text(TEXT[i:])
+        train(text, folder, f"run{i}")
+    notices: list[str] = []
+    names = ["river", "small", "run0", "run1", "run2", "run3"]
+    charrnn.compare(names, checkpoint_dir=folder, notice=notices.append)
+    assert "corpora (river: river, run1: t1, run2: t2, ...); each" in notices[0]
 
 
 def test_byte_models_are_scored_per_character(tmp_path: Path) -> None:

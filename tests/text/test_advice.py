@@ -54,6 +54,28 @@ def test_poems_are_told_of_paragraphs(tmp_path: Path) -> None:
     assert said(tmp_path, text, paragraphs=True) == []
 
 
+def test_files_that_hold_one_line_each_are_documents(tmp_path: Path) -> None:
+    """So --lines and --paragraphs would change nothing; the order of the files still counts."""
+    lines, paragraphs = tmp_path / "lines", tmp_path / "paragraphs"
+    lines.mkdir()
+    paragraphs.mkdir()
+    for i, (name, poem) in enumerate(zip(sorted(names()), poems(300), strict=True)):
+        write(lines / f"{i:03}.txt", f"{name}\n")
+        write(paragraphs / f"{i:03}.txt", "\n".join([*poem, "", ""]))
+    (message,) = of((str(lines),), tmp_path)
+    assert message.startswith("the documents are sorted alphabetically: hold out random ones with ")
+    assert "`lines`" not in message
+    assert of((str(paragraphs),), tmp_path) == []
+
+
+def test_a_text_without_paragraphs_is_told(tmp_path: Path) -> None:
+    """Somebody who asks for paragraphs expects more than one document."""
+    (message,) = said(tmp_path, "\n".join(names()), paragraphs=True)
+    assert message == "no blank line in the text, so with `paragraphs` all of it is one document"
+    assert said(tmp_path, "\n\n".join(names()), paragraphs=True) == []
+    assert said(tmp_path, "\n\n", paragraphs=True) == []
+
+
 def test_tables_are_told_of_their_column(tmp_path: Path) -> None:
     """By a name that can be copied; the setting then reads it."""
     lines = TEXT.splitlines()
@@ -116,6 +138,17 @@ def test_duplicates_in_both_parts_are_told(tmp_path: Path, settings: dict[str, A
         "validation loss flatters: remove duplicates first",
         message,
     )
+
+
+def test_a_sample_of_duplicates_is_a_lower_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There may be more in the rest of the text, unless all are duplicates already."""
+    monkeypatch.setattr("charrnn.text.shape.SAMPLED", 1 << 13)
+    monkeypatch.setattr("charrnn.text.shape.PIECE", 1 << 9)
+    assert said(tmp_path, "\n".join(names() * 20))[-1].startswith("100% of the lines ")
+    some = [line for name in names(1_500) for line in ("Renlo", "Tuva", name)]
+    assert said(tmp_path, "\n".join(some))[-1].startswith("at least 6")
 
 
 def test_duplicate_paragraphs_of_prose_are_told(tmp_path: Path) -> None:

@@ -51,6 +51,7 @@ ORDINARY = {
     "a page": (ROOT / "docs" / "how-to" / "read-any-text.md").read_text(encoding="utf-8") * 3,
     "a narrow page": textwrap.fill(sentences(), 40),
     "style sheets": "\n\n".join(f"a.b{i} {{\n  color: red;\n  top: 0;" for i in range(200)),
+    "a chat": "\n".join(f"Anna: {' '.join(line.split()[:3])}" for line in VERSE * 50),
     "a log": "\n".join(f"{i // 60 % 24:02}:{i % 60:02} step {i}" for i in range(3_000)),
     "nothing": "",
     "blank lines": "\n" * 500,
@@ -117,6 +118,7 @@ def test_sorted_lines_are_recognized() -> None:
     assert order_of(sorted(found)[:90]) == "", "too few to tell"
     assert order_of(["same"] * 500) == ""
     assert order_of([f"{i:05} {name}" for i, name in enumerate(found)]) == ""
+    assert order_of([f"{100 * i} LET {name[:2]}" for i, name in enumerate(found)]) == ""
     assert order_of([f"{i // 60:02}:{i % 60:02} {'x' * i}" for i in range(999)]) == ""
 
 
