@@ -58,14 +58,19 @@ class RunPlan:
 
     def notices(self) -> list[str]:
         """Return what the user should know before training starts."""
+        notices = list(self.corpus.notices)
         wanted = self.training.batch_size, self.training.seq_length
-        if (self.lanes, self.steps) == wanted:
-            return list(self.corpus.notices)
-        short = (
-            f"the corpus is short: {counted(self.lanes, 'lane')} x "
-            f"{counted(self.steps, 'character')} instead of {wanted[0]} x {wanted[1]}"
-        )
-        return [*self.corpus.notices, short]
+        if (self.lanes, self.steps) != wanted:
+            notices.append(
+                f"the corpus is short: {counted(self.lanes, 'lane')} x "
+                f"{counted(self.steps, 'character')} instead of {wanted[0]} x {wanted[1]}"
+            )
+        if self.training.minutes is not None and "steps" in self.chosen:
+            notices.append(
+                f"the run ends after {self.training.steps:,} steps, if that is sooner than "
+                f"`minutes={self.training.minutes:g}`: more would learn the short text by heart"
+            )
+        return notices
 
     def differences(self, before: Manifest, context: ExecutionContext) -> list[str]:
         """Return what keeps a resumed run from continuing bit for bit."""

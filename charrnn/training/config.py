@@ -29,6 +29,7 @@ class TrainingConfig:
         le=1_000_000,
         help="Lanes: parts of the corpus that are read in parallel.",
         panel="Training",
+        shown="32, 16 for a short text",
     )
     seq_length: int = setting(
         64,

@@ -21,7 +21,7 @@ from charrnn.runs.choice import (
     choose,
     requested,
 )
-from charrnn.training.config import TrainingConfig, fit
+from charrnn.training.config import TrainingConfig
 from charrnn.training.cost import symbols_per_second
 
 VOCABULARY = 65
@@ -33,8 +33,7 @@ def choice(
 ) -> Choice:
     values: dict[str, Any] = {"preset": None, "rate": lambda _m, _t: FAST} | circumstances
     request = requested(model or {}, training or {}, values["preset"])
-    lanes, steps = fit(symbols, request.training.batch_size, request.training.seq_length)
-    return choose(request, Circumstances(symbols, VOCABULARY, lanes, steps, values["rate"]))
+    return choose(request, Circumstances(symbols, VOCABULARY, values["rate"]))
 
 
 def test_settings_given_as_objects_are_left_alone() -> None:
@@ -133,7 +132,7 @@ def test_more_time_or_speed_makes_a_larger_model() -> None:
 def test_presets_are_amounts_of_work() -> None:
     works = []
     for preset in PRESETS:
-        made = choice(preset=preset)
+        made = choice(preset=preset, symbols=100_000_000)
         assert made.training.steps is not None
         read = made.training.steps * made.training.batch_size * made.training.seq_length
         works.append(read * multiplied_weights(made.model, VOCABULARY))
@@ -145,7 +144,30 @@ def test_a_corpus_that_is_read_more_often_gets_more_dropout() -> None:
     often, seldom = (choice({}, {"epochs": epochs}) for epochs in (50.0, 1.0))
     assert all(often.chosen[name] > seldom.chosen[name] for name in ("dropout", "input_dropout"))
     assert seldom.model.dropout == 0
-    assert choice({}, {"epochs": 1e6}).model.dropout <= 0.5
+    assert choice({}, {"epochs": 1e6}).model.dropout <= 0.6
+
+
+def test_a_run_ends_before_its_text_is_learned_by_heart() -> None:
+    """However much time there is; the fewer weights, the more passes help."""
+    short = choice({}, {"minutes": 100.0}, 50_000)
+    steps = short.training.steps
+    assert steps is not None
+    assert short.chosen["steps"] == steps
+    assert steps == choice({}, {"minutes": 1000.0}, 50_000).training.steps
+    small = choice({"hidden_size": 32}, {"minutes": 100.0}, 50_000)
+    assert small.training.steps is not None
+    assert small.training.steps > steps
+    assert choice({}, {"minutes": 1.0}).training.steps is None, "a long text is never done"
+    asked = {"minutes": 100.0, "epochs": 1e6}
+    assert choice({}, asked, 50_000).training.steps is None
+
+
+def test_a_short_text_is_read_in_fewer_lanes() -> None:
+    """Its characters are embedded in more numbers."""
+    short, long = choice({}, {}, 50_000), choice({}, {}, 50_000_000)
+    assert short.training.batch_size < long.training.batch_size
+    assert short.model.embedding_size > long.model.embedding_size
+    assert choice({}, {"batch_size": 7}, 50_000).training.batch_size == 7
 
 
 def test_a_short_corpus_is_validated_on_sooner() -> None:
