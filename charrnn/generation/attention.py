@@ -38,24 +38,24 @@ class Memory:
         self._keys = np.empty((lanes, window, size), h.dtype)
         self._values = np.empty_like(self._keys)
         self._place = self._filled = 0
-        self._projected = np.empty((3 * size, lanes), h.dtype)
-        self._project = attention.matrix_in.into(h, self._projected)
+        projected = np.empty((3 * size, lanes), h.dtype)
+        self._query, self._key, self._value = (part.T for part in np.split(projected, 3))
+        self._project = attention.matrix_in.into(h, projected)
         self._context = np.zeros((size, lanes), h.dtype)
         self.output = h.copy()
         self._add = attention.matrix_out.into(self._context, self.output)
 
     def step(self) -> None:
         """Compute the output from h and the steps before, and remember h."""
-        query, key, value = np.split(self._projected, 3)
         filled, place, window = self._filled, self._place, self._attention.window
         with np.errstate(over="ignore", invalid="ignore"):  # reported when a symbol is drawn
             self._project()
             if filled:
                 biases = self._attention.biases[window - place :][:filled]
-                self._context[...] = self._look_back(query.T, biases).T
+                self._context[...] = self._look_back(biases).T
             self._add()
             self.output += self._h
-        self._keys[:, place], self._values[:, place] = key.T, value.T
+        self._keys[:, place], self._values[:, place] = self._key, self._value
         self._filled, self._place = min(filled + 1, window), (place + 1) % window
 
     def take(self, other: "Memory", lanes: Ids) -> None:
@@ -67,10 +67,10 @@ class Memory:
         for mine, its in ((self._keys, other._keys), (self._values, other._values)):
             mine[moved, :filled] = its[lanes[moved], :filled]
 
-    def _look_back(self, query: Floats, biases: Floats) -> Floats:
-        """Return what queries, (B, A), find: (B, A)."""
+    def _look_back(self, biases: Floats) -> Floats:
+        """Return what the queries find in the N steps that are filled, (B, A); biases: (N,)."""
         keys, values = self._keys[:, : len(biases)], self._values[:, : len(biases)]
-        scores = (keys @ query[:, :, None])[:, :, 0] + biases
+        scores = (keys @ self._query[:, :, None])[:, :, 0] + biases
         greatest = np.maximum(scores.max(axis=1, keepdims=True), 0)
         shares = np.exp(scores - greatest)
         shares /= shares.sum(axis=1, keepdims=True) + np.exp(-greatest)
