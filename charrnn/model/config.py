@@ -74,8 +74,8 @@ class ModelConfig:
         0,
         ge=0,
         le=4096,
-        help="Let the model look back at the last layer's outputs of so many steps before, to find "
-        "what its state has forgotten (attention); 0 turns it off.",
+        help="Attention: how many steps back the model looks, at the outputs of its last layer, to "
+        "find what its state has forgotten; 0 turns it off.",
     )
 
     def __post_init__(self) -> None:
