@@ -14,6 +14,7 @@ from charrnn.model.attention import Attention
 from charrnn.model.cells import CELLS, State
 from charrnn.model.config import ModelConfig
 from charrnn.model.language_model import LanguageModel
+from charrnn.training.cost import memory_estimate
 
 T, B, H, A, W, V = 7, 2, 5, 3, 4, 8
 
@@ -195,3 +196,13 @@ def test_it_learns_to_copy_what_the_state_forgets() -> None:
     assert loss_of_copies(0) > 0.95 * guessing
     assert loss_of_copies(6) > 0.8 * guessing
     assert loss_of_copies(12) < 0.5 * guessing
+
+
+def test_the_estimate_of_memory_counts_the_window() -> None:
+    """A window of 1,024 steps takes more than 16 MB for its keys and values in 32 lanes alone."""
+    sizes: dict[str, Any] = {"hidden_size": 128, "embedding_size": 8}
+    without, with_it = (
+        memory_estimate(LanguageModel(ModelConfig(**sizes, attention=w), V), 32, 64)
+        for w in (0, 1024)
+    )
+    assert with_it - without > 32 * 1024 * 2 * 64 * 4

@@ -118,6 +118,21 @@ def test_resume_is_bitwise_identical_with_attention(
     assert_resume_is_exact(corpus, tmp_path, [8], model, TRAINING, **options)
 
 
+def test_a_small_model_with_a_large_memory_is_resumed(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its state may be much larger than its weights, which limit what a checkpoint may hold."""
+    monkeypatch.setattr("charrnn.checkpoint.format.MAX_STATE", 0)
+    run = charrnn.train(
+        corpus,
+        model=ModelConfig(hidden_size=16, embedding_size=4, attention=512),
+        training=replace(TRAINING, steps=2, batch_size=16),
+        checkpoint_dir=tmp_path,
+        **stopping(1),
+    )
+    assert charrnn.resume(run.folder).end.step == 2
+
+
 def test_resume_is_bitwise_identical_with_a_tied_embedding(corpus: Path, tmp_path: Path) -> None:
     tied = replace(MODEL, embedding_size=12, tie_embeddings=True)
     assert_resume_is_exact(corpus, tmp_path, [8], tied, TRAINING)
