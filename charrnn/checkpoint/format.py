@@ -32,7 +32,10 @@ from charrnn.checkpoint.reading import FileRecord, check_hash, check_size, opene
 from charrnn.checkpoint.writer import commit
 from charrnn.errors import CheckpointError
 
-MAX_STATE = 2**27  # bytes of the carried state; of a large model, 64 times those of its weights
+# Bytes of the carried state. Of a large model 64 times those of its weights, and with attention, as
+# many as so many lanes take.
+MAX_STATE = 2**27
+MAX_LANES = 2**12
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,8 @@ def _read_trainer(path: Path, manifest: Manifest, weights: Arrays) -> dict[str, 
     with opened(path) as (file, size):
         check_size(path, size, manifest.files)
         own = sum(array.nbytes for array in weights.values())
-        if size > 3 * own + max(MAX_STATE, 64 * own):
+        lanes = 4 * MAX_LANES * manifest.model.state.size
+        if size > 3 * own + max(MAX_STATE, 64 * own, lanes):
             raise CheckpointError(f"{path}: {size:,} bytes are too many for this model")
         if int.from_bytes(file.read(8), "little") > MAX_JSON:
             raise CheckpointError(f"{path}: not a charrnn trainer file")

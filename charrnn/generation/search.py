@@ -117,6 +117,7 @@ def check_memory(model: ModelConfig, vocabulary_size: int, request: GenerationRe
     # character it records where it came from, and perhaps an n-gram.
     config, beams = request.sampling, request.beams.num_beams
     one = 64 * model.num_layers * model.hidden_size + 64 * vocabulary_size
+    one += 16 * model.attention * (2 * model.attention_size + 1)  # some of it twice, to move it
     one += config.length * (200 if config.no_repeat_ngram_size else 6)
     if beams * one > MAX_BYTES:
         raise SettingsError(

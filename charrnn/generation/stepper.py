@@ -10,7 +10,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from charrnn.errors import MissingExtraError, SettingsError, shortened
-from charrnn.generation.layers import Dense, Floats, MatrixKind, Weights, make_layer
+from charrnn.generation.attention import Attention
+from charrnn.generation.layers import Advance, Dense, Floats, MatrixKind, Weights, make_layer
 from charrnn.generation.request import MAX_LANES
 from charrnn.generation.softmax import make_softmax
 from charrnn.model.config import ModelConfig
@@ -41,6 +42,7 @@ class Stepper:
             make_layer(_part(weights, f"cells.{layer}."), config, kind, first=layer == 0)
             for layer in range(config.num_layers)
         ]
+        self.attention = Attention(_part(weights, "attention.")) if config.attention else None
         self.kind = kind
         gates = len(self.layers[0].bias)
         self.table = None
@@ -104,12 +106,15 @@ class Stepper:
         return logits
 
     def _outputs(self, ids: Ids, states: "NumpyStates") -> Floats:
-        """Read ids (T, B), and return the outputs of the last layer, (T * B, H)."""
+        """Read ids (T, B), and return the outputs of the last layer, (T * B, H).
+
+        With those of the attention, if it is on.
+        """
         lanes = ids.shape[1]
         outputs = np.empty((0, 0))
         for i, (layer, advance) in enumerate(zip(self.layers, states.reads, strict=True)):
             driven = layer.drive(outputs) if i else self._driven(ids.ravel())
-            h = states.hidden(i)
+            h = states.output if i == len(self.layers) - 1 else states.hidden(i)
             outputs = np.empty((len(ids) * lanes, len(h)), h.dtype)
             columns = driven.reshape(len(ids), lanes, -1).swapaxes(1, 2)
             for column, out in zip(columns, outputs.reshape(len(ids), lanes, -1), strict=True):
@@ -193,7 +198,8 @@ class NumpyStates:
     """A model's states in B lanes, and the buffers for a step.
 
     h: the outputs of all layers stacked, (L * H, B), so that what a layer reads, the output of the
-    layer below and its own, is one block. memories: the cell states, L times (H, B).
+    layer below and its own, is one block. memories: the cell states, L times (H, B). attention: its
+    memory, if it is on. output: what the softmax reads, (H, B).
     """
 
     def __init__(self, stepper: Stepper, lanes: int) -> None:
@@ -210,6 +216,13 @@ class NumpyStates:
             (b.step, layer.bias.repeat(lanes, axis=1) if i else None)
             for i, (b, layer) in enumerate(zip(bound, stepper.layers, strict=True))
         ]
+        self.attention, self.output = None, self.hidden(-1)
+        if stepper.attention is not None:
+            self.attention = stepper.attention.bind(self.output)
+            self.output = self.attention.output
+            self.reads[-1] = self._attending(self.reads[-1])
+            step, bias = self.steps[-1]
+            self.steps[-1] = self._attending(step), bias
         self.predict = self._make_predict()
 
     @property
@@ -218,13 +231,13 @@ class NumpyStates:
         return self.h.shape[1]
 
     def hidden(self, layer: int) -> Floats:
-        """Return the output of a layer, (H, B)."""
+        """Return the output of a layer, (H, B), without attention."""
         hidden: Floats = np.split(self.h, len(self._stepper.layers))[layer]
         return hidden
 
     def _make_predict(self) -> Callable[[], Floats]:
         """Return a function that computes the logits of the next symbols, (B, V), in a buffer."""
-        predict = self._stepper.softmax.bind(self.hidden(-1))
+        predict = self._stepper.softmax.bind(self.output)
 
         def predict_quietly() -> Floats:
             with np.errstate(over="ignore", invalid="ignore"):
@@ -239,7 +252,20 @@ class NumpyStates:
         after.h[...] = self.h.take(lanes, axis=1)
         for mine, its in zip(self.memories, after.memories, strict=True):
             its[...] = mine.take(lanes, axis=1)
+        if self.attention is not None and after.attention is not None:
+            after.attention.take(self.attention, lanes)
         return after
+
+    def _attending(self, advance: Advance) -> Advance:
+        """Return a step of the last layer that ends with one of the attention."""
+        assert self.attention is not None
+        attend = self.attention.step
+
+        def advance_and_attend(driven: Floats) -> None:
+            advance(driven)
+            attend()
+
+        return advance_and_attend
 
 
 def _part(weights: Weights, prefix: str) -> dict[str, Floats]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from charrnn.errors import SettingsError
-from charrnn.model.specs import CELL_SPECS, CellName, StatePart, StateSpec
+from charrnn.model.specs import CELL_SPECS, CellName, Shapes, StatePart, StateSpec
 from charrnn.settings import CHOSEN, check, setting
 
 LEAKY_SLOPE = 0.01  # of leaky relu, for negative values
@@ -14,6 +14,8 @@ NORM_EPS = 1e-5  # added to the variance in layer normalization
 # than the last, for characters that are rare here may be frequent in a text to fine-tune on.
 CLUSTER_GROWTH = 4
 NARROWEST = 8
+# Numbers in a query, a key and a value of the attention; a smaller layer has as many as units.
+ATTENTION_SIZE = 64
 
 # Settings that act in training only: the same weights fit any of their values.
 REGULARISERS = ("dropout", "input_dropout", "weight_dropout")
@@ -68,6 +70,13 @@ class ModelConfig:
         "row to each.",
         shown=CHOSEN,
     )
+    attention: int = setting(
+        0,
+        ge=0,
+        le=4096,
+        help="Attention: how many steps back the model looks, at the outputs of its last layer, to "
+        "find what its state has forgotten; 0 turns it off.",
+    )
 
     def __post_init__(self) -> None:
         check(self)
@@ -86,10 +95,21 @@ class ModelConfig:
 
     @property
     def state(self) -> StateSpec:
-        """The state that a model of this configuration carries: each layer's arrays, stacked."""
-        parts = CELL_SPECS[self.cell].state
-        shape = (self.num_layers, self.hidden_size)
-        return StateSpec(tuple(StatePart(name, shape, batch_axis=1) for name in parts))
+        """The state that a model of this configuration carries.
+
+        Each layer's arrays, stacked; then the memory of the attention, see model.attention.
+        """
+        layers = (self.num_layers, self.hidden_size)
+        shapes: Shapes = dict.fromkeys(CELL_SPECS[self.cell].state, layers)
+        if self.attention:
+            shapes["memory"] = (self.attention, 2 * self.attention_size)
+            shapes["filled"] = (self.attention,)
+        return StateSpec(tuple(StatePart(name, s, batch_axis=1) for name, s in shapes.items()))
+
+    @property
+    def attention_size(self) -> int:
+        """How many numbers a query, a key or a value of the attention has, A."""
+        return min(ATTENTION_SIZE, self.hidden_size)
 
 
 @dataclass(frozen=True)
@@ -125,19 +145,23 @@ def clusters(config: ModelConfig, vocabulary_size: int) -> list[Cluster]:
     return found
 
 
-def parameter_shapes(config: ModelConfig, vocabulary_size: int) -> dict[str, tuple[int, ...]]:
+def parameter_shapes(config: ModelConfig, vocabulary_size: int) -> Shapes:
     """Name every weight of a language model and its shape, without making the model.
 
     A checkpoint's weights are checked against this before anything is computed with them.
     """
     hidden = config.hidden_size
-    shapes: dict[str, tuple[int, ...]] = {}
+    shapes: Shapes = {}
     if config.embedding_size:
         shapes["embedding.weight"] = (vocabulary_size, config.embedding_size)
     for layer in range(config.num_layers):
         inputs = hidden if layer else config.embedding_size or vocabulary_size
         cell = CELL_SPECS[config.cell].shapes(inputs, hidden)
         shapes |= {f"cells.{layer}.{name}": shape for name, shape in cell.items()}
+    if config.attention:
+        shapes["attention.weight_in"] = (3 * config.attention_size, hidden)
+        shapes["attention.weight_out"] = (hidden, config.attention_size)
+        shapes["attention.bias"] = (config.attention,)
     rest = clusters(config, vocabulary_size)
     rows = config.adaptive_softmax + len(rest) if rest else vocabulary_size
     if not config.tie_embeddings:

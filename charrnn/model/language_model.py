@@ -9,9 +9,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from charrnn.model.attention import Attention
 from charrnn.model.cells import CELLS, State, uniform
 from charrnn.model.config import ModelConfig
 from charrnn.model.softmax import make_softmax
+from charrnn.model.specs import CELL_SPECS
 
 PADDING = -1  # in place of a target that does not count
 
@@ -20,11 +22,13 @@ class LanguageModel(nn.Module):
     """p(next symbol | all symbols so far), for a vocabulary of V symbols.
 
     x_t   = the embedding of symbol t, or its one-hot vector if embedding_size is 0
-    y_t   = the output of the L recurrent layers, each of which reads the one below
+    y_t   = the output of the L recurrent layers, each of which reads the one below; with what
+            model.attention adds to it, if it is on
     p_t   = softmax(D y_t + b), where D is the embedding if tie_embeddings; see model.softmax for
             the adaptive softmax
 
-    A model's state is a tuple of (L, B, H), passed in and returned, never stored.
+    A model's state is a tuple of tensors, the parts of ModelConfig.state: (L, B, H) for the cells.
+    It is passed in and returned, never stored.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class LanguageModel(nn.Module):
         )
         sizes = [input_size] + [config.hidden_size] * (config.num_layers - 1)
         self.cells = nn.ModuleList(CELLS[config.cell](size, config) for size in sizes)
+        self.attention = Attention(config) if config.attention else None
         self.output = make_softmax(config, vocabulary_size)
         if config.tie_embeddings and self.embedding is not None:
             self.output.weight = self.embedding.weight
@@ -71,7 +76,7 @@ class LanguageModel(nn.Module):
     ) -> tuple[Tensor, State]:
         """Return logits (T, B, V) and the state after the last step.
 
-        ids: (T, B). state: a tuple of (L, B, H), from `start` or from the call before.
+        ids: (T, B). state: from `start` or from the call before.
         resets: (T, B), bool, on the CPU: whether a lane's state is reset before the step.
         dropout_rng: draws the dropout masks; without it there is no dropout.
         """
@@ -111,20 +116,24 @@ class LanguageModel(nn.Module):
         resets: Tensor | None,
     ) -> tuple[Tensor, State]:
         config = self.config
+        parts = len(CELL_SPECS[config.cell].state)
         y = _dropout(self._embed(ids), config.input_dropout, dropout_rng)
         states = []
         for layer, cell in enumerate(self.cells):
             if layer > 0:
                 y = _dropout(y, config.dropout, dropout_rng)
-            before = tuple(part[layer] for part in state)
+            before = tuple(part[layer] for part in state[:parts])
             if dropout_rng is None or config.weight_dropout == 0:
                 y, after = cell(y, before, resets)
             else:
                 weights = _dropped_weights(cell, config.weight_dropout, dropout_rng)
                 y, after = functional_call(cell, weights, (y, before, resets))
             states.append(after)
-        y = _dropout(y, config.dropout, dropout_rng)
-        return y, tuple(torch.stack(parts) for parts in zip(*states, strict=True))
+        carried = tuple(torch.stack(layers) for layers in zip(*states, strict=True))
+        if self.attention is not None:
+            y, memory = self.attention(y, state[parts:], resets)
+            carried += memory
+        return _dropout(y, config.dropout, dropout_rng), carried
 
     def _embed(self, ids: Tensor) -> Tensor:
         if self.embedding is not None:
@@ -144,6 +153,8 @@ class LanguageModel(nn.Module):
                 nn.init.zeros_(parameter)
         if self.embedding is not None and not self.config.tie_embeddings:
             nn.init.normal_(self.embedding.weight, generator=generator)
+        if self.attention is not None:
+            self.attention.initialise(generator)
 
 
 def _dropout(y: Tensor, rate: float, rng: torch.Generator | None) -> Tensor:

@@ -1,5 +1,6 @@
 """What a cell is made of, apart from its equations: its state and its weights. Holds no torch."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -41,6 +42,11 @@ class StateSpec:
     """
 
     parts: tuple[StatePart, ...]
+
+    @property
+    def size(self) -> int:
+        """The number of elements in each lane."""
+        return sum(math.prod(part.shape) for part in self.parts)
 
     def named(self, name: str) -> StatePart | None:
         """Return the part of this name, or None."""

@@ -37,8 +37,10 @@ def model_line(event: StartEvent) -> str:
     model = event.model
     size_of_input = model["embedding_size"]
     embedding = f"embedding {size_of_input}" if size_of_input else "one-hot input"
+    window = model.get("attention")  # the log of an earlier version has none
+    attention = f"attention over {counted(window, 'step')}, " if window else ""
     return (
-        f"{model['num_layers']} x {model['hidden_size']} {model['cell']}, {embedding}, "
+        f"{model['num_layers']} x {model['hidden_size']} {model['cell']}, {embedding}, {attention}"
         f"dropout {model['dropout']:g}: {event.parameters:,} parameters"
     )
 

@@ -32,11 +32,12 @@ def translate_out_of_memory(
         ):
             raise
         weights = sum(map(math.prod, parameter_shapes(model, symbols).values()))
+        window = "`attention`, " if model.attention else ""
         raise MemoryShortageError(
             f"out of memory on {device}: {model.num_layers} x {model.hidden_size} units and "
             f"{symbols:,} symbols make {weights:,} weights, which take "
             f"{16 * weights / 2**30:,.1f} GiB in training, plus {training.batch_size} lanes x "
-            f"{training.seq_length} characters; a smaller `hidden_size`, `batch_size` or "
+            f"{training.seq_length} characters; a smaller {window}`hidden_size`, `batch_size` or "
             "`seq_length` takes less"
         ) from error
 

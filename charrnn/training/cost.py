@@ -52,10 +52,14 @@ def memory_estimate(model: LanguageModel, batch_size: int, seq_length: int) -> i
     """Estimate the peak memory of training in bytes, without torch itself and the corpus.
 
     Weights, their gradients and two moments, and what backpropagation keeps of every time step:
-    the embedding, about eight vectors of H a layer, and the output with its gradient.
+    the embedding, about eight vectors of H a layer, and the output with its gradient. Of attention,
+    its projections, its scores, and about three copies of its memory.
     """
     config = model.config
     weights = sum(p.numel() for p in model.parameters())
     inputs = config.embedding_size or model.vocabulary_size
     kept = inputs + (8 * config.num_layers + 2) * config.hidden_size
-    return np.dtype(np.float32).itemsize * (4 * weights + batch_size * seq_length * kept)
+    memory = 6 * config.attention * config.attention_size
+    if config.attention:
+        kept += 3 * (config.attention + seq_length) + 5 * config.attention_size
+    return np.dtype(np.float32).itemsize * (4 * weights + batch_size * (seq_length * kept + memory))

@@ -80,6 +80,8 @@ def test_gradients_are_gathered_once_for_each_length(trained: charrnn.TrainingRe
         ({}, {"cell": "layernorm-lstm", "embedding_size": 0}),
         ({}, {"cell": "peephole-lstm"}),
         ({}, {"cell": "rnn"}),
+        ({}, {"attention": 30}),
+        ({"lines": True}, {"attention": 30, "cell": "gru"}),
     ],
 )
 def test_without_learning_it_is_plain_evaluation(

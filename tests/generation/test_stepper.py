@@ -24,6 +24,7 @@ configurations = st.fixed_dictionaries(
         "hidden_size": st.integers(1, 9),
         "embedding_size": st.integers(0, 5),
         "adaptive_softmax": st.integers(0, 8),
+        "attention": st.sampled_from([0, 0, 1, 3, 20]),
     }
 )
 READ_STEPS = 4  # so few that the prompts of these tests take several blocks
@@ -32,6 +33,8 @@ LEFT_OUT = [
     {"cell": "rnn", "nonlinearity": "leaky-relu"},
     {"embedding_size": 6, "tie_embeddings": True},
     {"adaptive_softmax": 1},
+    {"attention": 3},
+    {"attention": 3, "embedding_size": 6, "tie_embeddings": True, "cell": "gru"},
 ]
 
 

@@ -25,10 +25,13 @@ DEVICES = [
 
 
 @pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("attention", [0, 4])
 @pytest.mark.parametrize("cell", sorted(CELLS))
-def test_torch_and_numpy_steppers_agree(cell: str, device: str) -> None:
+def test_torch_and_numpy_steppers_agree(cell: Any, attention: int, device: str) -> None:
     """Steps, prompts and taken lanes; also many steps in a row, which a GPU replays as a graph."""
-    config = ModelConfig(cell=cell, num_layers=2, hidden_size=5, embedding_size=3)  # type: ignore[arg-type]
+    config = ModelConfig(
+        cell=cell, num_layers=2, hidden_size=5, embedding_size=3, attention=attention
+    )
     model = LanguageModel(config, 7)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():

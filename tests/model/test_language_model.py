@@ -15,6 +15,7 @@ from charrnn.model.cells import CELLS
 from charrnn.model.config import REGULARISERS, ModelConfig, parameter_shapes
 from charrnn.model.device import resolve_device, resolve_precision
 from charrnn.model.language_model import LanguageModel, _dropout, export_weights, load_weights
+from charrnn.model.specs import CELL_SPECS
 
 V, E, H, L, T, B = 7, 5, 6, 2, 3, 4
 LONG = 8  # steps with resets among them
@@ -26,6 +27,9 @@ CONFIGS: list[dict[str, Any]] = [
     {"cell": "rnn", "nonlinearity": "leaky-relu"},
     {"embedding_size": H, "tie_embeddings": True},
     {"adaptive_softmax": 1},
+    {"attention": 3},
+    {"attention": 3, "embedding_size": H, "tie_embeddings": True},
+    {"attention": 3, "adaptive_softmax": 1, "cell": "gru"},
 ]
 
 
@@ -40,7 +44,9 @@ def test_logits_and_states_have_the_documented_shapes(settings: dict[str, Any]) 
     ids = torch.randint(V, (T, B))
     logits, state = model(ids, model.start(B))
     assert logits.shape == (T, B, V)
-    assert [part.shape for part in state] == [(L, B, H)] * len(model.config.state.parts)
+    memory = [(3, B, 2 * H), (3, B)] if "attention" in settings else []
+    cells = [(L, B, H)] * len(CELL_SPECS[model.config.cell].state)
+    assert [part.shape for part in state] == cells + memory
 
 
 @pytest.mark.parametrize("settings", CONFIGS)
@@ -73,7 +79,7 @@ def test_a_larger_vocabulary_keeps_the_old_rows() -> None:
 
 
 @pytest.mark.parametrize("layers", [1, 2])
-@pytest.mark.parametrize("settings", CONFIGS)
+@pytest.mark.parametrize("settings", [c for c in CONFIGS if "attention" not in c])
 @hypothesis_settings(max_examples=10)
 @given(resets=st.lists(st.booleans(), min_size=LONG * B, max_size=LONG * B))
 def test_a_reset_zeroes_the_state_in_every_layer(
@@ -202,6 +208,7 @@ def test_weights_come_from_the_generator_alone() -> None:
         ({"hidden_size": True}, "`hidden_size=True`: must be a whole number"),
         ({"cell": "transformer"}, "`cell=transformer`: must be one of lstm, gru"),
         ({"tie_embeddings": True, "hidden_size": 8, "embedding_size": 4}, "`tie_embeddings` needs"),
+        ({"attention": 5000}, "`attention=5000`: must be at most 4,096"),
         ({"nonlinearity": "relu"}, "`nonlinearity` is for `cell=rnn`, not lstm"),
     ],
 )

@@ -36,9 +36,14 @@ TRAINING = TrainingConfig(
 
 
 def assert_resume_is_exact(
-    corpus: Path, folder: Path, stops: list[int], model: ModelConfig, training: TrainingConfig
+    corpus: Path,
+    folder: Path,
+    stops: list[int],
+    model: ModelConfig,
+    training: TrainingConfig,
+    **more: Any,
 ) -> None:
-    options: dict[str, Any] = {"model": model, "training": training}
+    options: dict[str, Any] = {"model": model, "training": training, **more}
     straight = charrnn.train(corpus, checkpoint_dir=folder / "straight", **options)
     run = charrnn.train(corpus, checkpoint_dir=folder / "broken", **stopping(stops[0]), **options)
     assert run.end.reason == "interrupted"
@@ -102,6 +107,32 @@ def test_resume_is_bitwise_identical_for_other_settings(
     assert_same_run(straight.folder, run.folder)
 
 
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("lines", [False, True])
+def test_resume_is_bitwise_identical_with_attention(
+    corpus: Path, tmp_path: Path, cell: Any, lines: bool
+) -> None:
+    """Within an epoch and between documents: the memory is part of the saved state."""
+    model = replace(MODEL, cell=cell, attention=60)
+    options: dict[str, Any] = {"corpus_config": {"lines": lines}}
+    assert_resume_is_exact(corpus, tmp_path, [8], model, TRAINING, **options)
+
+
+def test_a_small_model_with_a_large_memory_is_resumed(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its state may be much larger than its weights, which limit what a checkpoint may hold."""
+    monkeypatch.setattr("charrnn.checkpoint.format.MAX_STATE", 0)
+    run = charrnn.train(
+        corpus,
+        model=ModelConfig(hidden_size=16, embedding_size=4, attention=512),
+        training=replace(TRAINING, steps=2, batch_size=16),
+        checkpoint_dir=tmp_path,
+        **stopping(1),
+    )
+    assert charrnn.resume(run.folder).end.step == 2
+
+
 def test_resume_is_bitwise_identical_with_a_tied_embedding(corpus: Path, tmp_path: Path) -> None:
     tied = replace(MODEL, embedding_size=12, tie_embeddings=True)
     assert_resume_is_exact(corpus, tmp_path, [8], tied, TRAINING)
@@ -109,12 +140,15 @@ def test_resume_is_bitwise_identical_with_a_tied_embedding(corpus: Path, tmp_pat
 
 def test_every_part_of_the_saved_state_matters(corpus: Path, tmp_path: Path) -> None:
     """The tests above can fail: without any one part of the state, the losses differ."""
-    options: dict[str, Any] = {"model": MODEL, "training": TRAINING}
+    options: dict[str, Any] = {"model": replace(MODEL, attention=60), "training": TRAINING}
     straight = charrnn.train(corpus, checkpoint_dir=tmp_path / "straight", **options)
     expected = losses_of(straight.folder)
     run = charrnn.train(corpus, checkpoint_dir=tmp_path / "x", **stopping(8), **options)
     saved = TrainerState.__init__
-    parts = ("state/h", "state/c", "dropout_rng", "optimizer/output.bias/exp_avg", "lanes")
+    parts = (
+        *("state/h", "state/c", "state/memory", "state/filled"),
+        *("dropout_rng", "optimizer/output.bias/exp_avg", "lanes"),
+    )
 
     for part in parts:
         folder = tmp_path / part.replace("/", "-")
