@@ -30,7 +30,7 @@ MAX_DROPOUT, MAX_INPUT_DROPOUT = 0.6, 0.2
 # Strain is how close a model comes to learning its text by heart: passes over the text, times the
 # square root of the weights for each of its characters. Dropout begins at NO_STRAIN, and grows by
 # so much whenever it doubles; at MAX_STRAIN a run ends, but not before it has taken MIN_STEPS.
-NO_STRAIN, MAX_STRAIN, DROPOUT_PER_DOUBLING = 3.5, 80, 0.12
+NO_STRAIN, MAX_STRAIN, DROPOUT_PER_DOUBLING = 3.5, 100, 0.12
 MIN_STEPS = 500
 # From so many different characters on, the softmax is adaptive, with a head of this size.
 LARGE_VOCABULARY, HEAD = 2_000, 500
