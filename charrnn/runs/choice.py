@@ -23,9 +23,9 @@ DEFAULT_PRESET = "balanced"
 
 HIDDEN_SIZES = (32, 48, 64, 96, 128, 192, 256, 384, 512, 640, 768, 896, 1024, 1280, 1536, 2048)
 CHARACTERS_PER_WEIGHT = 6  # that training reads, counted anew in each pass over the text
-# Weights for each character of the corpus, at most: so many for a million characters, and more for
-# a shorter text, by the cube root.
-WEIGHTS_PER_CHARACTER, LONG_TEXT = 8, 1_000_000
+# Weights for each character of the corpus, at most; of a text of fewer than LONG_TEXT characters,
+# more by the square root of how many times shorter it is.
+WEIGHTS_PER_CHARACTER, LONG_TEXT = 6, 1_000_000
 MAX_DROPOUT, MAX_INPUT_DROPOUT = 0.6, 0.2
 # Strain is how close a model comes to learning its text by heart: passes over the text, times the
 # square root of the weights for each of its characters. Dropout begins at NO_STRAIN, and grows by
@@ -191,7 +191,7 @@ def _wanted_weights(work: float, symbols: int) -> float:
 
 def _most_weights(symbols: int) -> float:
     """Return how many weights a text of so many symbols bears."""
-    return WEIGHTS_PER_CHARACTER * symbols * max(1.0, math.cbrt(LONG_TEXT / symbols))
+    return WEIGHTS_PER_CHARACTER * symbols * max(1.0, math.sqrt(LONG_TEXT / symbols))
 
 
 def _nearest_size(config: ModelConfig, wanted: float, vocabulary_size: int) -> int:
