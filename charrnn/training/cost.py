@@ -16,6 +16,43 @@ SECONDS = 0.4
 WARM_UP = 2
 
 
+class TrialSteps:
+    """Training steps on random ids, to be timed. The model is not that of a run."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        training: TrainingConfig,
+        vocabulary_size: int,
+        device: torch.device,
+        precision: torch.dtype,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """Make a model and a chunk. clock: seconds since an arbitrary moment."""
+        self._model = LanguageModel(config, vocabulary_size).to(device)
+        self._optimizer = Optimizer(self._model, training)
+        self._rate = training.peak_rate
+        shape = (training.seq_length + 1, training.batch_size)
+        ids = torch.randint(vocabulary_size, shape, generator=torch.Generator())
+        self._ids = ids.to(device)
+        self._rng = torch.Generator(device)
+        self._state = self._model.start(training.batch_size)
+        self._precision = precision
+        self._clock = clock
+
+    def seconds(self) -> float:
+        """Take a step; returns how long it took."""
+        began = self._clock()
+        inputs, targets = self._ids[:-1], self._ids[1:]
+        loss, _ = chunk_loss(
+            self._model, inputs, targets, self._state, self._rng, None, self._precision
+        )
+        self._optimizer.backward(loss)
+        self._optimizer.clip()  # waits for the device
+        self._optimizer.update(self._rate)
+        return self._clock() - began
+
+
 @freed_memory_kept()
 def symbols_per_second(
     config: ModelConfig,
@@ -29,22 +66,13 @@ def symbols_per_second(
 
     The fastest step counts, since other programs may slow down the rest.
     """
-    model = LanguageModel(config, vocabulary_size).to(device)
-    optimizer = Optimizer(model, training)
-    shape = (training.seq_length + 1, training.batch_size)
-    ids = torch.randint(vocabulary_size, shape, generator=torch.Generator()).to(device)
-    rng = torch.Generator(device)
-    state = model.start(training.batch_size)
-    best, step, end = float("inf"), 0, clock() + SECONDS
-    while step <= WARM_UP or clock() < end:
-        began = clock()
-        loss, _ = chunk_loss(model, ids[:-1], ids[1:], state, rng, None, precision)
-        optimizer.backward(loss)
-        optimizer.clip()  # waits for the device
-        optimizer.update(training.peak_rate)
-        if step >= WARM_UP:
-            best = min(best, clock() - began)
-        step += 1
+    steps = TrialSteps(config, training, vocabulary_size, device, precision, clock)
+    end = clock() + SECONDS
+    for _ in range(WARM_UP):
+        steps.seconds()
+    best = steps.seconds()
+    while clock() < end:
+        best = min(best, steps.seconds())
     return training.batch_size * training.seq_length / best
 
 
