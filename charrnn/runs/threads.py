@@ -22,7 +22,7 @@ from charrnn.training.threads import ThreadChoice, fastest_threads
 WORTH_THREADS = 2**21
 # A trial step is of at most so many time steps and about so many products, of a model of at most so
 # many layers and units. It takes some milliseconds, or a second on a processor that others use.
-TRIAL_LENGTH, TRIAL_PRODUCTS = 8, 2**30
+TRIAL_LENGTH, TRIAL_PRODUCTS = 4, 2**30
 TRIAL_LAYERS, TRIAL_UNITS = 2, 1024
 
 
@@ -103,7 +103,7 @@ def _race(most: int, model: ModelConfig, training: TrainingConfig, symbols: int)
     length = min(training.seq_length, TRIAL_LENGTH, max(1, TRIAL_PRODUCTS // products))
     cpu = torch.device("cpu")
     precision = resolve_precision(training.precision, cpu, model.hidden_size)
-    with torch_threads(None):
+    with torch_threads(1):
         steps = TrialSteps(tried, replace(training, seq_length=length), symbols, cpu, precision)
 
         def seconds(threads: int) -> float:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 # The race ends after so many seconds of steps, or as soon as one number is left in it.
 SECONDS = 0.4
 # A number that is so many times slower than the fastest, after so many steps, drops out.
-HOPELESS, FEWEST_STEPS = 1.5, 6
+HOPELESS, FEWEST_STEPS = 1.5, 12
 # A smaller number has to need less than this fraction of the time of a larger one.
 CLEARLY_FASTER = 0.9
-# Steps whose mean is so many times the fastest of them were held up by other programs.
-HELD_UP = 1.5
+# Steps are held up by other programs if their mean is so many times the fastest of them, or so many
+# times the mean with the number of threads that is chosen.
+UNEVEN, FAR_SLOWER = 1.5, 5.0
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def fastest_threads(most: int, seconds: Callable[[int], float]) -> ThreadChoice:
     means = {number: _mean(times[number]) for number in racing}
     fastest = min(means.values(), default=0.0)
     number = max(n for n in racing if CLEARLY_FASTER * means[n] <= fastest)
-    return ThreadChoice(number, most, number < most and _held_up(times[most]))
+    return ThreadChoice(number, most, number < most and _held_up(times[most], means[number]))
 
 
 def _halves(most: int) -> list[int]:
@@ -71,5 +72,5 @@ def _mean(times: list[float]) -> float:
     return sum(counted) / max(len(counted), 1)
 
 
-def _held_up(times: list[float]) -> bool:
-    return _mean(times) > HELD_UP * min(times)
+def _held_up(times: list[float], fastest: float) -> bool:
+    return _mean(times) > min(UNEVEN * min(times), FAR_SLOWER * fastest)
