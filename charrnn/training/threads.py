@@ -9,9 +9,9 @@ SECONDS = 0.4
 HOPELESS, FEWEST_STEPS = 1.5, 12
 # A smaller number has to need less than this fraction of the time of a larger one.
 CLEARLY_FASTER = 0.9
-# Steps are held up by other programs if their mean is so many times the fastest of them, or so many
-# times the mean with the number of threads that is chosen.
-UNEVEN, FAR_SLOWER = 1.5, 5.0
+# Steps are held up by other programs if their mean is so many times the fastest of them, or that
+# with one thread if one is fastest. More threads than are useful are not slower than one.
+HELD_UP = 1.5
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,9 @@ def fastest_threads(most: int, seconds: Callable[[int], float]) -> ThreadChoice:
     means = {number: _mean(times[number]) for number in racing}
     fastest = min(means.values(), default=0.0)
     number = max(n for n in racing if CLEARLY_FASTER * means[n] <= fastest)
-    return ThreadChoice(number, most, number < most and _held_up(times[most], means[number]))
+    even = min([*times[most], means[1]] if number == 1 else times[most], default=0.0)
+    held_up = number < most and _mean(times[most]) > HELD_UP * even
+    return ThreadChoice(number, most, held_up)
 
 
 def _halves(most: int) -> list[int]:
@@ -70,7 +72,3 @@ def _mean(times: list[float]) -> float:
     counted = sorted(times[1:] or times)
     counted = counted[:-1] or counted
     return sum(counted) / max(len(counted), 1)
-
-
-def _held_up(times: list[float], fastest: float) -> bool:
-    return _mean(times) > min(UNEVEN * min(times), FAR_SLOWER * fastest)
