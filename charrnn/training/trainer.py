@@ -27,6 +27,7 @@ from charrnn.training.hooks import Hooks, TrainerState
 from charrnn.training.lanes import Chunk, ChunkReader
 from charrnn.training.limits import fraction_done, limit_reached
 from charrnn.training.optimization import Optimizer, chunk_loss, learning_rate
+from charrnn.training.pace import Pace, slow_steps
 from charrnn.training.progress import TrainerProgress
 from charrnn.training.randomness import restore_generator
 from charrnn.training.timing import Timing
@@ -78,6 +79,7 @@ class Trainer:
         self.saved_at = -1
         self.save_failed = False
         self.timing = Timing(context.clock)
+        self.pace = Pace()
 
     @property
     def step(self) -> int:
@@ -117,7 +119,7 @@ class Trainer:
         self.context.reduce(self.optimizer.parameters)
         norm = self.optimizer.clip()
         good = self._update(loss, norm, rate, state)
-        self._report_step(chunk.symbols, loss.item(), norm, rate, good)
+        self._report_step(chunk, loss.item(), norm, rate, good)
 
     def _learning_rate(self) -> float:
         progress = self.progress
@@ -170,7 +172,7 @@ class Trainer:
         self.state = state if good else self.model.start(state[0].shape[1])
         return good
 
-    def _report_step(self, symbols: int, loss: float, norm: float, rate: float, good: bool) -> None:
+    def _report_step(self, chunk: Chunk, loss: float, norm: float, rate: float, good: bool) -> None:
         progress = self.progress
         progress.step += 1
         if good and loss < LOST * math.log(self.model.vocabulary_size + 1):
@@ -186,11 +188,14 @@ class Trainer:
                 loss=loss,
                 grad_norm=norm,
                 learning_rate=rate,
-                symbols_per_second=symbols / max(took, 1e-9),
+                symbols_per_second=chunk.symbols / max(took, 1e-9),
                 seconds=progress.seconds,
                 progress=self.fraction_done(),
             )
         )
+        slower = self.pace.slower(chunk.inputs.shape, chunk.symbols, took)
+        if slower is not None:
+            self._emit(WarningEvent(progress.step, slow_steps(slower, self.context)))
         if not good:
             self._count_bad_step()
 
