@@ -7,7 +7,7 @@ validation part, carried.
 
     python benchmarks/panel.py rates DATA     # measure speeds: needs a quiet machine, two minutes
     python benchmarks/panel.py run DATA --budgets 0.5 2 --workers 2
-    python benchmarks/panel.py table
+    python benchmarks/panel.py table          # renews the table in docs/research/results.md
 
 The budget of a run is turned into steps by the measured speed of its settings, so the runs need no
 quiet machine, may go side by side, and have the same result everywhere. Runs that are recorded in
@@ -45,6 +45,8 @@ from charrnn.training.lanes import Lanes
 from charrnn.training.optimization import Optimizer, chunk_loss
 
 RECORDS = ROOT / "docs" / "research" / "panel.jsonl"
+RESULTS = ROOT / "docs" / "research" / "results.md"
+MARKS = ("<!-- panel: made by benchmarks/panel.py table -->\n", "<!-- end of panel -->\n")
 SIZES = (64, 128, 192, 256, 384, 512, 640, 768)  # whose speed is measured
 ROUNDS, WARM_UP = 8, 2
 PLACES = CorpusPlaces.of(None, ROOT / "corpora")
@@ -304,7 +306,10 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     asked = parser.parse_args()
     if asked.task == "table":
-        print(table())
+        page = RESULTS.read_text(encoding="utf-8")
+        before, _, rest = page.partition(MARKS[0])
+        made = before + MARKS[0] + table() + MARKS[1] + rest.partition(MARKS[1])[2]
+        RESULTS.write_text(made, encoding="utf-8")
         return
     if asked.task == "rates":
         measure(asked.data, asked.texts)
