@@ -23,6 +23,10 @@ from charrnn.training.config import TrainingConfig, fit
 from charrnn.training.events import EndEvent, Observer
 from charrnn.training.threads import ThreadChoice
 
+# Products of weights from which on a run takes long enough to measure how long, and the time of a
+# run as a multiple of that of its steps.
+WORTH_MEASURING, OTHER_WORK = 3e11, 1.1
+
 
 @dataclass(frozen=True)
 class Basis:
@@ -87,10 +91,12 @@ def _plan(basis: Basis, request: Requested, computing: Computing) -> tuple[RunPl
     """Choose what is not given. The time a run has is worth what the fastest threads do in it."""
     corpus = basis.corpus
     text = trial_text(corpus)
+    measured: list[float] = []
 
     def rate(model: ModelConfig, training: TrainingConfig) -> float:
         threads = computing.choose_threads(model, training, text).number
-        return products_per_second(text, computing.device, threads, model, training)
+        measured.append(products_per_second(text, computing.device, threads, model, training))
+        return measured[-1]
 
     choice = choose(request, Circumstances(len(corpus.train), len(corpus.vocabulary), rate))
     training = choice.training
@@ -105,4 +111,11 @@ def _plan(basis: Basis, request: Requested, computing: Computing) -> tuple[RunPl
         chosen=choice.chosen,
     )
     fitted = replace(plan.training, batch_size=lanes, seq_length=steps)
-    return plan, computing.choose_threads(plan.model, fitted, text)
+    threads = computing.choose_threads(plan.model, fitted, text)
+    products = plan.products
+    if training.minutes is None and not measured and products > WORTH_MEASURING:
+        one = products_per_second(text, computing.device, threads.number, plan.model, fitted)
+        measured.append(one)
+    seconds = [] if training.minutes is None else [60 * training.minutes]
+    seconds += [OTHER_WORK * products / speed for speed in measured]
+    return replace(plan, expected_seconds=min(seconds, default=None)), threads
