@@ -14,6 +14,8 @@ One random number is enough. Once it has decided something, its place between th
 would have decided the same is uniform, and independent of the decision.
 """
 
+import bisect
+import itertools
 import math
 from typing import Any, NamedTuple
 
@@ -42,14 +44,15 @@ class Drawn(NamedTuple):
 def head_first(stepper: LaneModel[Any], encoded: EncodedRequest) -> "HeadFirst | None":
     """Return what draws for a request, or None if a draw needs the probabilities of all symbols.
 
-    It does for filters, and for bans of symbols in clusters.
+    It does for filters, for bans of symbols in clusters, and if the whole head is banned.
     """
     if not isinstance(stepper, Stepper) or not isinstance(stepper.softmax, AdaptiveSoftmax):
         return None
     config, banned = encoded.sampling, encoded.banned_ids
     if config.filters() or config.min_length or config.no_repeat_ngram_size:
         return None
-    if (banned >= stepper.config.adaptive_softmax).any():
+    frequent = stepper.config.adaptive_softmax
+    if len(banned) == frequent or (banned >= frequent).any():
         return None
     return HeadFirst(stepper, stepper.softmax)
 
@@ -61,7 +64,7 @@ class HeadFirst:
         """Allocate the buffers for the clusters of a lane."""
         self.stepper = stepper.with_softmax(softmax.head)  # its logits are those of the head
         self._starts = [cluster.start for cluster in softmax.clusters]
-        self._log_sizes = np.log([cluster.size for cluster in softmax.clusters])
+        self._log_sizes = [math.log(cluster.size) for cluster in softmax.clusters]
         hidden, dtype = softmax.head.matrix.shape[1], softmax.head.matrix.dtype
         self._y = np.empty((hidden, 1), dtype)
         self._clusters = softmax.bind_clusters(self._y)
@@ -72,65 +75,77 @@ class HeadFirst:
         head: logits, (R,), with a row for each frequent symbol and then for each cluster. y: the
         output of the model, (H,). Raises GenerationError if logits are not finite.
         """
-        scaled = _shifted(head)
-        if temperature == 0:
-            return self._most_probable(scaled, y)
-        power = 1 / max(temperature, COLDEST)
-        scaled *= power
         frequent = self._starts[0]
-        log_bounds = max(1 - power, 0) * self._log_sizes
-        scaled[frequent:] += log_bounds
+        best = int(head[:frequent].argmax())  # finds NaN
+        top, of_clusters = head.item(best), head[frequent:].tolist()
+        if not all(map(math.isfinite, (top, *of_clusters))):
+            raise GenerationError(OVERFLOWED)
+        if temperature == 0:
+            return self._most_probable(best, top, of_clusters, y)
+        power = 1 / max(temperature, COLDEST)
+        scaled = head[:frequent].astype(np.float64)
+        scaled -= top
+        scaled *= power
+        cumulative = np.exp(scaled, scaled).cumsum()
+        log_bounds = [max(1 - power, 0) * log_size for log_size in self._log_sizes]
+        log_weights = [
+            (logit - top) * power + bound
+            for logit, bound in zip(of_clusters, log_bounds, strict=True)
+        ]
+        log_weights.append(math.log(cumulative.item(-1)))  # of all frequent symbols
         while True:
-            cumulative = np.exp(scaled).cumsum()
-            place = uniform * cumulative.item(-1)
-            row = int(cumulative.searchsorted(place, "right"))
-            if row < frequent:
+            cluster, uniform = _choose(log_weights, uniform)
+            if cluster == len(log_bounds):
+                row = int(cumulative.searchsorted(uniform * cumulative.item(-1), "right"))
                 return Drawn(row, row, 0.0)
-            before = cumulative.item(row - 1)
-            uniform = min((place - before) / (cumulative.item(row) - before), BELOW_ONE)
-            cluster = row - frequent
             logits = self._logits(cluster, y)
-            log_total = math.log(np.exp(logits).sum())
-            weights = np.exp(logits * power)
-            log_share = math.log(weights.sum()) - log_total * power - log_bounds.item(cluster)
-            share = math.exp(log_share)
+            weights = np.exp(logits)
+            log_total = math.log(weights.sum())
+            if power != 1:
+                weights = np.exp(logits * power)
+            log_s = math.log(weights.sum()) - log_total * power
+            share = math.exp(log_s - log_bounds[cluster])
             if uniform < share:
                 within = weights.cumsum()
                 place = min(uniform / share, BELOW_ONE) * within.item(-1)
                 i = int(within.searchsorted(place, "right"))
-                return Drawn(self._starts[cluster] + i, row, logits.item(i) - log_total)
+                return Drawn(
+                    self._starts[cluster] + i, frequent + cluster, logits.item(i) - log_total
+                )
             uniform = min((uniform - share) / (1 - share), BELOW_ONE)
-            log_bounds[cluster] += log_share
-            scaled[row] += log_share
-            scaled -= scaled.max()
+            log_weights[cluster] += log_s - log_bounds[cluster]
+            log_bounds[cluster] = log_s
 
-    def _most_probable(self, head: Floats, y: Floats) -> Drawn:
+    def _most_probable(self, best: int, top: float, of_clusters: list[float], y: Floats) -> Drawn:
         """Return the symbol with the largest P_c q_i; at most P_c, so few clusters are computed."""
-        frequent = self._starts[0]
-        row = int(head[:frequent].argmax())
-        best, found = head.item(row), Drawn(row, row, 0.0)
-        for cluster, log_p in enumerate(head[frequent:].tolist()):
-            if log_p > best:
+        found = Drawn(best, best, 0.0)
+        for cluster, logit in enumerate(of_clusters):
+            if logit > top:
                 log_q = log_softmax(self._logits(cluster, y))
                 i = int(log_q.argmax())
-                if log_p + log_q.item(i) > best:
-                    best = log_p + log_q.item(i)
-                    found = Drawn(self._starts[cluster] + i, frequent + cluster, log_q.item(i))
+                if logit + log_q.item(i) > top:
+                    top = logit + log_q.item(i)
+                    row = self._starts[0] + cluster
+                    found = Drawn(self._starts[cluster] + i, row, log_q.item(i))
         return found
 
     def _logits(self, cluster: int, y: Floats) -> Floats:
         """Compute the logits of a cluster's symbols, (N,), of which the largest is 0."""
         self._y[:, 0] = y
-        with np.errstate(over="ignore", invalid="ignore"):  # reported by _shifted
+        with np.errstate(over="ignore", invalid="ignore"):  # reported below
             (logits,) = self._clusters[cluster]()
-        return _shifted(logits)
+        top = logits.item(logits.argmax())  # argmax finds NaN
+        if not math.isfinite(top):
+            raise GenerationError(OVERFLOWED)
+        shifted: Floats = logits.astype(np.float64) - top
+        return shifted
 
 
-def _shifted(logits: Floats) -> Floats:
-    """Return logits, (N,), in float64, with 0 for the largest. It must be finite."""
-    shifted: Floats = logits.astype(np.float64)
-    greatest = shifted.item(shifted.argmax())  # argmax finds NaN
-    if not math.isfinite(greatest):
-        raise GenerationError(OVERFLOWED)
-    shifted -= greatest
-    return shifted
+def _choose(log_weights: list[float], uniform: float) -> tuple[int, float]:
+    """Draw an index, and return it with what is left of the random number."""
+    greatest = max(log_weights)
+    weights = [math.exp(weight - greatest) for weight in log_weights]
+    edges = [0.0, *itertools.accumulate(weights)]
+    place = uniform * edges[-1]
+    index = bisect.bisect_right(edges, place) - 1
+    return index, min((place - edges[index]) / weights[index], BELOW_ONE)

@@ -203,11 +203,12 @@ class Sampler:
             temperatures = [self._config.temperature_at(self._drawn)] * len(head)
         else:
             temperatures = self._lane_temperatures()[:, 0].tolist()
-        lanes = zip(head, self._states.output.T, temperatures, uniforms.tolist(), strict=True)
-        drawn = [draws.draw(*lane) for lane in lanes]
-        self._ids = np.array([symbol.id for symbol in drawn])
-        self._unscored_log_q.append([symbol.log_q for symbol in drawn])
-        return [symbol.row for symbol in drawn]
+        outputs = self._states.output.T
+        drawn = map(draws.draw, head, outputs, temperatures, uniforms.tolist())
+        ids, rows, log_q = map(list, zip(*drawn, strict=True))
+        self._ids = np.array(ids)
+        self._unscored_log_q.append(log_q)
+        return rows
 
     def _barred(self, logits: Floats, lanes: Sequence[Lane]) -> Floats:
         """Ban what must not come next in each lane; a lane that nothing may follow ends."""
