@@ -21,6 +21,8 @@ Integers = NDArray[np.integer[Any]]
 # a nucleus of 0.8 could cut (0.5, 0.3, 0.2) after the second symbol or after the third.
 ROUNDING = 1e-6
 
+SORTED_AT_ONCE = 1_000  # symbols; of more, it is faster to sort only those that may matter
+
 
 def log_softmax(logits: NDArray[Any]) -> NDArray[Any]:
     """Return the logarithm of the softmax over the last axis, (..., V), in the same dtype."""
@@ -58,7 +60,9 @@ def top_p(logits: NDArray[Float], p: float) -> NDArray[Float]:
     Source: Holtzman et al. 2020 (arXiv:1904.09751).
     """
     probability = np.exp(log_softmax(logits.astype(np.float64)))
-    # Sorting takes long, and all V symbols below this bound together have less than (1 - p) / 2.
+    if logits.shape[1] <= SORTED_AT_ONCE:
+        return _keep(logits, _first(np.argsort(-logits, axis=1, kind="stable"), probability, p))
+    # All V symbols below this bound together have less than (1 - p) / 2.
     some = (probability >= (1 - p) / (2 * logits.shape[1])).any(axis=0)
     order = np.argsort(-logits[:, some], axis=1, kind="stable")
     kept = np.zeros(logits.shape, np.bool_)
