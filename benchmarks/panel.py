@@ -262,24 +262,26 @@ def read() -> list[dict[str, Any]]:
 
 def table() -> str:
     """Make the table of regrets: a row for each text and budget."""
-    cells: dict[tuple[float, str], dict[str, dict[str, Any]]] = {}
+    cells: dict[tuple[float, str], list[dict[str, Any]]] = {}
     for record in read():
         if record["kind"] == "run":
-            cells.setdefault((record["minutes"], record["text"]), {})[record["variant"]] = record
+            cells.setdefault((record["minutes"], record["text"]), []).append(record)
     lines = [
         "| text | minutes | chosen | loss | best of the grid | loss | regret |",
         "|---|---|---|---|---|---|---|",
     ]
     regrets = []
     for (minutes, text), runs in sorted(cells.items()):
-        if "chosen" not in runs or len(runs) < 2:
+        chosen = [run for run in runs if run["variant"] == "chosen"][-1:]
+        if not chosen or len(runs) < 2:
             continue
-        chosen = runs["chosen"]
-        variant, best = min(runs.items(), key=lambda item: item[1]["loss"])
-        regrets.append(chosen["loss"] - best["loss"])
+        (own,) = chosen
+        best = min(runs, key=lambda run: float(run["loss"]))
+        regrets.append(own["loss"] - best["loss"])
+        found = f"{best['variant']} of {len(runs)}: {shown(best)}"
         lines.append(
-            f"| {text} | {minutes:g} | {shown(chosen)} | {chosen['loss']:.4f} "
-            f"| {variant} of {len(runs)}: {shown(best)} | {best['loss']:.4f} | {regrets[-1]:.4f} |"
+            f"| {text} | {minutes:g} | {shown(own)} | {own['loss']:.4f} "
+            f"| {found} | {best['loss']:.4f} | {regrets[-1]:.4f} |"
         )
     if regrets:
         mean = sum(regrets) / len(regrets)
@@ -291,7 +293,7 @@ def shown(run: dict[str, Any]) -> str:
     """Name the settings of a run, briefly."""
     return (
         f"1 x {run['hidden_size']}, embedding {run['embedding_size']}, dropout "
-        f"{run['dropout']:g}, {run['batch_size']} lanes"
+        f"{run['dropout']:g}, {run['batch_size']} lanes, {run['steps']:,} steps"
     )
 
 
