@@ -20,6 +20,8 @@ MORE_DROPOUT, PATIENCE = 0.2, 3
 # to its half brought. The last doubling looks better than it is, since the learning rate falls.
 # The trials are in docs/research/experiments.md.
 LATER_GAIN = 0.4
+# From this strain on, a text may be learned by heart in twice the time.
+WORN_OUT = MAX_STRAIN / 4
 WORTH_MORE = 0.01  # nats that make it worth saying
 RATE_FACTOR = 0.5
 
@@ -50,7 +52,7 @@ def verdict(
             return Verdict("rate", best.step, None, {"learning_rate": _rounded(smaller)})
         return Verdict("overfitting", best.step, None, _against_overfitting(model, training))
     gain = expected_gain(points)
-    done = reason not in LIMITS or 2 * strain > MAX_STRAIN
+    done = reason not in LIMITS or strain > WORN_OUT
     if best is last and not done and gain is not None and gain >= WORTH_MORE:
         limit = asdict(training)[reason]
         return Verdict("falling", None, gain, {reason: 2 * limit})
