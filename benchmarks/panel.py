@@ -7,7 +7,7 @@ validation part, carried.
 
     python benchmarks/panel.py rates DATA     # measure speeds: needs a quiet machine, two minutes
     python benchmarks/panel.py run DATA --budgets 0.5 2 --workers 2
-    python benchmarks/panel.py table
+    python benchmarks/panel.py table          # renews the table in docs/research/results.md
 
 The budget of a run is turned into steps by the measured speed of its settings, so the runs need no
 quiet machine, may go side by side, and have the same result everywhere. Runs that are recorded in
@@ -45,6 +45,8 @@ from charrnn.training.lanes import Lanes
 from charrnn.training.optimization import Optimizer, chunk_loss
 
 RECORDS = ROOT / "docs" / "research" / "panel.jsonl"
+RESULTS = ROOT / "docs" / "research" / "results.md"
+MARKS = ("<!-- panel: made by benchmarks/panel.py table -->\n", "<!-- end of panel -->\n")
 SIZES = (64, 128, 192, 256, 384, 512, 640, 768)  # whose speed is measured
 ROUNDS, WARM_UP = 8, 2
 PLACES = CorpusPlaces.of(None, ROOT / "corpora")
@@ -260,24 +262,26 @@ def read() -> list[dict[str, Any]]:
 
 def table() -> str:
     """Make the table of regrets: a row for each text and budget."""
-    cells: dict[tuple[float, str], dict[str, dict[str, Any]]] = {}
+    cells: dict[tuple[float, str], list[dict[str, Any]]] = {}
     for record in read():
         if record["kind"] == "run":
-            cells.setdefault((record["minutes"], record["text"]), {})[record["variant"]] = record
+            cells.setdefault((record["minutes"], record["text"]), []).append(record)
     lines = [
         "| text | minutes | chosen | loss | best of the grid | loss | regret |",
         "|---|---|---|---|---|---|---|",
     ]
     regrets = []
     for (minutes, text), runs in sorted(cells.items()):
-        if "chosen" not in runs or len(runs) < 2:
+        chosen = [run for run in runs if run["variant"] == "chosen"][-1:]
+        if not chosen or len(runs) < 2:
             continue
-        chosen = runs["chosen"]
-        variant, best = min(runs.items(), key=lambda item: item[1]["loss"])
-        regrets.append(chosen["loss"] - best["loss"])
+        (own,) = chosen
+        best = min(runs, key=lambda run: float(run["loss"]))
+        regrets.append(own["loss"] - best["loss"])
+        found = f"{best['variant']} of {len(runs)}: {shown(best)}"
         lines.append(
-            f"| {text} | {minutes:g} | {shown(chosen)} | {chosen['loss']:.4f} "
-            f"| {variant} of {len(runs)}: {shown(best)} | {best['loss']:.4f} | {regrets[-1]:.4f} |"
+            f"| {text} | {minutes:g} | {shown(own)} | {own['loss']:.4f} "
+            f"| {found} | {best['loss']:.4f} | {regrets[-1]:.4f} |"
         )
     if regrets:
         mean = sum(regrets) / len(regrets)
@@ -289,7 +293,7 @@ def shown(run: dict[str, Any]) -> str:
     """Name the settings of a run, briefly."""
     return (
         f"1 x {run['hidden_size']}, embedding {run['embedding_size']}, dropout "
-        f"{run['dropout']:g}, {run['batch_size']} lanes"
+        f"{run['dropout']:g}, {run['batch_size']} lanes, {run['steps']:,} steps"
     )
 
 
@@ -304,7 +308,10 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     asked = parser.parse_args()
     if asked.task == "table":
-        print(table())
+        page = RESULTS.read_text(encoding="utf-8")
+        before, _, rest = page.partition(MARKS[0])
+        made = before + MARKS[0] + table() + MARKS[1] + rest.partition(MARKS[1])[2]
+        RESULTS.write_text(made, encoding="utf-8")
         return
     if asked.task == "rates":
         measure(asked.data, asked.texts)

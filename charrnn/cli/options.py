@@ -121,7 +121,8 @@ ThreadsOption = Annotated[
         min=1,
         max=settings.MAX_THREADS,
         show_default=False,
-        help="Number of CPU threads.",
+        help="Number of CPU threads. [default: the fastest in a short measurement; resume: as many "
+        "as the run had]",
     ),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors on stderr.")]

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import GenerationError
+from charrnn.generation.draws import OVERFLOWED
 from charrnn.generation.lane_model import LaneModel
-from charrnn.generation.sampling import OVERFLOWED
 from charrnn.text.store import Symbols
 from charrnn.text.vocabulary import Vocabulary
 

@@ -62,6 +62,7 @@ class Memory:
         """Become a copy of these lanes, (B,), of another memory or of this one."""
         filled = self._filled = other._filled
         self._place = other._place
+        self.output[...] = other.output.take(lanes, axis=1)
         here = np.arange(len(lanes))
         moved = here[lanes != here] if other is self else here
         for mine, its in ((self._keys, other._keys), (self._values, other._values)):

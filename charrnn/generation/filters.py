@@ -21,6 +21,8 @@ Integers = NDArray[np.integer[Any]]
 # a nucleus of 0.8 could cut (0.5, 0.3, 0.2) after the second symbol or after the third.
 ROUNDING = 1e-6
 
+SORTED_AT_ONCE = 1_000  # symbols; of more, it is faster to sort only those that may matter
+
 
 def log_softmax(logits: NDArray[Any], greatest: NDArray[Any] | None = None) -> NDArray[Any]:
     """Return the logarithm of the softmax over the last axis, (..., V), in the same dtype.
@@ -60,8 +62,16 @@ def top_p(logits: NDArray[Float], p: float) -> NDArray[Float]:
     p: up to 1, which keeps all. At least one symbol stays. In a tie, lower ids come first.
     Source: Holtzman et al. 2020 (arXiv:1904.09751).
     """
-    order = np.argsort(-logits, axis=1, kind="stable")
-    return _keep(logits, _first(order, np.exp(log_softmax(logits.astype(np.float64))), p))
+    probability = np.exp(log_softmax(logits.astype(np.float64)))
+    if logits.shape[1] <= SORTED_AT_ONCE:
+        return _keep(logits, _first(np.argsort(-logits, axis=1, kind="stable"), probability, p))
+    # All V symbols below this bound together have less than (1 - p) / 2.
+    some = (probability >= (1 - p) / (2 * logits.shape[1])).any(axis=0)
+    order = np.argsort(-logits[:, some], axis=1, kind="stable")
+    kept = np.zeros(logits.shape, np.bool_)
+    left_out = probability[:, ~some].sum(axis=1, keepdims=True)
+    kept[:, some] = _first(order, probability[:, some], p, left_out)
+    return _keep(logits, kept)
 
 
 def min_p(logits: NDArray[Float], p: float) -> NDArray[Float]:
@@ -190,16 +200,20 @@ def _keep(logits: NDArray[Float], kept: NDArray[np.bool_]) -> NDArray[Float]:
 
 
 def _first(
-    order: NDArray[np.intp], probability: NDArray[np.float64], p: float
+    order: NDArray[np.intp],
+    probability: NDArray[np.float64],
+    p: float,
+    left_out: NDArray[np.float64] | float = 0.0,
 ) -> NDArray[np.bool_]:
     """Return which symbols form the shortest beginning of an order that has probability p.
 
-    order: ids, (B, V). probability: by id, (B, V). At least one symbol. Returns (B, V), by id.
+    order: ids, (B, V). probability: by id, (B, V). left_out: the probability of further symbols at
+    the end of the order, (B, 1). At least one symbol. Returns (B, V), by id.
     """
     # Summed from the end, so that small probabilities are not lost next to large ones: those left
     # out have at most 1 - p.
     lanes = np.arange(len(order))[:, None]
-    rest = probability[lanes, order][:, ::-1].cumsum(axis=1)[:, ::-1]
+    rest = probability[lanes, order][:, ::-1].cumsum(axis=1)[:, ::-1] + left_out
     count = (rest > (1 - p) * (1 + ROUNDING)).sum(axis=1, keepdims=True)
     first = np.empty(order.shape, np.bool_)
     first[lanes, order] = np.arange(order.shape[1]) < np.maximum(count, 1)

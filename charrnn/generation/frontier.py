@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import GenerationError
+from charrnn.generation.draws import OVERFLOWED
 from charrnn.generation.filters import SeenNgrams, log_softmax
 from charrnn.generation.lane_model import LaneModel, S
 from charrnn.generation.request import SamplingConfig
-from charrnn.generation.sampling import OVERFLOWED, Deadline
+from charrnn.generation.sampling import Deadline
 from charrnn.text.vocabulary import Ids, smallest_dtype
 
 LANE = np.uint16  # BeamConfig allows no more beams than this counts

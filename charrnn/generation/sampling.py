@@ -1,4 +1,4 @@
-"""Drawing symbols: from logits to ids, and from ids to texts that grow side by side."""
+"""From symbols drawn one after another to texts that grow side by side."""
 
 import math
 from array import array
@@ -7,9 +7,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from charrnn.errors import GenerationError
+from charrnn.generation.draws import COLDEST, greatest, sample_next, sample_one
 from charrnn.generation.encoding import EncodedRequest
 from charrnn.generation.filters import SeenNgrams, ban_by_lane, filtered, log_softmax
+from charrnn.generation.head_first import HeadFirst, head_first
 from charrnn.generation.lane_model import LaneModel
 from charrnn.generation.layers import Floats
 from charrnn.text.vocabulary import Ids
@@ -17,9 +18,6 @@ from charrnn.text.vocabulary import Ids
 SCORED_AT_ONCE = 16_384  # logits to keep before computing their log-probabilities together
 READ_AT_ONCE = 10_000  # symbols of a prompt to read between two looks at the clock
 DRAWN_AT_ONCE = 256  # random numbers to draw for a lane at once
-COLDEST = 1e-30  # lower temperatures count as this one, which is greedy except for exact ties
-
-OVERFLOWED = "the model's numbers have overflowed; use an earlier checkpoint: `checkpoint=STEP`"
 
 
 class Lane(Protocol):
@@ -37,49 +35,6 @@ class Lane(Protocol):
 
     def close(self, reason: str) -> None:
         """End the text without another symbol."""
-
-
-def sample_next(logits: Floats, temperature: Floats, uniforms: Floats, **filters: Any) -> Ids:
-    """Draw an id in each lane from softmax(logits / temperature), after filters.
-
-    logits: (B, V), with at least one above -inf in each lane. temperature: (B, 1). uniforms: random
-    numbers in [0, 1), (B,). filters: see filters.filtered. Returns ids, (B,).
-    Temperature 0 means the limit: the most probable id whatever the filters, the lowest in a tie.
-    Raises GenerationError if the logits are not finite.
-    """
-    top = _top(logits)
-    scaled = (logits.astype(np.float64) - top) / np.maximum(temperature, COLDEST)
-    scaled = filtered(scaled, **filters)
-    cumulative = np.exp(scaled, scaled).cumsum(axis=1)
-    drawn: Ids = (cumulative <= uniforms[:, None] * cumulative[:, -1:]).sum(axis=1)
-    greedy = temperature == 0
-    return np.where(greedy[:, 0], logits.argmax(axis=1), drawn) if greedy.any() else drawn
-
-
-def _top(logits: Floats) -> Floats:
-    """Return the largest logit of each lane, (B, 1). Raises GenerationError if it is not finite."""
-    top: Floats = logits.max(axis=1, keepdims=True)
-    if not np.isfinite(top).all():  # the maximum with NaN is NaN
-        raise GenerationError(OVERFLOWED)
-    return top
-
-
-def sample_one(logits: Floats, temperature: float, uniform: float) -> int:
-    """Draw an id for a single lane as `sample_next` does, in a third of the time.
-
-    logits: (V,).
-    """
-    scaled = logits.astype(np.float64)
-    best = scaled.argmax()
-    top = scaled.item(best)
-    if not math.isfinite(top):  # argmax finds NaN
-        raise GenerationError(OVERFLOWED)
-    if temperature == 0:
-        return int(best)
-    scaled -= top
-    scaled /= max(temperature, COLDEST)
-    cumulative = np.add.accumulate(np.exp(scaled, scaled))  # cumsum takes longer
-    return int(cumulative.searchsorted(uniform * cumulative.item(-1), "right"))
 
 
 class Deadline:
@@ -124,7 +79,9 @@ class Sampler:
         temperatures: one for each lane; empty to use the temperature of the request in all.
         """
         config = encoded.sampling
-        self._stepper, self._prompt, self._config = stepper, encoded.ids, config
+        self._head_first = head_first(stepper, encoded)
+        self._stepper = self._head_first.stepper if self._head_first else stepper
+        self._prompt, self._config = encoded.ids, config
         self._temperatures = np.array(temperatures)[:, None] if len(temperatures) else None
         self._unknown = np.array(encoded.unknown_ids, dtype=int)
         self._banned = np.array(encoded.banned_ids, dtype=int)
@@ -135,10 +92,9 @@ class Sampler:
         self._ids = np.zeros(len(seeds), dtype=int)  # the last ones drawn
         self._numbers = np.zeros((len(seeds), 0))
         self._scores = [array("d") for _ in seeds]
-        self._logits = np.empty((len(seeds), stepper.vocabulary_size))
         self._unscored: list[Floats] = []  # the logits of the last draws
         self._unscored_ids: list[list[int]] = []
-        self._unscored_limit = max(SCORED_AT_ONCE // self._logits.size, 1)
+        self._unscored_log_q: list[list[float]] = []  # to add, see HeadFirst
         size = config.no_repeat_ngram_size
         seen = SeenNgrams(size, encoded.prompt_ids.tolist()) if size else None
         self._seen = [seen.copy() for _ in seeds] if seen else []
@@ -215,23 +171,44 @@ class Sampler:
         place = self._drawn % DRAWN_AT_ONCE
         if place == 0:
             self._draw_numbers()
+        uniforms = self._numbers[:, place]
+        if self._head_first:
+            rows = self._draw_head_first(self._head_first, logits, uniforms)
+        else:
+            rows = self._draw_from_all(logits, uniforms)
+        self._unscored_ids.append(rows)
+        if len(self._unscored) * logits.size >= SCORED_AT_ONCE:
+            self._score()
+        ids: list[int] = self._ids.tolist()
+        return ids
+
+    def _draw_from_all(self, logits: Floats, uniforms: Floats) -> list[int]:
+        """Draw ids from the logits of all symbols, and return them."""
         if self._single:
             temperature = self._config.temperature_at(self._drawn)
-            uniform = self._numbers.item(place)
             if self._filters and temperature:
-                _top(logits)
+                greatest(logits)
                 cold = max(temperature, COLDEST)
                 logits, temperature = filtered(logits, temperature=cold, **self._filters), 1.0
-            self._ids[0] = sample_one(logits[0], temperature, uniform)
+            self._ids[0] = sample_one(logits[0], temperature, uniforms.item(0))
         else:
             temperatures = self._lane_temperatures()
-            uniforms = self._numbers[:, place]
             self._ids = sample_next(logits, temperatures, uniforms, **self._filters)
         ids: list[int] = self._ids.tolist()
-        self._unscored_ids.append(ids)
-        if len(self._unscored) >= self._unscored_limit:
-            self._score()
         return ids
+
+    def _draw_head_first(self, draws: HeadFirst, head: Floats, uniforms: Floats) -> list[int]:
+        """Draw ids from the logits of the head, and return its rows."""
+        if self._temperatures is None:
+            temperatures = [self._config.temperature_at(self._drawn)] * len(head)
+        else:
+            temperatures = self._lane_temperatures()[:, 0].tolist()
+        outputs = self._states.output.T
+        drawn = map(draws.draw, head, outputs, temperatures, uniforms.tolist())
+        ids, rows, log_q = map(list, zip(*drawn, strict=True))
+        self._ids = np.array(ids)
+        self._unscored_log_q.append(log_q)
+        return rows
 
     def _barred(self, logits: Floats, lanes: Sequence[Lane]) -> Floats:
         """Ban what must not come next in each lane; a lane that nothing may follow ends."""
@@ -264,9 +241,11 @@ class Sampler:
             return
         ids = np.array(self._unscored_ids)[..., None]
         log_p = np.take_along_axis(log_softmax(np.stack(self._unscored)), ids, axis=-1)[..., 0]
+        if self._head_first:
+            log_p = log_p + np.array(self._unscored_log_q)
         for row, column in enumerate(self._columns):
             self._scores[column].frombytes(log_p[:, row].astype(np.float64).tobytes())
-        self._unscored, self._unscored_ids = [], []
+        self._unscored, self._unscored_ids, self._unscored_log_q = [], [], []
 
 
 def derived_seed(seed: int, sample: int) -> int:

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from charrnn.generation.filters import log_softmax
-from charrnn.generation.layers import Floats, MatrixKind, Weights
+from charrnn.generation.layers import Floats, Matrix, MatrixKind, Weights
 from charrnn.model.config import Cluster, ModelConfig, clusters
 
 
@@ -62,20 +62,21 @@ class AdaptiveSoftmax:
 
     def bind(self, h: Floats) -> Callable[[], Floats]:
         """See Softmax."""
-        lanes = h.shape[1]
-        logits = np.empty((lanes, self.size), h.dtype)
-        head = self.head.bind(h)
-        narrow = [np.empty((len(down), lanes), h.dtype) for down in self.downs]
-        project = [p.into(h, x) for p, x in zip(self.down_products, narrow, strict=True)]
-        within = [softmax.bind(x) for softmax, x in zip(self.within, narrow, strict=True)]
+        logits = np.empty((h.shape[1], self.size), h.dtype)
+        head, within = self.head.bind(h), self.bind_clusters(h)
 
         def predict() -> Floats:
-            for product in project:
-                product()
             self._join(head(), [logits_within() for logits_within in within], logits)
             return logits
 
         return predict
+
+    def bind_clusters(self, h: Floats) -> list[Callable[[], Floats]]:
+        """Return a function for each cluster that computes its own logits, (B, N), as `bind`."""
+        return [
+            _bind_cluster(down, softmax, h)
+            for down, softmax in zip(self.down_products, self.within, strict=True)
+        ]
 
     def read(self, outputs: Floats, out: Floats) -> None:
         """See Softmax."""
@@ -95,6 +96,17 @@ class AdaptiveSoftmax:
         for i, (cluster, logits) in enumerate(zip(self.clusters, within, strict=True)):
             out[:, cluster.start : cluster.stop] = log_softmax(logits)
             out[:, cluster.start : cluster.stop] += log_p[:, first + i, None]
+
+
+def _bind_cluster(down: Matrix, softmax: FullSoftmax, h: Floats) -> Callable[[], Floats]:
+    narrow = np.empty((softmax.matrix.shape[1], h.shape[1]), h.dtype)
+    project, within = down.into(h, narrow), softmax.bind(narrow)
+
+    def predict() -> Floats:
+        project()
+        return within()
+
+    return predict
 
 
 def make_softmax(w: Weights, config: ModelConfig, kind: MatrixKind) -> Softmax:

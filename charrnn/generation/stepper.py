@@ -1,5 +1,6 @@
 """A language model in plain numpy, one symbol at a time, close to the speed of its products."""
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -13,12 +14,13 @@ from charrnn.errors import MissingExtraError, SettingsError, shortened
 from charrnn.generation.attention import Attention
 from charrnn.generation.layers import Advance, Dense, Floats, MatrixKind, Weights, make_layer
 from charrnn.generation.request import MAX_LANES
-from charrnn.generation.softmax import make_softmax
+from charrnn.generation.softmax import Softmax, make_softmax
 from charrnn.model.config import ModelConfig
 from charrnn.settings import check_threads
 from charrnn.text.vocabulary import Ids
 
 TABLE_BYTES = 64 * 2**20  # largest table of the first layer's gate inputs for each symbol
+COLUMNS_BYTES = 8 * 2**20  # in a larger table, several columns take longer to read than rows
 READ_STEPS = 128  # symbols of a prompt that go through one layer before the next
 
 WORTH_THREADS = 2**19  # number of weights below which threads cost more than they gain
@@ -38,6 +40,7 @@ class Stepper:
         self.dtype = weights["output.bias"].dtype
         self.embedding = weights.get("embedding.weight")
         self.softmax = make_softmax(weights, config, kind)
+        self.vocabulary_size = self.softmax.size
         self.layers = [
             make_layer(_part(weights, f"cells.{layer}."), config, kind, first=layer == 0)
             for layer in range(config.num_layers)
@@ -49,10 +52,11 @@ class Stepper:
         if self.vocabulary_size * gates * self.dtype.itemsize <= TABLE_BYTES:
             self.table = self._driven(np.arange(self.vocabulary_size))[:, :, None]
 
-    @property
-    def vocabulary_size(self) -> int:
-        """The number of symbols, V."""
-        return self.softmax.size
+    def with_softmax(self, softmax: Softmax) -> "Stepper":
+        """Return this stepper with another softmax, which decides what its logits are."""
+        twin = copy.copy(self)
+        twin.softmax = softmax
+        return twin
 
     def start(self, lanes: int) -> "NumpyStates":
         """Return the states before any symbol: zeros in each of B lanes."""
@@ -63,12 +67,12 @@ class Stepper:
 
         Returns the logits of the next symbols, (B, V), which the next step overwrites.
         """
-        if self.table is None:
-            driven = self._driven(ids).T
-        elif len(ids) == 1:
+        if self.table is not None and len(ids) == 1:
             driven = self.table[ids.item(0)]
-        else:
+        elif self.table is not None and self.table.nbytes <= COLUMNS_BYTES:
             driven = self._columns.take(ids, axis=1)
+        else:
+            driven = self._driven(ids).T
         for advance, bias in states.steps:
             advance(driven if bias is None else bias)
         return states.predict()

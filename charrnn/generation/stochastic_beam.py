@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from charrnn.generation.draws import COLDEST
 from charrnn.generation.filters import filtered, log_softmax
 from charrnn.generation.frontier import End, Floats, Frontier, largest
 from charrnn.generation.lane_model import S
 from charrnn.generation.request import SamplingConfig
-from charrnn.generation.sampling import COLDEST
 
 
 def sample(

@@ -16,6 +16,7 @@ from charrnn.render.wording import (
     evaluation_line,
     fitted,
     model_line,
+    verdict_line,
 )
 from charrnn.training import events
 
@@ -123,6 +124,8 @@ class ProgressBar:
         self._write(f"{'stopped' if interrupted else 'finished'}: {end_line(event)}")
         if event.best_loss is not None:
             self._write(f"best: {best_line(event, self._started.unit)}")
+        if event.verdict is not None:
+            self._write(verdict_line(event.verdict, event.step, self._started.run, str))
 
 
 def _in_notebook() -> bool:

@@ -21,6 +21,7 @@ from charrnn.render.wording import (
     evaluation_line,
     fitted,
     run_facts,
+    verdict_line,
 )
 from charrnn.training import events
 
@@ -157,6 +158,8 @@ class TrainingView:
             facts["best"] = best_line(event, self._started.unit)
         facts["saved in"] = self._started.folder
         run = self._command(self._started.run, self._started.folder)
+        if event.verdict is not None:
+            facts["verdict"] = verdict_line(event.verdict, event.step, run, self._wording)
         if interrupted:
             facts["continue"] = f"charrnn resume {run}"
         facts["try"] = f"charrnn sample {run} --temperature 0.8"

@@ -1,11 +1,11 @@
 """Training events in words: lines and facts that the terminal and a notebook both show."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from charrnn.errors import counted
 from charrnn.render.numbers import bits, duration, size
-from charrnn.training.events import EndEvent, EvaluationEvent, StartEvent, StepEvent
+from charrnn.training.events import EndEvent, EvaluationEvent, StartEvent, StepEvent, Verdict
 
 WORTH_A_BAR = 10_000_000  # bytes of a corpus that take a noticeable time to read
 
@@ -29,6 +29,8 @@ def run_facts(event: StartEvent) -> dict[str, str]:
     }
     if event.step:
         facts["resumed"] = f"after step {event.step:,}"
+    if event.expected_seconds is not None:
+        facts["time"] = f"about {duration(event.expected_seconds)}, evaluations included"
     return facts
 
 
@@ -68,6 +70,22 @@ def best_line(event: EndEvent, unit: str) -> str:
         return line
     units = counted(event.full_symbols, "character" if unit == "char" else unit)
     return f"{line}; {event.full_loss:.4f} on {units}"
+
+
+def verdict_line(verdict: Verdict, steps: int, run: str, wording: Callable[[str], str]) -> str:
+    """Say what a run's curve shows and what to try.
+
+    steps: of the run. run: how a command names it. wording: turns settings into flags.
+    """
+    tried = [wording(f"`{name}={value:g}`") for name, value in verdict.settings.items()]
+    if verdict.kind == "falling":
+        gain = f"{verdict.gain:.1g} nats" if verdict.gain else "something"
+        return f"still falling: about {gain} less with charrnn resume {run} {' '.join(tried)}"
+    if verdict.kind == "overfitting":
+        what = f"overfitting since step {verdict.since:,} of {steps:,}, whose checkpoint is kept"
+        return f"{what}; try {', '.join([*tried, 'or more text'])}"
+    since = "" if verdict.since is None else f" since step {verdict.since:,}"
+    return f"the learning rate was too high{since}; try {tried[0]}"
 
 
 def time_left(event: StepEvent) -> str:

@@ -1,30 +1,31 @@
 """A new run from its corpus to its end, once its settings are checked."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-import torch
 
 from charrnn.catalog.corpora import Catalog
 from charrnn.catalog.places import CorpusPlaces
 from charrnn.checkpoint.lifecycle import claimed_new
 from charrnn.checkpoint.store import Run
-from charrnn.model.device import resolve_device
+from charrnn.model.config import ModelConfig
 from charrnn.runs.choice import Circumstances, Requested, choose
 from charrnn.runs.execute import execute
 from charrnn.runs.memory import products_per_second
 from charrnn.runs.parent import Parent
 from charrnn.runs.plan import RunPlan
+from charrnn.runs.threads import Computing, thread_notices, trial_text
 from charrnn.runs.watching import reading_events
-from charrnn.settings import MAX_THREADS, check_threads
 from charrnn.text.advice import advice
 from charrnn.text.config import CorpusConfig
 from charrnn.text.encoded import EncodedCorpus, check_length, encode_corpus
-from charrnn.training.config import fit
-from charrnn.training.context import ExecutionContext
+from charrnn.training.config import TrainingConfig, fit
 from charrnn.training.events import EndEvent, Observer
+from charrnn.training.threads import ThreadChoice
+
+# Products of weights from which on a run takes long enough to measure how long, and the time of a
+# run as a multiple of that of its steps.
+WORTH_MEASURING, OTHER_WORK = 3e11, 1.1
 
 
 @dataclass(frozen=True)
@@ -35,18 +36,6 @@ class Basis:
     corpus_config: CorpusConfig
     parent: Parent | None
     checkpoint_dir: Path
-
-
-def execution_context(
-    device: str, threads: int | None, stop: Callable[[], bool]
-) -> ExecutionContext:
-    """Return where to execute. threads: None for torch's own choice.
-
-    Raises DeviceError, and SettingsError for more threads than a checkpoint may record.
-    """
-    threads = min(torch.get_num_threads(), MAX_THREADS) if threads is None else threads
-    check_threads(threads)
-    return ExecutionContext(resolve_device(device), threads, stop=stop)
 
 
 def read_basis(
@@ -74,7 +63,7 @@ def begin(
     basis: Basis,
     request: Requested,
     name: str | None,
-    context: ExecutionContext,
+    computing: Computing,
     observers: Sequence[Observer],
 ) -> tuple[Run, EndEvent]:
     """Choose what is not given, and train a new run. Raises CharrnnError.
@@ -82,12 +71,14 @@ def begin(
     name: None to use that of the corpus.
     """
     corpus, parent = basis.corpus, basis.parent
-    plan = _plan(basis, request, context)
-    notices = [] if parent is None else [parent.notice(corpus.vocabulary)]
+    plan, threads = _plan(basis, request, computing)
+    notices = thread_notices(threads)
+    if parent is not None:
+        notices.append(parent.notice(corpus.vocabulary))
     with claimed_new(basis.checkpoint_dir, name, corpus.name) as claim:
         end = execute(
             plan,
-            context,
+            computing.with_threads(threads.number),
             claim,
             weights=None if parent is None else parent.model.weights,
             notices=[*notices, *advice(corpus, basis.corpus_config)],
@@ -96,14 +87,21 @@ def begin(
     return claim.run, end
 
 
-def _plan(basis: Basis, request: Requested, context: ExecutionContext) -> RunPlan:
+def _plan(basis: Basis, request: Requested, computing: Computing) -> tuple[RunPlan, ThreadChoice]:
+    """Choose what is not given. The time a run has is worth what the fastest threads do in it."""
     corpus = basis.corpus
-    symbols = len(corpus.vocabulary)
-    rate = partial(products_per_second, symbols, context.device, context.threads)
-    choice = choose(request, Circumstances(len(corpus.train), symbols, rate))
+    text = trial_text(corpus)
+    measured: list[float] = []
+
+    def rate(model: ModelConfig, training: TrainingConfig) -> float:
+        threads = computing.choose_threads(model, training, text).number
+        measured.append(products_per_second(text, computing.device, threads, model, training))
+        return measured[-1]
+
+    choice = choose(request, Circumstances(len(corpus.train), len(corpus.vocabulary), rate))
     training = choice.training
     lanes, steps = fit(len(corpus.train), training.batch_size, training.seq_length)
-    return RunPlan(
+    plan = RunPlan(
         corpus=corpus,
         corpus_config=basis.corpus_config,
         model=choice.model,
@@ -112,3 +110,12 @@ def _plan(basis: Basis, request: Requested, context: ExecutionContext) -> RunPla
         steps=steps,
         chosen=choice.chosen,
     )
+    fitted = replace(plan.training, batch_size=lanes, seq_length=steps)
+    threads = computing.choose_threads(plan.model, fitted, text)
+    products = plan.products
+    if training.minutes is None and not measured and products > WORTH_MEASURING:
+        one = products_per_second(text, computing.device, threads.number, plan.model, fitted)
+        measured.append(one)
+    seconds = [] if training.minutes is None else [60 * training.minutes]
+    seconds += [OTHER_WORK * products / speed for speed in measured]
+    return replace(plan, expected_seconds=min(seconds, default=None)), threads

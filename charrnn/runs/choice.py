@@ -40,7 +40,7 @@ LARGE_EMBEDDING = 256
 SHORT_TEXT, FEW_LANES = 150_000, 16
 PROBE_SIZE = 512  # hidden units of the model that is timed if their number is to be chosen
 # A short corpus is validated after so many passes, since it may soon be learned by heart.
-EVAL_EPOCHS, MIN_EVAL_EVERY = 10, 50
+EVAL_EPOCHS, MIN_EVAL_EVERY = 2, 50
 # What is chosen unless it is given; steps only if there is no other limit.
 MODEL_CHOICES = {
     "hidden_size",
@@ -145,7 +145,7 @@ def choose(request: Requested, circumstances: Circumstances) -> Choice:
     weights = multiplied_weights(model, vocabulary_size)
     affordable = work / weights
     if "steps" in free:
-        useful = MAX_STRAIN / math.sqrt(weights / symbols) * symbols
+        useful = MAX_STRAIN / strain(1, weights, symbols) * symbols
         steps = max(useful / chunk, MIN_STEPS)
         if training.minutes is None or affordable / chunk > steps:
             values["steps"] = max(1, round(min(affordable / chunk, steps)))
@@ -154,7 +154,7 @@ def choose(request: Requested, circumstances: Circumstances) -> Choice:
     if every < training.eval_every:
         values["eval_every"] = every
     epochs = _epochs(training, affordable, chunk, symbols)
-    dropout = _dropout(epochs, weights / symbols)
+    dropout = _dropout(strain(epochs, weights, symbols))
     values |= {"dropout": dropout, "input_dropout": min(dropout, MAX_INPUT_DROPOUT)}
     chosen = {name: value for name, value in values.items() if name in free}
     for_model = {name: value for name, value in chosen.items() if name in MODEL_CHOICES}
@@ -164,6 +164,11 @@ def choose(request: Requested, circumstances: Circumstances) -> Choice:
         make(TrainingConfig, asdict(training) | for_training),
         chosen,
     )
+
+
+def strain(epochs: float, weights: int, symbols: int) -> float:
+    """Return how close a model comes to learning its text by heart; see MAX_STRAIN."""
+    return epochs * math.sqrt(weights / symbols)
 
 
 def _as_settings(kind: type[T], given: T | Mapping[str, Any]) -> T:
@@ -219,8 +224,6 @@ def _epochs(training: TrainingConfig, read: float, chunk: int, symbols: int) -> 
     return min(limits)
 
 
-def _dropout(epochs: float, weights_per_character: float) -> float:
-    """Return the dropout, from how often the corpus is read and how large the model is for it."""
-    strain = max(epochs * math.sqrt(weights_per_character), 1e-9)
-    grown = DROPOUT_PER_DOUBLING * math.log2(strain / NO_STRAIN)
+def _dropout(strain: float) -> float:
+    grown = DROPOUT_PER_DOUBLING * math.log2(max(strain, 1e-9) / NO_STRAIN)
     return round(min(MAX_DROPOUT, max(0.0, grown)), 2)

@@ -27,6 +27,7 @@ from charrnn.training.cost import memory_estimate
 from charrnn.training.documents import DocumentLanes, has_short_documents
 from charrnn.training.events import EndEvent, Log, Observer, StartEvent, WarningEvent
 from charrnn.training.lanes import Lanes
+from charrnn.training.saving import restore
 from charrnn.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def _make_trainer(
 
 def _restore(plan: RunPlan, trainer: Trainer, saved: Saved) -> None:
     try:
-        trainer.load_state_dict(trainer_state(plan, saved))
+        restore(trainer, trainer_state(plan, saved))
     except CheckpointError as error:
         raise CheckpointError(f"{saved.folder}: {error}") from error
 
@@ -179,6 +180,7 @@ def _start_event(
         model=asdict(plan.model),
         training=asdict(plan.training),
         chosen=dict(plan.chosen),
+        expected_seconds=plan.expected_seconds,
     )
 
 

@@ -20,12 +20,18 @@ from charrnn.generation.encoding import encode_request
 from charrnn.generation.request import GenerationRequest, SamplingConfig
 from charrnn.generation.stepper import Stepper
 from charrnn.generation.texts import generations
+from charrnn.model.config import multiplied_weights
 from charrnn.model.language_model import LanguageModel, export_weights, load_weights
+from charrnn.runs.choice import strain
+from charrnn.runs.curves import read_curve
 from charrnn.runs.plan import RunPlan
+from charrnn.runs.verdict import verdict
 from charrnn.text.paragraphs import PARAGRAPH_END
 from charrnn.training.context import ExecutionContext
+from charrnn.training.events import Verdict
 from charrnn.training.hooks import Hooks, TrainerState
 from charrnn.training.progress import TrainerProgress
+from charrnn.training.saving import state_of
 from charrnn.training.trainer import Trainer
 from charrnn.training.validation import Validation, validate
 
@@ -52,6 +58,7 @@ def make_hooks(
         save=lambda trainer: _save(plan, context, claim, trainer, background),
         go_back=lambda step: _go_back(plan, claim, model, step),
         drop_after=lambda step: drop_after(claim.run, step),
+        judge=lambda reason, returns: _judge(plan, claim, reason, returns),
     )
 
 
@@ -60,6 +67,17 @@ def trainer_state(plan: RunPlan, saved: Saved) -> TrainerState:
     progress = TrainerProgress.from_json(saved.manifest.trainer)
     same_corpus = saved.manifest.corpus.sha256 == plan.corpus.sha256
     return TrainerState(dict(saved.arrays), progress, same_corpus)
+
+
+def _judge(plan: RunPlan, claim: ClaimedRun, reason: str, returns: int) -> Verdict | None:
+    try:
+        curve = read_curve(claim.run.log)
+    except OSError:  # the log could not be written either, which was said
+        return None
+    symbols, step = len(plan.corpus.train), curve.validation[-1].step if curve.validation else 0
+    weights = multiplied_weights(plan.model, len(plan.corpus.vocabulary))
+    own = strain((curve.seen(step) or 0) / symbols, weights, symbols)
+    return verdict(curve, plan.model, plan.training, reason, returns, own)
 
 
 def _validate(
@@ -127,7 +145,7 @@ def _save(
     folder = claim.run.checkpoint_folder(trainer.step)
     if context.writes:
         claim.check_folder()
-        state = trainer.state_dict()
+        state = state_of(trainer)
         model = SavedModel(
             export_weights(trainer.model),
             plan.model,

@@ -10,7 +10,7 @@ from charrnn.errors import MemoryShortageError
 from charrnn.model.config import ModelConfig, multiplied_weights, parameter_shapes
 from charrnn.model.device import resolve_precision, torch_threads
 from charrnn.training.config import TrainingConfig
-from charrnn.training.cost import symbols_per_second
+from charrnn.training.cost import TrialText, symbols_per_second
 
 # What torch says in errors that have no type of their own.
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "alloc_failed")
@@ -43,7 +43,7 @@ def translate_out_of_memory(
 
 
 def products_per_second(
-    vocabulary_size: int,
+    text: TrialText,
     device: torch.device,
     threads: int,
     model: ModelConfig,
@@ -56,7 +56,7 @@ def products_per_second(
     precision = resolve_precision(training.precision, device, model.hidden_size)
     with (
         torch_threads(threads),
-        translate_out_of_memory(model, training, vocabulary_size, device),
+        translate_out_of_memory(model, training, text.vocabulary_size, device),
     ):
-        speed = symbols_per_second(model, training, vocabulary_size, device, precision)
-    return speed * multiplied_weights(model, vocabulary_size)
+        speed = symbols_per_second(model, training, text, device, precision)
+    return speed * multiplied_weights(model, text.vocabulary_size)

@@ -1,5 +1,6 @@
 """Everything that decides a run, apart from where it executes."""
 
+import math
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ import torch
 import charrnn
 from charrnn.checkpoint.manifest import Manifest
 from charrnn.errors import counted
-from charrnn.model.config import ModelConfig
+from charrnn.model.config import ModelConfig, multiplied_weights
 from charrnn.model.device import precision_name, resolve_precision
 from charrnn.text.config import CorpusConfig
 from charrnn.text.encoded import EncodedCorpus
@@ -24,6 +25,7 @@ class RunPlan:
 
     lanes, steps: of a chunk, as far as the corpus has room for the batch_size and seq_length of
     the settings. chosen: the settings that were chosen for the user, name to value.
+    expected_seconds: how long the run will take, None if that is not known.
     """
 
     corpus: EncodedCorpus
@@ -33,6 +35,7 @@ class RunPlan:
     lanes: int
     steps: int
     chosen: Mapping[str, Any] = field(default_factory=dict)
+    expected_seconds: float | None = None
 
     @property
     def evaluated(self) -> tuple[int, int]:
@@ -40,6 +43,16 @@ class RunPlan:
         often = self.training.evaluated(self.lanes * self.steps)
         given = self.training.eval_length
         return often, FULL_EVALUATION if given is None else given
+
+    @property
+    def products(self) -> float:
+        """The products of weights that its steps take; infinity if only minutes limit it."""
+        symbols = [math.inf]
+        if self.training.step_limit is not None:
+            symbols.append(self.training.step_limit * self.lanes * self.steps)
+        if self.training.epochs is not None:
+            symbols.append(self.training.epochs * len(self.corpus.train))
+        return min(symbols) * multiplied_weights(self.model, len(self.corpus.vocabulary))
 
     def precision(self, device: torch.device) -> torch.dtype:
         """Return the number format of the products in training."""

@@ -55,7 +55,7 @@ def resume(
     corpus, val_text: where these are now, if they were moved.
     cache_dir, corpora_dir: see `train`. A corpus that can no longer be read is looked up in the
     cache.
-    threads: by default as many as the run had.
+    threads: by default as many as the run had; on a machine with fewer processors, as in `train`.
     force: continue with a corpus that has changed, from its beginning.
     progress, observers, stop: see `train`.
     Raises CharrnnError, also if the run is finished or its corpus has changed.
@@ -70,9 +70,9 @@ def resume(
         change = changed(found, wanted)
         saved = change.saved
         training = make(TrainingConfig, saved.manifest.training)
-        from charrnn.runs.begin import execution_context
         from charrnn.runs.execute import execute
         from charrnn.runs.plan import RunPlan
+        from charrnn.runs.threads import computing_on, thread_notices, trial_text
 
         config = saved.manifest.corpus_config
         if val_text is not None:
@@ -86,17 +86,19 @@ def resume(
             force=force,
             on_progress=reading_events(everyone),
         )
-        previous_threads = int(saved.manifest.environment["threads"])
         lanes, chunk_steps = fit(len(encoded.train), training.batch_size, training.seq_length)
         plan = RunPlan(encoded, config, saved.manifest.model, training, lanes, chunk_steps)
-        context = execution_context(device, previous_threads if threads is None else threads, stop)
+        computing = computing_on(device, threads, stop)
+        recorded = int(saved.manifest.environment["threads"])
+        fitted = replace(training, batch_size=lanes, seq_length=chunk_steps)
+        choice = computing.keeping(recorded).choose_threads(plan.model, fitted, trial_text(encoded))
         end = execute(
             plan,
-            context,
+            computing.with_threads(choice.number),
             claim,
             saved=saved,
             rewrite=change.to_be_kept,
-            notices=[*notices, *change.notices],
+            notices=[*notices, *change.notices, *thread_notices(choice)],
             observers=everyone,
         )
     return TrainingResult(run.name, run.path, end)

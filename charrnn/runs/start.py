@@ -62,7 +62,8 @@ def train(
     change only its dropout settings, and `corpus_config` must be of its unit.
     cache_dir: the folder of encoded corpora; by default the user's cache folder.
     corpora_dir: the folder of fetched corpora.
-    device: auto, cpu, cuda or mps. threads: of the CPU; by default torch's own choice.
+    device: auto, cpu, cuda or mps. threads: of the CPU; by default as many as are fastest
+    in a short measurement, and one for a small model.
     progress: show a live bar, in a terminal or a notebook.
     observers: called with each event (charrnn.events).
     stop: asked after each step; once it returns True the run is saved and ends.
@@ -74,15 +75,16 @@ def train(
     # numpy and torch are imported now, when no mistake in the settings is left to be reported.
     from charrnn.catalog.survey import sources
     from charrnn.checkpoint.lifecycle import new_run
-    from charrnn.runs.begin import begin, execution_context, read_basis
+    from charrnn.runs.begin import begin, read_basis
+    from charrnn.runs.threads import computing_on
 
     places = CorpusPlaces.of(cache_dir, corpora_dir)
     with with_progress(observers, progress=progress) as everyone:
-        context = execution_context(device, threads, stop)
+        computing = computing_on(device, threads, stop)
         if run is not None:
             new_run(runs, run, run)  # a name that is taken: say so before the corpus is read
         basis = read_basis(sources(corpus), config, parent, runs, places, everyone)
-        own, end = begin(basis, request, run, context, everyone)
+        own, end = begin(basis, request, run, computing, everyone)
     return TrainingResult(own.name, own.path, end)
 
 

@@ -58,11 +58,12 @@ class Variant:
         stop: Callable[[], bool] = lambda: False,
     ) -> TrainingResult:
         """Train the run; the arguments are those of `train`. Raises CharrnnError."""
-        from charrnn.runs.begin import begin, execution_context
+        from charrnn.runs.begin import begin
+        from charrnn.runs.threads import computing_on
 
         with with_progress(observers, progress=progress) as everyone:
-            context = execution_context(self.device, self.threads, stop)
-            run, end = begin(self.basis, self.request, self.name, context, everyone)
+            computing = computing_on(self.device, self.threads, stop)
+            run, end = begin(self.basis, self.request, self.name, computing, everyone)
         return TrainingResult(run.name, run.path, end)
 
 
@@ -108,9 +109,10 @@ def variants(
     # numpy and torch are imported now, when no mistake in the settings is left to be reported.
     from charrnn.catalog.survey import sources
     from charrnn.checkpoint.lifecycle import new_stem
-    from charrnn.runs.begin import execution_context, read_basis
+    from charrnn.runs.begin import read_basis
+    from charrnn.runs.threads import computing_on
 
-    execution_context(device, threads, lambda: False)  # a device that is missing: say so first
+    computing_on(device, threads, lambda: False)  # a device that is missing: say so first
     endings = ["".join(f"-{label}" for label in labels(settings)) for settings in differing]
     if run is not None:
         new_stem(runs, run, run, endings)  # so with names that are taken

@@ -2,9 +2,12 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from charrnn.model.config import ModelConfig
 from charrnn.model.language_model import LanguageModel
@@ -16,35 +19,76 @@ SECONDS = 0.4
 WARM_UP = 2
 
 
+@dataclass(frozen=True)
+class TrialText:
+    """What trial steps read: ids of the text to train on, (N,), of V symbols.
+
+    They are real ones, since the time of an adaptive softmax depends on how frequent they are.
+    """
+
+    ids: NDArray[Any]
+    vocabulary_size: int
+
+    def chunk(self, steps: int, lanes: int) -> torch.Tensor:
+        """Return ids, (T, B); the text is repeated if it is shorter."""
+        return torch.from_numpy(np.resize(self.ids, (lanes, steps)).T.astype(np.int64))
+
+
+class TrialSteps:
+    """Training steps to be timed. The model is not that of a run."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        training: TrainingConfig,
+        text: TrialText,
+        device: torch.device,
+        precision: torch.dtype,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """Make a model and a chunk. clock: seconds since an arbitrary moment."""
+        self._model = LanguageModel(config, text.vocabulary_size).to(device)
+        self._optimizer = Optimizer(self._model, training)
+        self._rate = training.peak_rate
+        self._ids = text.chunk(training.seq_length + 1, training.batch_size).to(device)
+        self._rng = torch.Generator(device)
+        self._state = self._model.start(training.batch_size)
+        self._precision = precision
+        self._clock = clock
+
+    def seconds(self) -> float:
+        """Take a step; returns how long it took."""
+        began = self._clock()
+        inputs, targets = self._ids[:-1], self._ids[1:]
+        loss, _ = chunk_loss(
+            self._model, inputs, targets, self._state, self._rng, None, self._precision
+        )
+        self._optimizer.backward(loss)
+        self._optimizer.clip()  # waits for the device
+        self._optimizer.update(self._rate)
+        return self._clock() - began
+
+
 @freed_memory_kept()
 def symbols_per_second(
     config: ModelConfig,
     training: TrainingConfig,
-    vocabulary_size: int,
+    text: TrialText,
     device: torch.device,
     precision: torch.dtype,
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
-    """Take steps on random ids for a moment; returns how many symbols a second they read.
+    """Take steps for a moment; returns how many symbols a second they read.
 
     The fastest step counts, since other programs may slow down the rest.
     """
-    model = LanguageModel(config, vocabulary_size).to(device)
-    optimizer = Optimizer(model, training)
-    shape = (training.seq_length + 1, training.batch_size)
-    ids = torch.randint(vocabulary_size, shape, generator=torch.Generator()).to(device)
-    rng = torch.Generator(device)
-    state = model.start(training.batch_size)
-    best, step, end = float("inf"), 0, clock() + SECONDS
-    while step <= WARM_UP or clock() < end:
-        began = clock()
-        loss, _ = chunk_loss(model, ids[:-1], ids[1:], state, rng, None, precision)
-        optimizer.backward(loss)
-        optimizer.clip()  # waits for the device
-        optimizer.update(training.peak_rate)
-        if step >= WARM_UP:
-            best = min(best, clock() - began)
-        step += 1
+    steps = TrialSteps(config, training, text, device, precision, clock)
+    end = clock() + SECONDS
+    for _ in range(WARM_UP):
+        steps.seconds()
+    best = steps.seconds()
+    while clock() < end:
+        best = min(best, steps.seconds())
     return training.batch_size * training.seq_length / best
 
 

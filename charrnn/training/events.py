@@ -34,7 +34,8 @@ class StartEvent:
     """A run begins, or resumes after `step` steps.
 
     precision: of the products in training. chosen: the settings that were not given but chosen, see
-    charrnn.runs.choice; empty if the run resumes.
+    charrnn.runs.choice; empty if the run resumes. expected_seconds: how long the run will take,
+    evaluations included, None if that is not known.
     """
 
     kind: ClassVar[Literal["start"]] = "start"
@@ -59,6 +60,7 @@ class StartEvent:
     model: dict[str, Any]
     training: dict[str, Any]
     chosen: dict[str, Any]
+    expected_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -126,12 +128,27 @@ class WarningEvent:
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """What the curve of a finished run says, and settings to try.
+
+    kind: "overfitting" since a step; "falling": a run with these limits would gain so many nats;
+    "rate": the learning rate was too high.
+    """
+
+    kind: Literal["overfitting", "falling", "rate"]
+    since: int | None
+    gain: float | None
+    settings: dict[str, float | int]
+
+
+@dataclass(frozen=True)
 class EndEvent:
     """The run is finished, or stops for now.
 
     reason: steps, epochs, minutes (a limit was reached), patience, or interrupted.
     best_step, best_loss: of the best evaluation, None if there was none. full_loss: of the same
-    checkpoint on full_symbols symbols, if the evaluations were on fewer.
+    checkpoint on full_symbols symbols, if the evaluations were on fewer. verdict: None if there is
+    nothing to say.
     """
 
     kind: ClassVar[Literal["end"]] = "end"
@@ -143,6 +160,7 @@ class EndEvent:
     best_loss: float | None
     full_loss: float | None
     full_symbols: int | None
+    verdict: Verdict | None = None
 
 
 Event = (

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from charrnn.errors import CharrnnError, CheckpointError, GenerationError, TrainingError
@@ -23,12 +22,13 @@ from charrnn.training.events import (
     StepEvent,
     WarningEvent,
 )
-from charrnn.training.hooks import Hooks, TrainerState
+from charrnn.training.hooks import Hooks
 from charrnn.training.lanes import Chunk, ChunkReader
 from charrnn.training.limits import fraction_done, limit_reached
 from charrnn.training.optimization import Optimizer, chunk_loss, learning_rate
+from charrnn.training.pace import Pace, slow_steps
 from charrnn.training.progress import TrainerProgress
-from charrnn.training.randomness import restore_generator
+from charrnn.training.saving import restore
 from charrnn.training.timing import Timing
 from charrnn.training.validation import Validation
 
@@ -40,8 +40,6 @@ RETURN_FACTOR = 0.5  # of the learning rate, at each return
 # Nats per symbol above which a step is as bad as one without a finite loss: guessing among all
 # characters of Unicode costs 14.
 MAX_LOSS = 1e9
-# What a state that does not fit may raise.
-_UNFIT = (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError)
 # A loss so many times that of guessing, log V, means that what was learned is lost.
 LOST = 2.0
 
@@ -78,6 +76,7 @@ class Trainer:
         self.saved_at = -1
         self.save_failed = False
         self.timing = Timing(context.clock)
+        self.pace = Pace()
 
     @property
     def step(self) -> int:
@@ -117,7 +116,7 @@ class Trainer:
         self.context.reduce(self.optimizer.parameters)
         norm = self.optimizer.clip()
         good = self._update(loss, norm, rate, state)
-        self._report_step(chunk.symbols, loss.item(), norm, rate, good)
+        self._report_step(chunk, loss.item(), norm, rate, good)
 
     def _learning_rate(self) -> float:
         progress = self.progress
@@ -170,7 +169,7 @@ class Trainer:
         self.state = state if good else self.model.start(state[0].shape[1])
         return good
 
-    def _report_step(self, symbols: int, loss: float, norm: float, rate: float, good: bool) -> None:
+    def _report_step(self, chunk: Chunk, loss: float, norm: float, rate: float, good: bool) -> None:
         progress = self.progress
         progress.step += 1
         if good and loss < LOST * math.log(self.model.vocabulary_size + 1):
@@ -186,11 +185,14 @@ class Trainer:
                 loss=loss,
                 grad_norm=norm,
                 learning_rate=rate,
-                symbols_per_second=symbols / max(took, 1e-9),
+                symbols_per_second=chunk.symbols / max(took, 1e-9),
                 seconds=progress.seconds,
                 progress=self.fraction_done(),
             )
         )
+        slower = self.pace.slower(chunk.inputs.shape, chunk.symbols, took)
+        if slower is not None:
+            self._emit(WarningEvent(progress.step, slow_steps(slower, self.context)))
         if not good:
             self._count_bad_step()
 
@@ -213,7 +215,7 @@ class Trainer:
         if earlier is None:
             raise TrainingError(f"{failure}, and no good checkpoint to go back to; {advice}")
         progress = before.after_return_to(earlier.progress, RETURN_FACTOR)
-        self.load_state_dict(replace(earlier, progress=progress))
+        restore(self, replace(earlier, progress=progress))
         self.hooks.drop_after(self.step)
         message = (
             f"{failure}; back at step {self.step:,} with {progress.rate_scale:g} of the learning "
@@ -314,6 +316,7 @@ class Trainer:
             best_loss=progress.record.best_loss,
             full_loss=None if full is None else full.loss,
             full_symbols=None if full is None else full.symbols,
+            verdict=None if reason == "interrupted" else self.hooks.judge(reason, progress.returns),
         )
         self._emit(end)
         return end
@@ -373,56 +376,3 @@ class Trainer:
     def _emit(self, event: Any) -> None:
         for observer in self.observers:
             observer(event)
-
-    # What a checkpoint stores
-
-    def state_dict(self) -> TrainerState:
-        """Return everything that a checkpoint stores of the trainer, the weights excepted."""
-        optimizer = {f"optimizer/{k}": v for k, v in self.optimizer.state_arrays().items()}
-        parts = zip(self.model.config.state.parts, self.state, strict=True)
-        carried = {f"state/{part.name}": array.cpu().numpy() for part, array in parts}
-        rng = {"dropout_rng": self.dropout_rng.get_state().numpy()}
-        progress = replace(self.progress, lanes=self.lanes.position())
-        return TrainerState(optimizer | carried | rng, progress)
-
-    def load_state_dict(self, saved: TrainerState) -> None:
-        """Restore what `state_dict` returned; the weights must be those of the same moment.
-
-        On another text the lanes stay at their beginning, and earlier validations do not count. The
-        random state of another kind of device does not fit and is ignored.
-        Raises CheckpointError for a state that does not fit.
-        """
-        try:
-            self._restore(saved)
-        except _UNFIT as error:
-            raise CheckpointError(
-                f"its trainer state cannot be used ({str(error)[:200]}); resume from another "
-                "checkpoint: `checkpoint=STEP`"
-            ) from error
-
-    def _restore(self, saved: TrainerState) -> None:
-        arrays = saved.arrays
-        self.progress = replace(saved.progress, scheduled=True)
-        self.saved_at = self.step
-        if saved.same_corpus:
-            assert saved.progress.lanes is not None
-            self.lanes.move_to(saved.progress.lanes)
-            self.state = self._carried(arrays)
-        else:
-            self.progress.record = TrainerProgress().record
-        self.optimizer.load_state_arrays(
-            {
-                k.removeprefix("optimizer/"): v
-                for k, v in arrays.items()
-                if k.startswith("optimizer/")
-            }
-        )
-        restore_generator(self.dropout_rng, arrays["dropout_rng"])
-
-    def _carried(self, arrays: dict[str, NDArray[Any]]) -> State:
-        names = [part.name for part in self.model.config.state.parts]
-        parts = [torch.tensor(arrays[f"state/{name}"]) for name in names]
-        expected = self.model.start(self.lanes.carried)
-        if any(part.shape != own.shape for part, own in zip(parts, expected, strict=True)):
-            raise ValueError("its carried state has another number of lanes")
-        return tuple(part.to(self.context.device) for part in parts)

@@ -121,6 +121,16 @@ def test_top_p_keeps_the_smallest_nucleus(row: list[float], p: float, dtype: Any
     assert math.fsum(probability[i] for i in order[: len(kept) - 1]) < p + NEAR
 
 
+@pytest.mark.parametrize("p", [0.01, 0.5, 0.9, 0.999])
+def test_top_p_keeps_the_nucleus_of_many_symbols(p: float) -> None:
+    """Of steep and of flat rows at once, whose nuclei have other symbols."""
+    logits = np.random.default_rng(0).normal(size=(3, 3_000)) * [[0.1], [3], [9]]
+    for row, kept in zip(logits, filters.top_p(logits, p) > -np.inf, strict=True):
+        order = np.argsort(-row)
+        number = int((np.cumsum(np.exp(row[order])) < p * np.exp(row).sum() * (1 - 1e-9)).sum()) + 1
+        assert set(order[:number]) == set(np.flatnonzero(kept))
+
+
 @given(rows, shares, dtypes)
 def test_min_p_keeps_symbols_relative_to_the_best(row: list[float], p: float, dtype: Any) -> None:
     kept = kept_by(filters.min_p, row, p, dtype)

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 import charrnn
 from charrnn.errors import SettingsError, UnknownCharacterError
+from charrnn.generation.draws import sample_next, sample_one
 from charrnn.generation.encoding import encode_request, first_ids
 from charrnn.generation.filters import log_softmax
 from charrnn.generation.request import GenerationRequest, SamplingConfig
-from charrnn.generation.sampling import sample_next, sample_one
 from charrnn.generation.texts import Generation, generations
 from charrnn.model.config import ModelConfig
 from charrnn.text.vocabulary import BYTES, Vocabulary

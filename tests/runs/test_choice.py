@@ -4,6 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -22,7 +23,7 @@ from charrnn.runs.choice import (
     requested,
 )
 from charrnn.training.config import TrainingConfig
-from charrnn.training.cost import symbols_per_second
+from charrnn.training.cost import TrialText, symbols_per_second
 
 VOCABULARY = 65
 FAST = 1e11  # products a second
@@ -236,9 +237,15 @@ def test_the_speed_is_measured_by_the_fastest_step() -> None:
     speed = symbols_per_second(
         ModelConfig(hidden_size=4, embedding_size=3),
         TrainingConfig(batch_size=2, seq_length=5),
-        VOCABULARY,
+        TrialText(np.arange(VOCABULARY), VOCABULARY),
         torch.device("cpu"),
         torch.float32,
         clock=lambda: next(ticks) / 10,
     )
     assert speed == pytest.approx(2 * 5 / 0.1)
+
+
+def test_the_speed_is_measured_on_the_text() -> None:
+    """How frequent its characters are decides what an adaptive softmax costs."""
+    chunk = TrialText(np.array([7, 0, 0], np.uint16), 9).chunk(4, 2)
+    assert chunk.tolist() == [[7, 0], [0, 0], [0, 7], [7, 0]]

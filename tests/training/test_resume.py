@@ -65,8 +65,11 @@ def test_resume_is_bitwise_identical(corpus: Path, tmp_path: Path, stops: list[i
     assert_resume_is_exact(corpus, tmp_path, stops, MODEL, TRAINING)
 
 
-def test_resume_is_bitwise_identical_with_two_threads(corpus: Path, tmp_path: Path) -> None:
+def test_resume_is_bitwise_identical_with_two_threads(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Large enough that torch splits the work; the run keeps its number of threads."""
+    monkeypatch.setattr("charrnn.runs.threads.processors", lambda: 2)  # on any machine
     model = ModelConfig(hidden_size=200, embedding_size=20)
     training = replace(TRAINING, batch_size=16, seq_length=25)
     options: dict[str, Any] = {"model": model, "training": training, "threads": 2}

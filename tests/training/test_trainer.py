@@ -14,15 +14,17 @@ import torch
 from torch.nn import functional as F
 
 import charrnn
-from charrnn.errors import GenerationError, TrainingError
+from charrnn.errors import CheckpointError, GenerationError, TrainingError
 from charrnn.model.config import ModelConfig
 from charrnn.model.language_model import LanguageModel
 from charrnn.text.store import Symbols
 from charrnn.training.config import TrainingConfig
 from charrnn.training.context import ExecutionContext
+from charrnn.training.documents import DocumentLanes
 from charrnn.training.events import Event
 from charrnn.training.hooks import Hooks
 from charrnn.training.lanes import Lanes
+from charrnn.training.saving import restore, state_of
 from charrnn.training.trainer import Trainer
 from charrnn.training.validation import Validation
 
@@ -53,6 +55,7 @@ def trainer_over(
         save=lambda trainer: str(trainer.step),
         go_back=lambda _: None,
         drop_after=lambda _: None,
+        judge=lambda _reason, _returns: None,
     )
     context = ExecutionContext(torch.device("cpu"), threads=1, clock=lambda: 0.0)
     training = TrainingConfig(**({"warmup": 0, "grad_clip": 0.0, "state_reset": 0.0} | settings))
@@ -402,3 +405,16 @@ def test_bfloat16_keeps_weights_and_states_in_float32() -> None:
         assert {t.dtype for t in tensors} == {torch.float32}
     assert losses[torch.float32] != losses[torch.bfloat16]
     assert losses[torch.float32] == pytest.approx(losses[torch.bfloat16], rel=0.02)
+
+
+def test_a_run_that_read_its_documents_otherwise_says_what_helps() -> None:
+    """Earlier versions read short documents one after the other, with a state for each lane."""
+    ids = ids_of(200)
+    before = trainer_over(ids, 4, 10, ends=tuple(range(5, 201, 5)))
+    now = trainer_over(ids, 4, 10, ends=tuple(range(5, 201, 5)))
+    assert isinstance(before.lanes, Lanes)
+    text = before.lanes.text
+    now.lanes = DocumentLanes(text, 4, 10, np.random.default_rng(0))
+    assert now.lanes.carried != 4
+    with pytest.raises(CheckpointError, match="short documents in another way.*`init_from=RUN`"):
+        restore(now, state_of(before))

@@ -1,0 +1,131 @@
+"""Where runs execute, and with how many CPU threads: given, recorded, or measured to be fastest."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+
+from charrnn.errors import counted
+from charrnn.model.config import ModelConfig, multiplied_weights
+from charrnn.model.device import resolve_device, resolve_precision, torch_threads
+from charrnn.runs.memory import translate_out_of_memory
+from charrnn.settings import MAX_THREADS, check_threads
+from charrnn.text.encoded import EncodedCorpus
+from charrnn.training.allocation import freed_memory_kept
+from charrnn.training.config import TrainingConfig
+from charrnn.training.context import ExecutionContext
+from charrnn.training.cost import TrialSteps, TrialText
+from charrnn.training.threads import ThreadChoice, fastest_threads
+
+# Products in a time step of a chunk below which a second thread gains less than a fifth, if the
+# machine is idle, and may cost a hundred times the time of a step, if it is not.
+WORTH_THREADS = 2**21
+# A trial step is of at most so many time steps and about so many products, of a model of at most so
+# many layers and units. It takes some milliseconds, or a second on a processor that others use.
+TRIAL_LENGTH, TRIAL_PRODUCTS = 4, 2**30
+TRIAL_LAYERS, TRIAL_UNITS = 2, 1024
+TRIAL_SYMBOLS = 2**16  # of the text
+
+
+@dataclass(frozen=True)
+class Computing:
+    """Where runs execute. threads: of the CPU; None to choose. stop: see ExecutionContext."""
+
+    device: torch.device
+    threads: int | None
+    stop: Callable[[], bool]
+
+    def keeping(self, recorded: int) -> "Computing":
+        """Return the same with as many threads as a run had, so that it continues bit for bit.
+
+        Not so if a number was given, or if this machine has fewer processors.
+        """
+        if self.threads is not None or recorded > processors():
+            return self
+        return replace(self, threads=recorded)
+
+    def with_threads(self, threads: int) -> ExecutionContext:
+        """Return where a run with so many threads executes."""
+        return ExecutionContext(self.device, threads, stop=self.stop)
+
+    def choose_threads(
+        self, model: ModelConfig, training: TrainingConfig, text: TrialText
+    ) -> ThreadChoice:
+        """Return the threads that were given, or else those that are fastest for a model.
+
+        training: with as many lanes and steps as a chunk has.
+        On a GPU torch's own choice is taken, and for a small model one thread, without measuring.
+        Raises MemoryShortageError.
+        """
+        most = min(torch.get_num_threads(), MAX_THREADS)
+        if self.threads is not None:
+            return ThreadChoice(self.threads, most)
+        if self.device.type != "cpu":
+            return ThreadChoice(most, most)
+        if multiplied_weights(model, text.vocabulary_size) * training.batch_size < WORTH_THREADS:
+            return ThreadChoice(1, most)
+        with translate_out_of_memory(model, training, text.vocabulary_size, self.device):
+            return _race(most, model, training, text)
+
+
+def computing_on(device: str, threads: int | None, stop: Callable[[], bool]) -> Computing:
+    """Check where to execute.
+
+    Raises DeviceError, and SettingsError for more threads than a checkpoint may record.
+    """
+    check_threads(threads)
+    return Computing(resolve_device(device), threads, stop)
+
+
+def trial_text(corpus: EncodedCorpus) -> TrialText:
+    """Return what to take trial steps on."""
+    return TrialText(corpus.train[:TRIAL_SYMBOLS], len(corpus.vocabulary))
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def thread_notices(choice: ThreadChoice) -> list[str]:
+    """Say why a run has fewer threads than it could have, if other programs are the reason."""
+    if not choice.held_up:
+        return []
+    return [
+        f"{counted(choice.number, 'thread')} of {choice.most}: faster while other programs use "
+        f"this machine; `threads={choice.most}` overrides"
+    ]
+
+
+@freed_memory_kept()
+def _race(most: int, model: ModelConfig, training: TrainingConfig, text: TrialText) -> ThreadChoice:
+    """Measure how many threads are fastest for a model on the CPU."""
+    if most == 1:
+        return ThreadChoice(1, most)
+    tried = _reduced(model)
+    products = multiplied_weights(tried, text.vocabulary_size) * training.batch_size
+    length = min(training.seq_length, TRIAL_LENGTH, max(1, TRIAL_PRODUCTS // products))
+    cpu = torch.device("cpu")
+    precision = resolve_precision(training.precision, cpu, model.hidden_size)
+    with torch_threads(1):
+        steps = TrialSteps(tried, replace(training, seq_length=length), text, cpu, precision)
+
+        def seconds(threads: int) -> float:
+            torch.set_num_threads(threads)
+            return steps.seconds()
+
+        return fastest_threads(most, seconds)
+
+
+def _reduced(model: ModelConfig) -> ModelConfig:
+    """Return a model that is soon made and suits the same number of threads."""
+    units = min(model.hidden_size, TRIAL_UNITS)
+    return replace(
+        model,
+        num_layers=min(model.num_layers, TRIAL_LAYERS),
+        hidden_size=units,
+        embedding_size=units if model.tie_embeddings else model.embedding_size,
+    )
