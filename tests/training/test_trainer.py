@@ -55,7 +55,7 @@ def trainer_over(
         save=lambda trainer: str(trainer.step),
         go_back=lambda _: None,
         drop_after=lambda _: None,
-        judge=lambda _reason, _returns: None,
+        judge=lambda _trainer, _reason: None,
     )
     context = ExecutionContext(torch.device("cpu"), threads=1, clock=lambda: 0.0)
     training = TrainingConfig(**({"warmup": 0, "grad_clip": 0.0, "state_reset": 0.0} | settings))
@@ -416,5 +416,5 @@ def test_a_run_that_read_its_documents_otherwise_says_what_helps() -> None:
     text = before.lanes.text
     now.lanes = DocumentLanes(text, 4, 10, np.random.default_rng(0))
     assert now.lanes.carried != 4
-    with pytest.raises(CheckpointError, match="short documents in another way.*`init_from=RUN`"):
+    with pytest.raises(CheckpointError, match=r"short documents in another way.*`init_from=RUN`"):
         restore(now, state_of(before))
