@@ -407,7 +407,7 @@ def test_bfloat16_keeps_weights_and_states_in_float32() -> None:
     assert losses[torch.float32] == pytest.approx(losses[torch.bfloat16], rel=0.02)
 
 
-def test_a_run_that_read_its_documents_otherwise_says_what_helps() -> None:
+def test_a_run_that_read_documents_otherwise_says_what_helps() -> None:
     """Earlier versions read short documents one after the other, with a state for each lane."""
     ids = ids_of(200)
     before = trainer_over(ids, 4, 10, ends=tuple(range(5, 201, 5)))
