@@ -156,14 +156,16 @@ def choice_of(basis: Basis, minutes: float, products: float) -> Choice:
 def variants(choice: Choice) -> dict[str, tuple[ModelConfig, int]]:
     """Return the models to compare, with their lanes; the first is the choice itself."""
     model, lanes = choice.model, choice.training.batch_size
-    at = HIDDEN_SIZES.index(model.hidden_size)
+    size = model.hidden_size
+    smaller = max((s for s in HIDDEN_SIZES if s < size), default=size)
+    larger = min((s for s in HIDDEN_SIZES if s > size), default=size)
     embedding = 256 if model.embedding_size < 256 else 128
     lower = max(0.0, round(model.dropout - 0.2, 2))
     higher = min(0.7, round(model.dropout + 0.2, 2))
     return {
         "chosen": (model, lanes),
-        "smaller": (replace(model, hidden_size=HIDDEN_SIZES[at - 1]), lanes),
-        "larger": (replace(model, hidden_size=HIDDEN_SIZES[at + 1]), lanes),
+        "smaller": (replace(model, hidden_size=smaller), lanes),
+        "larger": (replace(model, hidden_size=larger), lanes),
         "embedding": (replace(model, embedding_size=embedding), lanes),
         "less dropout": (replace(model, dropout=lower, input_dropout=min(lower, 0.2)), lanes),
         "more dropout": (replace(model, dropout=higher, input_dropout=min(higher, 0.2)), lanes),
@@ -199,9 +201,10 @@ def jobs(
         for name in names:
             basis = basis_of(name, data)
             symbols = len(basis.corpus.vocabulary)
-            probe = choice_of(basis, 1.0, 1e9).model
-            probed = replace(probe, hidden_size=PROBE_SIZE)
-            products = rate_of(rates[name], PROBE_SIZE, 32) * multiplied_weights(probed, symbols)
+            probe = choice_of(basis, 1.0, 1e9)
+            probed = replace(probe.model, hidden_size=PROBE_SIZE)
+            speed = rate_of(rates[name], PROBE_SIZE, probe.training.batch_size)
+            products = speed * multiplied_weights(probed, symbols)
             choice = choice_of(basis, minutes, products)
             for variant, (model, lanes) in variants(choice).items():
                 if kinds and variant not in kinds:

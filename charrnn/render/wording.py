@@ -30,7 +30,9 @@ def run_facts(event: StartEvent) -> dict[str, str]:
     if event.step:
         facts["resumed"] = f"after step {event.step:,}"
     if event.expected_seconds is not None:
-        facts["time"] = f"about {duration(event.expected_seconds)}, evaluations included"
+        more = " more" if event.step else ""
+        time = duration(max(1.0, event.expected_seconds))
+        facts["time"] = f"about {time}{more}, evaluations included"
     return facts
 
 
@@ -77,15 +79,21 @@ def verdict_line(verdict: Verdict, steps: int, run: str, wording: Callable[[str]
 
     steps: of the run. run: how a command names it. wording: turns settings into flags.
     """
-    tried = [wording(f"`{name}={value:g}`") for name, value in verdict.settings.items()]
+    tried = [wording(f"`{name}={_typed(value)}`") for name, value in verdict.settings.items()]
     if verdict.kind == "falling":
-        gain = f"{verdict.gain:.1g} nats" if verdict.gain else "something"
-        return f"still falling: about {gain} less with charrnn resume {run} {' '.join(tried)}"
+        assert verdict.gain is not None
+        more = f"charrnn resume {run} {' '.join(tried)}"
+        return f"still falling: about {verdict.gain:.1g} nats less with {more}"
     if verdict.kind == "overfitting":
         what = f"overfitting since step {verdict.since:,} of {steps:,}, whose checkpoint is kept"
-        return f"{what}; try {', '.join([*tried, 'or more text'])}"
+        return f"{what}; try {', '.join([*tried, 'or more text']) if tried else 'more text'}"
     since = "" if verdict.since is None else f" since step {verdict.since:,}"
     return f"the learning rate was too high{since}; try {tried[0]}"
+
+
+def _typed(value: float) -> str:
+    """Write a setting as a command reads it."""
+    return str(value) if isinstance(value, int) else f"{value:g}"
 
 
 def time_left(event: StepEvent) -> str:

@@ -1,5 +1,6 @@
 """A new run from its corpus to its end, once its settings are checked."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -91,12 +92,10 @@ def _plan(basis: Basis, request: Requested, computing: Computing) -> tuple[RunPl
     """Choose what is not given. The time a run has is worth what the fastest threads do in it."""
     corpus = basis.corpus
     text = trial_text(corpus)
-    measured: list[float] = []
 
     def rate(model: ModelConfig, training: TrainingConfig) -> float:
         threads = computing.choose_threads(model, training, text).number
-        measured.append(products_per_second(text, computing.device, threads, model, training))
-        return measured[-1]
+        return products_per_second(text, computing.device, threads, model, training)
 
     choice = choose(request, Circumstances(len(corpus.train), len(corpus.vocabulary), rate))
     training = choice.training
@@ -112,10 +111,9 @@ def _plan(basis: Basis, request: Requested, computing: Computing) -> tuple[RunPl
     )
     fitted = replace(plan.training, batch_size=lanes, seq_length=steps)
     threads = computing.choose_threads(plan.model, fitted, text)
-    products = plan.products
-    if training.minutes is None and not measured and products > WORTH_MEASURING:
-        one = products_per_second(text, computing.device, threads.number, plan.model, fitted)
-        measured.append(one)
     seconds = [] if training.minutes is None else [60 * training.minutes]
-    seconds += [OTHER_WORK * products / speed for speed in measured]
+    if plan.products < math.inf and (seconds or plan.products > WORTH_MEASURING):
+        # The speed that was measured for the choice is that of another size.
+        speed = products_per_second(text, computing.device, threads.number, plan.model, fitted)
+        seconds.append(OTHER_WORK * plan.products / speed)
     return replace(plan, expected_seconds=min(seconds, default=None)), threads

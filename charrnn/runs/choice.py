@@ -9,7 +9,7 @@ trials behind the numbers below are in docs/research.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from charrnn.errors import SettingsError, shortened
@@ -115,55 +115,54 @@ def requested(
     return Requested(base, limits, preset, frozenset(free))
 
 
+class _Draft:
+    """A choice in the making. Settings that are not free stay as they are."""
+
+    def __init__(self, request: Requested) -> None:
+        self.model, self.training = request.model, request.training
+        self._free = request.free
+        self.chosen: dict[str, Any] = {}
+
+    def choose(self, **values: Any) -> None:
+        free = {name: value for name, value in values.items() if name in self._free}
+        self.chosen |= free
+        of_model = {name: value for name, value in free.items() if name in MODEL_CHOICES}
+        self.model = replace(self.model, **of_model)
+        self.training = replace(self.training, **dict(free.items() - of_model.items()))
+
+
 def choose(request: Requested, circumstances: Circumstances) -> Choice:
     """Choose size, dropout and length of a run, as far as they are not given."""
-    model, training, free = request.model, request.training, request.free
-    if not free:
-        return Choice(model, training, {})
+    draft = _Draft(request)
+    if not request.free:
+        return Choice(draft.model, draft.training, {})
     symbols, vocabulary_size = circumstances.symbols, circumstances.vocabulary_size
-    values: dict[str, Any] = {}
-    if "batch_size" in free and symbols < SHORT_TEXT:
-        values["batch_size"] = FEW_LANES
-        training = replace(training, batch_size=FEW_LANES)
-    lanes, length = fit(symbols, training.batch_size, training.seq_length)
+    if symbols < SHORT_TEXT:
+        draft.choose(batch_size=FEW_LANES)
+    if vocabulary_size > LARGE_VOCABULARY:
+        draft.choose(adaptive_softmax=HEAD, embedding_size=LARGE_EMBEDDING)
+    lanes, length = fit(symbols, draft.training.batch_size, draft.training.seq_length)
     chunk = lanes * length
-    if "adaptive_softmax" in free and vocabulary_size > LARGE_VOCABULARY:
-        values["adaptive_softmax"] = HEAD
-        model = replace(model, adaptive_softmax=HEAD)
-    if "embedding_size" in free and vocabulary_size > LARGE_VOCABULARY:
-        values["embedding_size"] = LARGE_EMBEDDING
-        model = replace(model, embedding_size=LARGE_EMBEDDING)
-    fitted = replace(training, batch_size=lanes, seq_length=length)
-    work = _work(replace(request, model=model, training=fitted), circumstances.rate)
+    fitted = replace(draft.training, batch_size=lanes, seq_length=length)
+    work = _work(replace(request, model=draft.model, training=fitted), circumstances.rate)
     wanted, most = _wanted_weights(work, symbols), _most_weights(symbols)
-    if "embedding_size" in free and wanted >= most:
-        values["embedding_size"] = LARGE_EMBEDDING
-        model = replace(model, embedding_size=LARGE_EMBEDDING)
-    if "hidden_size" in free:
-        values["hidden_size"] = _nearest_size(model, min(wanted, most), vocabulary_size)
-        model = replace(model, hidden_size=values["hidden_size"])
-    weights = multiplied_weights(model, vocabulary_size)
+    if wanted >= most:
+        draft.choose(embedding_size=LARGE_EMBEDDING)
+    if "hidden_size" in request.free:
+        size = _nearest_size(draft.model, min(wanted, most), vocabulary_size)
+        draft.choose(hidden_size=size)
+    weights = multiplied_weights(draft.model, vocabulary_size)
     affordable = work / weights
-    if "steps" in free:
-        useful = MAX_STRAIN / strain(1, weights, symbols) * symbols
-        steps = max(useful / chunk, MIN_STEPS)
-        if training.minutes is None or affordable / chunk > steps:
-            values["steps"] = max(1, round(min(affordable / chunk, steps)))
-            training = replace(training, steps=values["steps"])
+    useful = max(MAX_STRAIN / strain(1, weights, symbols) * symbols / chunk, MIN_STEPS)
+    if draft.training.minutes is None or affordable / chunk > useful:
+        draft.choose(steps=max(1, round(min(affordable / chunk, useful))))
     every = max(MIN_EVAL_EVERY, round(EVAL_EPOCHS * symbols / chunk))
-    if every < training.eval_every:
-        values["eval_every"] = every
-    epochs = _epochs(training, affordable, chunk, symbols)
+    if every < draft.training.eval_every:
+        draft.choose(eval_every=every)
+    epochs = _epochs(draft.training, affordable, chunk, symbols)
     dropout = _dropout(strain(epochs, weights, symbols))
-    values |= {"dropout": dropout, "input_dropout": min(dropout, MAX_INPUT_DROPOUT)}
-    chosen = {name: value for name, value in values.items() if name in free}
-    for_model = {name: value for name, value in chosen.items() if name in MODEL_CHOICES}
-    for_training = {name: value for name, value in chosen.items() if name not in MODEL_CHOICES}
-    return Choice(
-        make(ModelConfig, asdict(model) | for_model),
-        make(TrainingConfig, asdict(training) | for_training),
-        chosen,
-    )
+    draft.choose(dropout=dropout, input_dropout=min(dropout, MAX_INPUT_DROPOUT))
+    return Choice(draft.model, draft.training, draft.chosen)
 
 
 def strain(epochs: float, weights: int, symbols: int) -> float:

@@ -67,7 +67,8 @@ class Curve:
 
     train: means over as many steps as keep the points below MAX_BINS. stretches: in order of their
     steps. parameters: of the model. evaluated: the symbols of the last evaluation. full: the loss
-    of the best checkpoint at the end of the run. Empty or None if the log does not say.
+    of the best checkpoint at the end of the run. Empty or None if the log does not say. ended:
+    whether the run has reached a limit, and may have been continued since.
     """
 
     validation: tuple[Point, ...] = ()
@@ -76,6 +77,7 @@ class Curve:
     parameters: int | None = None
     evaluated: int | None = None
     full: FullLoss | None = None
+    ended: bool = False
 
     def seen(self, step: int) -> int | None:
         """Return the symbols that the run was trained on by a step."""
@@ -138,6 +140,7 @@ class _Reader:
     stretches: list[Stretch] = field(default_factory=list)
     evaluated: int | None = None
     full: FullLoss | None = None
+    ended: bool = False
 
     def take(self, event: dict[str, Any]) -> None:
         """Take an event, or raise one of _BROKEN if it is malformed."""
@@ -176,6 +179,7 @@ class _Reader:
             self.parameters,
             self.evaluated,
             self.full,
+            self.ended,
         )
 
     def _start(self, step: int, per_step: int) -> None:
@@ -188,6 +192,7 @@ class _Reader:
         self.stretches.append(Stretch(step, symbols, per_step))
 
     def _end(self, event: dict[str, Any]) -> None:
+        self.ended |= event.get("reason") != "interrupted"
         if event.get("full_loss") is not None:
             step, symbols = (_whole(event[key], LARGEST) for key in ("best_step", "full_symbols"))
             self.full = FullLoss(step, _finite(event["full_loss"]), symbols)

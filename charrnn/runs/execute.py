@@ -15,9 +15,10 @@ from charrnn.checkpoint.lifecycle import ClaimedRun, drop_after
 from charrnn.checkpoint.migrations import TRAINER_FORMAT
 from charrnn.checkpoint.origin import can_sign
 from charrnn.checkpoint.store import Run
-from charrnn.errors import CharrnnError, CheckpointError, CorpusError, RunError
+from charrnn.errors import CharrnnError, CheckpointError, CorpusError, RunError, counted
 from charrnn.model.device import precision_name, torch_threads
 from charrnn.model.language_model import LanguageModel, load_weights
+from charrnn.render.numbers import duration
 from charrnn.runs.hooks import make_hooks, trainer_state
 from charrnn.runs.memory import translate_out_of_memory
 from charrnn.runs.plan import RunPlan
@@ -134,12 +135,16 @@ def _restore(plan: RunPlan, trainer: Trainer, saved: Saved) -> None:
 
 
 def _check_unfinished(run: Run, trainer: Trainer) -> None:
-    if (reason := trainer.limit_reached()) is not None and not trainer.lacks_evaluation():
-        limit = "`patience`" if reason == "patience" else "`steps`, `epochs` or `minutes`"
-        raise RunError(
-            f"run {run.name} is finished ({reason}) after {trainer.step:,} steps; raise {limit} "
-            "to continue training"
-        )
+    if (reason := trainer.limit_reached()) is None or trainer.lacks_evaluation():
+        return
+    finished = f"run {run.name} is finished ({reason}) after {counted(trainer.step, 'step')}"
+    if reason == "patience":
+        raise RunError(f"{finished}; raise `patience` to continue training")
+    raise RunError(  # limits count from the beginning of the run
+        f"{finished}, {trainer.lanes.epochs_done:,.1f} epochs, "
+        f"{duration(trainer.progress.seconds)} in all; to continue training, raise `steps`, "
+        "`epochs` or `minutes` above that"
+    )
 
 
 def _with_way_to_resume(run: Run, error: CheckpointError) -> CheckpointError:
@@ -180,8 +185,16 @@ def _start_event(
         model=asdict(plan.model),
         training=asdict(plan.training),
         chosen=dict(plan.chosen),
-        expected_seconds=plan.expected_seconds,
+        expected_seconds=_expected_seconds(plan, trainer),
     )
+
+
+def _expected_seconds(plan: RunPlan, trainer: Trainer) -> float | None:
+    """Return how long a run will take from here, judged by the time it took so far."""
+    done = trainer.fraction_done()
+    if not done:
+        return plan.expected_seconds
+    return trainer.progress.seconds * (1 / done - 1)
 
 
 def _generator(device: torch.device | str, seed: np.random.SeedSequence) -> torch.Generator:

@@ -58,7 +58,7 @@ def make_hooks(
         save=lambda trainer: _save(plan, context, claim, trainer, background),
         go_back=lambda step: _go_back(plan, claim, model, step),
         drop_after=lambda step: drop_after(claim.run, step),
-        judge=lambda reason, returns: _judge(plan, claim, reason, returns),
+        judge=lambda trainer, reason: _judge(plan, claim, trainer, reason),
     )
 
 
@@ -69,15 +69,14 @@ def trainer_state(plan: RunPlan, saved: Saved) -> TrainerState:
     return TrainerState(dict(saved.arrays), progress, same_corpus)
 
 
-def _judge(plan: RunPlan, claim: ClaimedRun, reason: str, returns: int) -> Verdict | None:
+def _judge(plan: RunPlan, claim: ClaimedRun, trainer: Trainer, reason: str) -> Verdict | None:
     try:
         curve = read_curve(claim.run.log)
     except OSError:  # the log could not be written either, which was said
         return None
-    symbols, step = len(plan.corpus.train), curve.validation[-1].step if curve.validation else 0
     weights = multiplied_weights(plan.model, len(plan.corpus.vocabulary))
-    own = strain((curve.seen(step) or 0) / symbols, weights, symbols)
-    return verdict(curve, plan.model, plan.training, reason, returns, own)
+    own = strain(trainer.lanes.epochs_done, weights, len(plan.corpus.train))
+    return verdict(curve, plan.model, plan.training, reason, trainer.progress, own)
 
 
 def _validate(

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -10,10 +11,14 @@ from charrnn.runs.choice import HIDDEN_SIZES, MAX_DROPOUT, MAX_INPUT_DROPOUT, MA
 from charrnn.runs.curves import Curve, Point
 from charrnn.training.config import LIMITS, TrainingConfig
 from charrnn.training.events import Verdict
+from charrnn.training.progress import TrainerProgress
 
 # Overfitting: the validation loss has risen by so many nats, and was at its best before this
 # fraction of the run was over.
 RISEN, BEFORE_THE_END = 0.01, 0.9
+# The training loss of a moment is the mean over this fraction of the run before it: that of a
+# single step depends on its chunk.
+MOMENT = 0.1
 FEWEST_POINTS = 4
 MORE_DROPOUT, PATIENCE = 0.2, 3
 # A run of twice the length gains at least this share of what the doubling from a quarter of the run
@@ -31,59 +36,70 @@ def verdict(
     model: ModelConfig,
     training: TrainingConfig,
     reason: str,
-    returns: int,
+    progress: TrainerProgress,
     strain: float,
 ) -> Verdict | None:
     """Judge a run that has ended; None if there is nothing to say.
 
-    reason: the limit that ended it. returns: how often it went back to an earlier checkpoint.
-    strain: see choice.strain.
+    reason: the limit that ended it. strain: see choice.strain.
     """
-    if returns:
-        smaller = training.peak_rate * RATE_FACTOR**returns
-        return Verdict("rate", None, None, {"learning_rate": _rounded(smaller)})
-    points = curve.validation
-    if len(points) < FEWEST_POINTS:
+    if progress.rate_scale < 1:  # the run went back to an earlier checkpoint
+        return _too_fast(training, None, progress.rate_scale)
+    points, best, best_loss = curve.validation, progress.record.best_step, progress.record.best_loss
+    if best is None or best_loss is None or len(points) < FEWEST_POINTS:
         return None
-    best, last = min(points, key=lambda point: point.loss), points[-1]
-    if last.loss - best.loss >= RISEN and best.step <= BEFORE_THE_END * last.step:
-        if _risen(curve.train, best.step):
-            smaller = training.peak_rate * RATE_FACTOR
-            return Verdict("rate", best.step, None, {"learning_rate": _rounded(smaller)})
-        return Verdict("overfitting", best.step, None, _against_overfitting(model, training))
-    gain = expected_gain(points)
+    if min(point.loss for point in points) < best_loss:
+        return None  # the corpus has changed since, and the losses are not comparable
+    last = points[-1]
+    if last.loss - best_loss >= RISEN and best <= BEFORE_THE_END * last.step:
+        if _training_loss(curve, last.step) > _training_loss(curve, best) + RISEN:
+            return _too_fast(training, best, RATE_FACTOR)
+        return Verdict("overfitting", best, None, _against_overfitting(model, training))
+    gain = expected_gain(curve)
     done = reason not in LIMITS or strain > WORN_OUT
-    if best is last and not done and gain is not None and gain >= WORTH_MORE:
+    if best == last.step and not done and gain is not None and gain >= WORTH_MORE:
         limit = asdict(training)[reason]
         return Verdict("falling", None, gain, {reason: 2 * limit})
     return None
 
 
-def expected_gain(points: Sequence[Point]) -> float | None:
+def expected_gain(curve: Curve) -> float | None:
     """Estimate how many nats a run of twice the length would gain; None if its curve is too short.
 
-    From what the doubling from a quarter of the run to its half brought.
+    From what the doubling from a quarter of the run to its half brought. If the run had ended
+    before and was continued, the learning rate had fallen in that doubling, too, and the last one
+    is as good a guide; the lesser counts.
     """
+    points = curve.validation
     end = points[-1].step
     quarter, half = (_loss_at(points, end / part) for part in (4, 2))
     if quarter is None or half is None:
         return None
-    return LATER_GAIN * max(quarter - half, 0.0)
+    brought = quarter - half
+    if curve.ended:
+        brought = min(brought, half - points[-1].loss)
+    return LATER_GAIN * max(brought, 0.0)
 
 
 def _loss_at(points: Sequence[Point], step: float) -> float | None:
     """Return the loss at a step, on a line between its neighbours over the logarithm of steps."""
     for before, after in itertools.pairwise(points):
-        if before.step <= step <= after.step:
+        if 0 < before.step <= step <= after.step:
             share = math.log(step / before.step) / math.log(after.step / before.step)
             return before.loss + share * (after.loss - before.loss)
     return None
 
 
-def _risen(train: Sequence[Point], step: int) -> bool:
-    """Return whether the training loss is higher at the end than it was at a step, too."""
-    then = [point.loss for point in train if point.step <= step]
-    return bool(then) and train[-1].loss > then[-1] + RISEN
+def _training_loss(curve: Curve, step: int) -> float:
+    """Return the mean training loss before a step, see MOMENT; NaN if it is not known."""
+    since = step - MOMENT * curve.validation[-1].step
+    losses = [point.loss for point in curve.train if since < point.step <= step]
+    return statistics.fmean(losses) if losses else math.nan
+
+
+def _too_fast(training: TrainingConfig, since: int | None, factor: float) -> Verdict:
+    smaller = float(f"{training.peak_rate * factor:.1g}")
+    return Verdict("rate", since, None, {"learning_rate": smaller})
 
 
 def _against_overfitting(model: ModelConfig, training: TrainingConfig) -> dict[str, float | int]:
@@ -101,7 +117,3 @@ def _against_overfitting(model: ModelConfig, training: TrainingConfig) -> dict[s
     if not training.patience:
         tried["patience"] = PATIENCE
     return tried
-
-
-def _rounded(rate: float) -> float:
-    return float(f"{rate:.1g}")

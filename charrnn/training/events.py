@@ -34,8 +34,8 @@ class StartEvent:
     """A run begins, or resumes after `step` steps.
 
     precision: of the products in training. chosen: the settings that were not given but chosen, see
-    charrnn.runs.choice; empty if the run resumes. expected_seconds: how long the run will take,
-    evaluations included, None if that is not known.
+    charrnn.runs.choice; empty if the run resumes. expected_seconds: how long the run will take from
+    here, evaluations included, None if that is not known.
     """
 
     kind: ClassVar[Literal["start"]] = "start"

@@ -39,7 +39,7 @@ class Hooks:
     save: commits a checkpoint and returns its path. Raises CheckpointError.
     go_back: restores the weights of a checkpoint from before a step and returns its trainer state;
     None if there is no such checkpoint. drop_after: deletes the checkpoints after a step.
-    judge: what the run's curve says at its end, given the reason for it and how often it went back.
+    judge: what the run's curve says at its end, given the reason for it.
     """
 
     validate: Callable[[], Validation | None] | None
@@ -48,4 +48,4 @@ class Hooks:
     save: Callable[["Trainer"], str]
     go_back: Callable[[int], TrainerState | None]
     drop_after: Callable[[int], object]
-    judge: Callable[[str, int], Verdict | None]
+    judge: Callable[["Trainer", str], Verdict | None]

@@ -316,7 +316,7 @@ class Trainer:
             best_loss=progress.record.best_loss,
             full_loss=None if full is None else full.loss,
             full_symbols=None if full is None else full.symbols,
-            verdict=None if reason == "interrupted" else self.hooks.judge(reason, progress.returns),
+            verdict=None if reason == "interrupted" else self.hooks.judge(self, reason),
         )
         self._emit(end)
         return end

@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ import pytest
 
 import charrnn
 from charrnn.model.config import ModelConfig
+from charrnn.render.wording import verdict_line
 from charrnn.runs.curves import Curve, Point
 from charrnn.runs.verdict import expected_gain, verdict
 from charrnn.training.config import TrainingConfig
 from charrnn.training.events import EndEvent, Verdict
+from charrnn.training.progress import TrainerProgress, ValidationRecord
 
 STEPS = (100, 200, 300, 400, 500, 600, 700, 800)
 
@@ -26,14 +29,16 @@ def judged(
 ) -> Verdict | None:
     falling = (2.0, 1.8, 1.7, 1.6, 1.5, 1.4, 1.3, 1.2)
     curve = Curve(validation=points(validation), train=points(train or falling))
+    best = min(curve.validation, key=lambda point: point.loss)
     given: dict[str, Any] = {
+        "curve": curve,
         "model": ModelConfig(dropout=0.1, input_dropout=0.1),
         "training": TrainingConfig(steps=800),
         "reason": "steps",
-        "returns": 0,
+        "progress": TrainerProgress(record=ValidationRecord(best.loss, best.step)),
         "strain": 1.0,
     }
-    return verdict(curve, **(given | values))
+    return verdict(**(given | values))
 
 
 RISES = (2.0, 1.8, 1.7, 1.65, 1.68, 1.7, 1.72, 1.75)
@@ -57,7 +62,7 @@ def test_overfitting_is_dated_and_has_a_remedy() -> None:
 def test_a_training_loss_that_rises_too_means_the_rate() -> None:
     found = judged(RISES, RISES)
     assert found == Verdict("rate", 400, None, {"learning_rate": 0.004})
-    returned = judged(FALLS, returns=2)
+    returned = judged(FALLS, progress=TrainerProgress(rate_scale=0.25))
     assert returned == Verdict("rate", None, None, {"learning_rate": 0.002})
 
 
@@ -68,7 +73,40 @@ def test_a_loss_that_still_falls_names_the_next_limit(reason: str) -> None:
     assert found is not None
     assert found.kind == "falling"
     assert found.settings == {reason: 6}
-    assert found.gain == expected_gain(points(FALLS)) == pytest.approx(0.4 * (2.0 - 1.8))
+    assert found.gain == pytest.approx(0.4 * (2.0 - 1.8))
+
+
+def test_a_run_that_was_continued_expects_less() -> None:
+    """Its rate had fallen at the half already, so what the last doubling brought counts as well."""
+    once, twice = (Curve(points(FALLS), ended=ended) for ended in (False, True))
+    assert expected_gain(once) == pytest.approx(0.4 * (2.0 - 1.8))
+    assert expected_gain(twice) == pytest.approx(0.4 * (1.8 - 1.69))
+
+
+def test_one_noisy_step_does_not_blame_the_rate() -> None:
+    """The training loss falls, but the last step's chunk is a hard one."""
+    steps = [Point(step, None, None, 2 - step / 1000) for step in range(1, 801)]
+    steps[-1] = replace(steps[-1], loss=2.5)
+    found = judged(RISES, curve=Curve(points(RISES), tuple(steps)))
+    assert found is not None
+    assert found.kind == "overfitting"
+
+
+def test_losses_of_an_earlier_text_are_no_overfitting() -> None:
+    """After `resume --force` with another text, the log still has the losses of the old one."""
+    since = TrainerProgress(record=ValidationRecord(1.7, 600))
+    assert judged(RISES, progress=since) is None
+
+
+def test_advice_can_be_typed_as_it_is() -> None:
+    """Millions of steps are written out; if no setting is left to try, the advice is more text."""
+    found = judged(FALLS, training=TrainingConfig(steps=1_234_567))
+    assert found is not None
+    assert verdict_line(found, 800, "r", str).endswith("charrnn resume r `steps=2469134`")
+    model = ModelConfig(dropout=0.6, input_dropout=0.2, hidden_size=16)
+    found = judged(RISES, model=model, training=TrainingConfig(patience=5))
+    assert found is not None
+    assert verdict_line(found, 800, "r", str).endswith("is kept; try more text")
 
 
 def test_nothing_is_said_without_a_reason() -> None:
@@ -77,7 +115,7 @@ def test_nothing_is_said_without_a_reason() -> None:
     assert judged(FALLS, strain=60.0) is None
     assert judged(FALLS, reason="patience") is None
     short = Curve(validation=points(FALLS)[:3])
-    assert verdict(short, ModelConfig(), TrainingConfig(), "steps", 0, 1.0) is None
+    assert judged(FALLS, curve=short) is None
 
 
 def test_the_end_of_a_run_has_a_verdict(tmp_path: Path) -> None:

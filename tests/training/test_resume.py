@@ -262,6 +262,16 @@ def test_a_finished_run_continues_with_a_raised_limit(corpus: Path, tmp_path: Pa
         charrnn.resume(run.folder)
 
 
+def test_a_finished_run_says_how_far_it_has_come(corpus: Path, tmp_path: Path) -> None:
+    """Its limits count from its beginning, so that `minutes=2` is not two minutes more."""
+    run = charrnn.train(corpus, model=MODEL, training=TRAINING, checkpoint_dir=tmp_path)
+    with pytest.raises(
+        RunError,
+        match=r"finished \(minutes\) after \d+ steps, \d+\.\d epochs, 0:0\d in all; to continue",
+    ):
+        charrnn.resume(run.folder, minutes=1e-6)
+
+
 def test_training_can_continue_from_an_earlier_checkpoint(corpus: Path, tmp_path: Path) -> None:
     """The later ones are replaced, by the same weights as before."""
     training = replace(TRAINING, save_every=5, keep=9)

@@ -55,7 +55,7 @@ def trainer_over(
         save=lambda trainer: str(trainer.step),
         go_back=lambda _: None,
         drop_after=lambda _: None,
-        judge=lambda _reason, _returns: None,
+        judge=lambda _trainer, _reason: None,
     )
     context = ExecutionContext(torch.device("cpu"), threads=1, clock=lambda: 0.0)
     training = TrainingConfig(**({"warmup": 0, "grad_clip": 0.0, "state_reset": 0.0} | settings))
