@@ -1,152 +1,24 @@
-"""Truncated BPTT, and the loop around it."""
+"""The training loop: what it does when, and what ends it."""
 
 import itertools
 import json
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from torch.nn import functional as F
 
 import charrnn
 from charrnn.errors import CheckpointError, GenerationError, TrainingError
 from charrnn.model.config import ModelConfig
-from charrnn.model.language_model import LanguageModel
-from charrnn.text.store import Symbols
 from charrnn.training.config import TrainingConfig
-from charrnn.training.context import ExecutionContext
 from charrnn.training.documents import DocumentLanes
 from charrnn.training.events import Event
-from charrnn.training.hooks import Hooks
 from charrnn.training.lanes import Lanes
 from charrnn.training.saving import restore, state_of
-from charrnn.training.trainer import Trainer
-from charrnn.training.validation import Validation
-
-V = 7
-
-
-def trainer_over(
-    ids: Any,
-    batch_size: int,
-    seq_length: int,
-    *,
-    ends: tuple[int, ...] = (),
-    validate: Callable[[], float] | None = None,
-    **settings: Any,
-) -> Trainer:
-    """A trainer in float64 without files. ends: of the documents of the text."""
-    config = ModelConfig(
-        num_layers=2, hidden_size=6, embedding_size=5, dropout=0.0, input_dropout=0.0
-    )
-    model = LanguageModel(config, V, torch.Generator().manual_seed(2)).double()
-    text = Symbols(ids, ends=np.array(ends, dtype=np.int64))
-    lanes = Lanes(text, batch_size, seq_length, np.random.default_rng(0))
-    length = len(ids)
-    hooks = Hooks(
-        validate=None if validate is None else lambda: Validation(validate(), length),
-        validate_best=None,
-        write_sample=lambda _: "",
-        save=lambda trainer: str(trainer.step),
-        go_back=lambda _: None,
-        drop_after=lambda _: None,
-        judge=lambda _trainer, _reason: None,
-    )
-    context = ExecutionContext(torch.device("cpu"), threads=1, clock=lambda: 0.0)
-    training = TrainingConfig(**({"warmup": 0, "grad_clip": 0.0, "state_reset": 0.0} | settings))
-    return Trainer(model, lanes, training, context, hooks, torch.Generator())
-
-
-def read_two_chunks(trainer: Trainer) -> None:
-    """Make an epoch of two chunks from the beginning of the text."""
-    assert isinstance(trainer.lanes, Lanes)
-    trainer.lanes.chunks_per_epoch, trainer.lanes.offset = 2, 0
-
-
-def ids_of(length: int) -> Any:
-    return np.random.default_rng(5).integers(V, size=length).astype(np.uint8)
-
-
-def test_one_chunk_over_the_text_is_full_bptt() -> None:
-    """With one lane and one chunk, the gradient is that of the whole text."""
-    ids = ids_of(30)
-    trainer = trainer_over(ids, 1, 29, steps=1, optimizer="sgd", learning_rate=1e-300)
-    whole = torch.from_numpy(ids.astype(np.int64))[:, None]
-    logits, _ = trainer.model(whole[:-1], trainer.model.start(1))
-    F.cross_entropy(logits.flatten(0, 1), whole[1:].flatten()).backward()
-    expected = {
-        n: p.grad.clone() for n, p in trainer.model.named_parameters() if p.grad is not None
-    }
-    trainer.run()
-    for name, parameter in trainer.model.named_parameters():
-        torch.testing.assert_close(parameter.grad, expected[name], rtol=1e-12, atol=1e-12)
-
-
-def test_the_state_is_carried_from_chunk_to_chunk() -> None:
-    """The second chunk's loss is that of an unbroken forward pass over both."""
-    ids = ids_of(41)
-    losses: list[float] = []
-    trainer = trainer_over(ids, 2, 10, steps=2, optimizer="sgd", learning_rate=1e-300)
-    read_two_chunks(trainer)
-    trainer.run([lambda e: losses.append(e.loss) if e.kind == "step" else None])
-    lanes = torch.from_numpy(ids[:40].astype(np.int64)).view(2, 20).T
-    targets = torch.from_numpy(ids[1:].astype(np.int64)).view(2, 20).T
-    logits, _ = trainer.model(lanes, trainer.model.start(2))
-    second = F.cross_entropy(logits[10:].flatten(0, 1), targets[10:].flatten())
-    assert losses[1] == pytest.approx(second.item(), rel=1e-12)
-
-
-def losses_of(ids: Any, ends: tuple[int, ...], steps: int) -> list[float]:
-    """The losses of a model with a learning rate of nearly 0, on one lane in chunks of 10."""
-    losses: list[float] = []
-    trainer = trainer_over(
-        ids, 1, 10, ends=ends, steps=steps, optimizer="sgd", learning_rate=1e-300
-    )
-    read_two_chunks(trainer)
-    trainer.run([lambda e: losses.append(e.loss) if e.kind == "step" else None])
-    return losses
-
-
-def test_the_state_does_not_cross_documents() -> None:
-    """The first document changes its own loss, but not that of the second."""
-    ids, other = ids_of(31), ids_of(31)
-    other[:9] = (other[:9] + 1) % V  # not its last symbol, which predicts the next document
-    for ends in ((10,), (10, 15, 31)):
-        first, second = losses_of(ids, ends, 2), losses_of(other, ends, 2)
-        assert first[0] != second[0]
-        assert first[1] == second[1]
-    assert losses_of(ids, (), 2)[1] != losses_of(other, (), 2)[1], "carried within a document"
-
-
-def test_a_document_end_within_a_chunk_resets_the_state() -> None:
-    """The loss is the mean over both documents, each read from a fresh state."""
-    ids = ids_of(31)
-    trainer = trainer_over(ids, 1, 10, steps=1)
-    whole = torch.from_numpy(ids.astype(np.int64))[:, None]
-    logits = [trainer.model(part, trainer.model.start(1))[0] for part in (whole[:3], whole[3:10])]
-    expected = F.cross_entropy(torch.cat(logits).flatten(0, 1), whole[1:11].flatten())
-    assert losses_of(ids, (4,), 1) == [pytest.approx(expected.item(), rel=1e-12)]
-
-
-def test_an_epoch_starts_from_a_fresh_state() -> None:
-    """In a text with no room for another offset, every epoch has the same chunks and losses."""
-    losses: list[float] = []
-    trainer = trainer_over(ids_of(21), 2, 10, steps=3, optimizer="sgd", learning_rate=1e-300)
-    assert trainer.lanes.chunks_per_epoch == 1
-    trainer.run([lambda e: losses.append(e.loss) if e.kind == "step" else None])
-    assert losses[0] == losses[1] == losses[2]
-    assert all(part.abs().max() > 0 for part in trainer.state), "there was a state to carry"
-
-
-def test_the_carried_state_is_detached() -> None:
-    trainer = trainer_over(ids_of(100), 2, 10, steps=3)
-    trainer.run()
-    assert all(part.grad_fn is None and part.abs().max() > 0 for part in trainer.state)
+from tests.training.trainers import ids_of, trainer_over
 
 
 def test_a_run_learns(corpus: Path, tmp_path: Path) -> None:
@@ -342,69 +214,6 @@ def test_the_log_contains_every_point_of_the_curves(corpus: Path, tmp_path: Path
     assert [o["val_loss"] for o in logged if o["event"] == "evaluation"] == [
         e.val_loss for e in events if e.kind == "evaluation"
     ]
-
-
-def test_lanes_are_reset_at_the_given_rate() -> None:
-    """Each lane on its own, before a chunk: never at 0, always at 1."""
-    found = {}
-    for rate in (0.0, 0.3, 1.0):
-        trainer = trainer_over(ids_of(2000), 50, 2, state_reset=rate)
-        trainer.lanes.next()  # every epoch starts with a reset of all lanes
-        fresh = []
-        for _ in range(15):
-            resets = trainer._read().resets
-            assert resets is None or not resets[1:].any()
-            fresh.append(torch.zeros(50) if resets is None else resets[0].float())
-        found[rate] = float(torch.stack(fresh).mean())
-    assert found == {0.0: 0.0, 0.3: pytest.approx(0.3, abs=0.06), 1.0: 1.0}
-
-
-@pytest.mark.parametrize(("loss", "norm"), [(math.nan, 1.0), (math.inf, 1.0), (1.0, math.nan)])
-def test_a_step_that_is_not_finite_is_skipped(loss: float, norm: float) -> None:
-    """The weights stay; the state, which may have overflowed, is reset."""
-    trainer = trainer_over(ids_of(200), 4, 10)
-    found, state = trainer._forward(trainer._read())
-    trainer.optimizer.backward(found)
-    before = [p.detach().clone() for p in trainer.model.parameters()]
-    assert not trainer._update(torch.tensor(loss), norm, 0.1, state)
-    assert all(map(torch.equal, trainer.model.parameters(), before))
-    assert all(not part.any() for part in trainer.state)
-    assert trainer._update(torch.tensor(1.0), 1.0, 0.1, state)
-    assert not all(map(torch.equal, trainer.model.parameters(), before))
-
-
-def test_with_state_reset_1_no_chunk_depends_on_the_last() -> None:
-    """The loss of a model that does not learn is that of the chunk alone; not so if carried."""
-    ids = ids_of(41)
-    lanes = torch.from_numpy(ids[:40].astype(np.int64)).view(2, 20).T
-    targets = torch.from_numpy(ids[1:].astype(np.int64)).view(2, 20).T
-    losses: list[float] = []
-    for share in (1.0, 0.0):
-        losses.clear()
-        trainer = trainer_over(
-            ids, 2, 10, steps=2, optimizer="sgd", learning_rate=1e-300, state_reset=share
-        )
-        read_two_chunks(trainer)
-        trainer.run([lambda e: losses.append(e.loss) if e.kind == "step" else None])
-        logits, _ = trainer.model(lanes[10:], trainer.model.start(2))
-        alone = F.cross_entropy(logits.flatten(0, 1), targets[10:].flatten()).item()
-        assert (losses[1] == pytest.approx(alone, rel=1e-12)) == (share == 1.0)
-
-
-def test_bfloat16_keeps_weights_and_states_in_float32() -> None:
-    """And products are in bfloat16: the loss differs a little."""
-    losses = {}
-    for precision in (torch.float32, torch.bfloat16):
-        trainer = trainer_over(ids_of(200), 4, 10, steps=3)
-        trainer.model.float()
-        trainer.state = trainer.model.start(4)
-        trainer.precision = precision
-        trainer.run()
-        losses[precision] = trainer.progress.train_loss
-        tensors = [*trainer.model.parameters(), *trainer.state]
-        assert {t.dtype for t in tensors} == {torch.float32}
-    assert losses[torch.float32] != losses[torch.bfloat16]
-    assert losses[torch.float32] == pytest.approx(losses[torch.bfloat16], rel=0.02)
 
 
 def test_a_run_that_read_documents_otherwise_says_what_helps() -> None:
