@@ -99,7 +99,9 @@ def most_probable(frontier: Frontier[S], beams: BeamConfig) -> list[End]:
     for step in frontier.steps():
         chosen = np.zeros(step.log_p.shape[1])
         choices = [group.choose(frontier, step, chosen) for group in groups]
-        lanes, ids = (np.concatenate(part) for part in zip(*choices, strict=True))
+        lanes, ids = choices[0]
+        if len(choices) > 1:
+            lanes, ids = (np.concatenate(part) for part in zip(*choices, strict=True))
         frontier.extend(lanes, ids, step)
         first = 0
         for group in groups:
@@ -133,25 +135,29 @@ class Group:
         """
         if not len(self.lanes):
             return self.lanes, self.lanes
-        gains = step.log_p[self.lanes] - self._beams.diversity_penalty * chosen
+        gains = step.log_p.take(self.lanes, axis=0)
+        if self._beams.diversity_penalty:
+            gains -= self._beams.diversity_penalty * chosen
         # Relative to the best beam: the sum of a long text would round small differences away.
         choice = (self.scores - self.scores.max())[:, None] + gains
         best = largest(choice, self._width)
-        stopping = step.stopping[self.lanes]
-        stops = stopping.ravel()[best]
-        if stops.any():
-            lanes, ids, scores = self._longer(best[stops], gains)
-            ranks = self._rank(scores, frontier.length + 1)
-            self._keep(frontier.stopped(lanes, ids, ranks, step))
-            np.add.at(chosen, ids, 1)
-            choice[stopping] = -np.inf
-            best = largest(choice, self._width)
+        if frontier.may_stop:
+            stopping = step.stopping[self.lanes]
+            stops = stopping.ravel()[best]
+            if stops.any():
+                lanes, ids, scores = self._longer(best[stops], gains)
+                ranks = self._rank(scores, frontier.length + 1)
+                self._keep(frontier.stopped(lanes, ids, ranks, step))
+                np.add.at(chosen, ids, 1)
+                choice[stopping] = -np.inf
+                best = largest(choice, self._width)
         if not len(best) and not self.ended:
             self.close(frontier, "banned")
         lanes, ids, self.scores = self._longer(best, gains)
         if self._decided(frontier):
             lanes, ids, self.scores = lanes[:0], ids[:0], self.scores[:0]
-        np.add.at(chosen, ids, 1)
+        if self._beams.diversity_penalty:
+            np.add.at(chosen, ids, 1)
         return lanes, ids
 
     def close(self, frontier: Frontier[Any], stop_reason: StopReason) -> None:

@@ -54,5 +54,5 @@ def sample_one(logits: Floats, temperature: float, uniform: float) -> int:
         return int(best)
     scaled -= top
     scaled /= max(temperature, COLDEST)
-    cumulative = np.exp(scaled, scaled).cumsum()
+    cumulative = np.add.accumulate(np.exp(scaled, scaled))  # cumsum takes longer
     return int(cumulative.searchsorted(uniform * cumulative.item(-1), "right"))

@@ -24,9 +24,12 @@ ROUNDING = 1e-6
 SORTED_AT_ONCE = 1_000  # symbols; of more, it is faster to sort only those that may matter
 
 
-def log_softmax(logits: NDArray[Any]) -> NDArray[Any]:
-    """Return the logarithm of the softmax over the last axis, (..., V), in the same dtype."""
-    shifted = logits - logits.max(axis=-1, keepdims=True)
+def log_softmax(logits: NDArray[Any], greatest: NDArray[Any] | None = None) -> NDArray[Any]:
+    """Return the logarithm of the softmax over the last axis, (..., V), in the same dtype.
+
+    greatest: the largest logit of each row, (..., 1), if it is known.
+    """
+    shifted = logits - (logits.max(axis=-1, keepdims=True) if greatest is None else greatest)
     normalised: NDArray[Any] = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     return normalised
 

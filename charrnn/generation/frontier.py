@@ -108,6 +108,11 @@ class Frontier(Generic[S]):
         self._id = smallest_dtype(stepper.vocabulary_size)
 
     @property
+    def may_stop(self) -> bool:
+        """Whether there are stops."""
+        return bool(self._stops)
+
+    @property
     def in_last_step(self) -> bool:
         """Whether the texts reach their maximum length with this step."""
         return self.length + 1 == self._config.length
@@ -170,10 +175,12 @@ class Frontier(Generic[S]):
         else:
             logits = self._stepper.read(self._prompt[:, None], self._states)
         possible = logits.astype(np.float64)
-        possible[:, self._never] = -np.inf
-        if not np.isfinite(possible.max(axis=1)).all():  # the maximum with NaN is NaN
+        if self._never:
+            possible[:, self._never] = -np.inf
+        greatest = possible.max(axis=1, keepdims=True)
+        if not np.isfinite(greatest).all():  # the maximum with NaN is NaN
             raise GenerationError(OVERFLOWED)
-        return log_softmax(possible)
+        return log_softmax(possible, greatest)
 
     def _stopping(self, log_p: Floats) -> Bools:
         """Return which ids would complete a stop, (B, V), and ban those that are too early."""
@@ -194,5 +201,5 @@ def largest(values: Floats, k: int) -> Ids:
     """
     flat = values.ravel()
     least = np.partition(flat, -k)[-k] if k < len(flat) else -np.inf
-    places = np.flatnonzero((flat >= least) & (flat > -np.inf))
+    places = np.flatnonzero(flat >= least if least > -np.inf else flat > -np.inf)
     return places[np.argsort(-flat[places], kind="stable")[:k]]

@@ -25,6 +25,8 @@ MORE_DROPOUT, PATIENCE = 0.2, 3
 # to its half brought. The last doubling looks better than it is, since the learning rate falls.
 # The trials are in docs/research/experiments.md.
 LATER_GAIN = 0.4
+# From this strain on, a text may be learned by heart in twice the time.
+WORN_OUT = MAX_STRAIN / 4
 WORTH_MORE = 0.01  # nats that make it worth saying
 RATE_FACTOR = 0.5
 
@@ -54,7 +56,7 @@ def verdict(
             return _too_fast(training, best, RATE_FACTOR)
         return Verdict("overfitting", best, None, _against_overfitting(model, training))
     gain = expected_gain(curve)
-    done = reason not in LIMITS or 2 * strain > MAX_STRAIN
+    done = reason not in LIMITS or strain > WORN_OUT
     if best == last.step and not done and gain is not None and gain >= WORTH_MORE:
         limit = asdict(training)[reason]
         return Verdict("falling", None, gain, {reason: 2 * limit})

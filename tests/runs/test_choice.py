@@ -172,7 +172,7 @@ def test_a_short_text_is_read_in_fewer_lanes() -> None:
 
 
 def test_a_short_corpus_is_validated_on_sooner() -> None:
-    every = [choice({}, {}, symbols).training.eval_every for symbols in (100, 50_000, 1_000_000)]
+    every = [choice({}, {}, symbols).training.eval_every for symbols in (100, 90_000, 1_000_000)]
     assert every[0] < every[1] < every[2] == TrainingConfig().eval_every
     assert choice({}, {"eval_every": 0}, 100).training.eval_every == 0
     assert "eval_every" not in choice().chosen
