@@ -32,7 +32,8 @@ def run_facts(event: StartEvent) -> dict[str, str]:
     if event.expected_seconds is not None:
         more = " more" if event.step else ""
         time = duration(max(1.0, event.expected_seconds))
-        facts["time"] = f"about {time}{more}, evaluations included"
+        about = "at most" if event.training["patience"] else "about"
+        facts["time"] = f"{about} {time}{more}, evaluations included"
     return facts
 
 

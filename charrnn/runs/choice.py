@@ -124,11 +124,14 @@ class _Draft:
         self.chosen: dict[str, Any] = {}
 
     def choose(self, **values: Any) -> None:
+        """Set those of some settings that are free."""
         free = {name: value for name, value in values.items() if name in self._free}
         self.chosen |= free
-        of_model = {name: value for name, value in free.items() if name in MODEL_CHOICES}
-        self.model = replace(self.model, **of_model)
-        self.training = replace(self.training, **dict(free.items() - of_model.items()))
+        for name, value in free.items():
+            if name in MODEL_CHOICES:
+                self.model = replace(self.model, **{name: value})
+            else:
+                self.training = replace(self.training, **{name: value})
 
 
 def choose(request: Requested, circumstances: Circumstances) -> Choice:

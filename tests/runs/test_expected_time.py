@@ -74,4 +74,10 @@ def test_a_resumed_run_says_how_much_is_left(corpus: Path) -> None:
     start = next(event for event in events if isinstance(event, StartEvent))
     assert start.expected_seconds == pytest.approx(2 * seconds)
     assert run_facts(start)["time"].endswith(" more, evaluations included")
-    assert not run_facts(start)["time"].startswith("about 0:00")
+    assert run_facts(start)["time"].startswith("about 0:01 ")
+
+
+def test_a_run_with_patience_may_take_less(corpus: Path) -> None:
+    training = TRAINING | {"steps": None, "minutes": 3.0, "patience": 2}
+    facts = run_facts(started(corpus, model=MODEL, training=training))
+    assert facts["time"] == "at most 3:00, evaluations included"
