@@ -4,6 +4,7 @@ import math
 import shutil
 import sys
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 from charrnn.render.live import LiveFigures
@@ -125,7 +126,18 @@ class ProgressBar:
         if event.best_loss is not None:
             self._write(f"best: {best_line(event, self._started.unit)}")
         if event.verdict is not None:
-            self._write(verdict_line(event.verdict, event.step, self._started.run, str))
+            line = verdict_line(event.verdict, event.step, self._resume, _as_argument)
+            self._write(f"verdict: {line}")
+
+    def _resume(self, arguments: Sequence[str]) -> str:
+        """Return the call that resumes the run with other settings."""
+        assert self._started is not None
+        return f"charrnn.resume({self._started.folder!r}, {', '.join(arguments)})"
+
+
+def _as_argument(message: str) -> str:
+    """Show the settings that a message names in backticks as arguments of a call."""
+    return message.replace("`", "")
 
 
 def _in_notebook() -> bool:

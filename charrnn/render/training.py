@@ -159,7 +159,12 @@ class TrainingView:
         facts["saved in"] = self._started.folder
         run = self._command(self._started.run, self._started.folder)
         if event.verdict is not None:
-            facts["verdict"] = verdict_line(event.verdict, event.step, run, self._wording)
+            facts["verdict"] = verdict_line(
+                event.verdict,
+                event.step,
+                lambda flags: f"charrnn resume {run} {' '.join(flags)}",
+                self._wording,
+            )
         if interrupted:
             facts["continue"] = f"charrnn resume {run}"
         facts["try"] = f"charrnn sample {run} --temperature 0.8"

@@ -75,16 +75,23 @@ def best_line(event: EndEvent, unit: str) -> str:
     return f"{line}; {event.full_loss:.4f} on {units}"
 
 
-def verdict_line(verdict: Verdict, steps: int, run: str, wording: Callable[[str], str]) -> str:
+def verdict_line(
+    verdict: Verdict,
+    steps: int,
+    resume: Callable[[Sequence[str]], str],
+    wording: Callable[[str], str],
+) -> str:
     """Say what a run's curve shows and what to try.
 
-    steps: of the run. run: how a command names it. wording: turns settings into flags.
+    steps: of the run. resume: how it is resumed with settings as they are shown. wording: turns a
+    message that names settings in backticks into what is shown.
     """
     tried = [wording(f"`{name}={_typed(value)}`") for name, value in verdict.settings.items()]
     if verdict.kind == "falling":
         assert verdict.gain is not None
-        more = f"charrnn resume {run} {' '.join(tried)}"
-        return f"still falling: about {verdict.gain:.1g} nats less with {more}"
+        # Rounded down, since the estimate should err on the low side.
+        gain = math.floor(100 * verdict.gain + 1e-6) / 100
+        return f"still falling: about {gain:.2f} nats less with {resume(tried)}"
     if verdict.kind == "overfitting":
         what = f"overfitting since step {verdict.since:,} of {steps:,}, whose checkpoint is kept"
         return f"{what}; try {', '.join([*tried, 'or more text']) if tried else 'more text'}"

@@ -68,7 +68,8 @@ class Curve:
     train: means over as many steps as keep the points below MAX_BINS. stretches: in order of their
     steps. parameters: of the model. evaluated: the symbols of the last evaluation. full: the loss
     of the best checkpoint at the end of the run. Empty or None if the log does not say. ended:
-    whether the run has reached a limit, and may have been continued since.
+    whether the run has reached a limit, and may have been continued since. skipped: the steps
+    without a usable gradient since it last started.
     """
 
     validation: tuple[Point, ...] = ()
@@ -78,6 +79,7 @@ class Curve:
     evaluated: int | None = None
     full: FullLoss | None = None
     ended: bool = False
+    skipped: int = 0
 
     def seen(self, step: int) -> int | None:
         """Return the symbols that the run was trained on by a step."""
@@ -141,6 +143,7 @@ class _Reader:
     evaluated: int | None = None
     full: FullLoss | None = None
     ended: bool = False
+    skipped: int = 0
 
     def take(self, event: dict[str, Any]) -> None:
         """Take an event, or raise one of _BROKEN if it is malformed."""
@@ -160,6 +163,7 @@ class _Reader:
         loss = None if loss is None else _finite(loss)
         if kind == "step":
             self._forget(step)
+            self.skipped += loss is None or event.get("grad_norm", 0) is None
             if loss is not None:
                 self._add(step, _seconds(event), loss)
             return
@@ -180,10 +184,12 @@ class _Reader:
             self.evaluated,
             self.full,
             self.ended,
+            self.skipped,
         )
 
     def _start(self, step: int, per_step: int) -> None:
         self._forget(step + 1)
+        self.skipped = 0
         before = _seen(self.stretches, step)
         while self.stretches and self.stretches[-1].step >= step:
             self.stretches.pop()

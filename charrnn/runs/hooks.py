@@ -74,9 +74,11 @@ def _judge(plan: RunPlan, claim: ClaimedRun, trainer: Trainer, reason: str) -> V
         curve = read_curve(claim.run.log)
     except OSError:  # the log could not be written either, which was said
         return None
-    weights = multiplied_weights(plan.model, len(plan.corpus.vocabulary))
+    symbols = len(plan.corpus.vocabulary)
+    weights = multiplied_weights(plan.model, symbols)
     own = strain(trainer.lanes.epochs_done, weights, len(plan.corpus.train))
-    return verdict(curve, plan.model, plan.training, reason, trainer.progress, own)
+    guessing = math.log(symbols)
+    return verdict(curve, plan.model, plan.training, reason, trainer.progress, own, guessing)
 
 
 def _validate(

@@ -4,7 +4,7 @@ import itertools
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from charrnn.model.config import ModelConfig
 from charrnn.runs.choice import HIDDEN_SIZES, MAX_DROPOUT, MAX_INPUT_DROPOUT, MAX_STRAIN
@@ -29,6 +29,9 @@ LATER_GAIN = 0.4
 WORN_OUT = MAX_STRAIN / 4
 WORTH_MORE = 0.01  # nats that make it worth saying
 RATE_FACTOR = 0.5
+# A learning rate was too high if so many steps had no usable gradient, or if the training loss was
+# so many times that of guessing.
+MANY_SKIPPED, WORSE_THAN_GUESSING = 5, 1.2
 
 
 def verdict(
@@ -38,13 +41,18 @@ def verdict(
     reason: str,
     progress: TrainerProgress,
     strain: float,
+    guessing: float,
 ) -> Verdict | None:
     """Judge a run that has ended; None if there is nothing to say.
 
-    reason: the limit that ended it. strain: see choice.strain.
+    reason: the limit that ended it. strain: see choice.strain. guessing: the loss of guessing, in
+    nats per symbol.
     """
     if progress.rate_scale < 1:  # the run went back to an earlier checkpoint
         return _too_fast(training, None, progress.rate_scale)
+    lost = _worse_than_guessing(curve, guessing)
+    if lost is not None or curve.skipped >= MANY_SKIPPED:
+        return _too_fast(training, lost, RATE_FACTOR)
     points, best, best_loss = curve.validation, progress.record.best_step, progress.record.best_loss
     if best is None or best_loss is None or len(points) < FEWEST_POINTS:
         return None
@@ -97,8 +105,22 @@ def _training_loss(curve: Curve, step: int) -> float:
     return statistics.fmean(losses) if losses else math.nan
 
 
+def _worse_than_guessing(curve: Curve, guessing: float) -> int | None:
+    """Return the step at which the training loss had risen above that of guessing, if it had.
+
+    Since the run last started: it may have been resumed with a smaller learning rate. A run begins
+    at about the loss of guessing, or above it if it started from another model.
+    """
+    start = curve.stretches[-1].step if curve.stretches else 0
+    own = [point for point in curve.train if point.step > start]
+    limit = WORSE_THAN_GUESSING * max([guessing, *(point.loss for point in own[:1])])
+    return next((point.step for point in own if point.loss > limit), None)
+
+
 def _too_fast(training: TrainingConfig, since: int | None, factor: float) -> Verdict:
-    smaller = float(f"{training.peak_rate * factor:.1g}")
+    """Advise a fraction of the learning rate, or the default if that is smaller still."""
+    default = replace(training, learning_rate=None).peak_rate
+    smaller = float(f"{min(training.peak_rate * factor, default):.1g}")
     return Verdict("rate", since, None, {"learning_rate": smaller})
 
 

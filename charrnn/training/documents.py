@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -102,11 +103,14 @@ class DocumentLanes:
     def move_to(self, position: LanePosition) -> None:
         """Go to a position that `position` returned for the same text and chunks.
 
-        Raises KeyError, TypeError or ValueError for a position that is not in the text.
+        Raises KeyError, TypeError or ValueError for a position that is not in the text, or one of
+        Lanes, as earlier versions read short documents.
         """
         epoch, chunk, seed = position.epoch, position.chunk, position.offset
         if epoch < 0 or not 0 <= chunk <= self.chunks_per_epoch or not 0 <= seed < _SEEDS:
             raise ValueError(f"chunk {chunk} of order {seed} is not in the corpus")
+        if seed != _last_draw(position.generator):
+            raise ValueError(f"order {seed} is not one of documents")
         self.generator.bit_generator.state = position.generator
         self.epoch, self.chunk = epoch, chunk
         self._shuffle(seed)
@@ -194,6 +198,15 @@ class DocumentLanes:
             if starts[lane] < 0:
                 ids[0, lane] = self.text[self._first_end - 1 : self._first_end][0]
         return ids
+
+
+def _last_draw(state: Any) -> int:
+    """Return the seed of an epoch that a generator in this state drew last."""
+    bits = np.random.PCG64()
+    bits.state = state
+    draws = 2 - bits.state["has_uint32"]  # the generator gives two at a time, and keeps the second
+    bits.advance(-1)
+    return int(np.random.Generator(bits).integers(_SEEDS, size=draws)[-1])
 
 
 def _padded(lengths: Longs) -> Longs:

@@ -95,4 +95,4 @@ def _of_another_reader(trainer: "Trainer", saved: TrainerState) -> bool:
     if not isinstance(trainer.lanes, DocumentLanes) or first is None or first.ndim != 3:
         return False
     lanes: int = first.shape[1]
-    return lanes == trainer.lanes.batch_size != trainer.lanes.carried
+    return lanes == trainer.lanes.batch_size

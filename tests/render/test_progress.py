@@ -129,3 +129,16 @@ def test_tqdm_is_imported_when_a_bar_is_shown() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     )
     assert done.stdout == "set()\n"
+
+
+def test_python_users_are_told_a_call(capsys: pytest.CaptureFixture[str]) -> None:
+    """In place of a command. The gain is rounded down."""
+    bar: Any = ProgressBar()
+    bar(START)
+    verdict = events.Verdict("falling", None, 0.0397, {"steps": 2_000_000})
+    bar(replace(end("steps"), verdict=verdict))
+    *_, line = capsys.readouterr().err.splitlines()
+    assert line == (
+        "verdict: still falling: about 0.03 nats less with "
+        "charrnn.resume('checkpoints/river', steps=2000000)"
+    )

@@ -60,6 +60,14 @@ def test_repeated_steps_replace_earlier_ones(tmp_path: Path) -> None:
     assert [(point.step, point.loss) for point in curve.validation] == [(10, 3.0), (20, 1.0)]
 
 
+def test_skipped_steps_are_counted_since_the_last_start(tmp_path: Path) -> None:
+    """Also those that a run repeats after going back; they have no loss, or no gradient norm."""
+    bad = [{**step(3), "loss": None}, {**step(4), "grad_norm": None}, {**step(3), "loss": None}]
+    good = [start(), step(1), {**step(2), "grad_norm": 1.0}]
+    assert read(tmp_path, *good, *bad, step(4)).skipped == 3
+    assert read(tmp_path, *good, *bad, start(4), step(5)).skipped == 0
+
+
 def test_repeated_steps_need_no_start_event(tmp_path: Path) -> None:
     """As when a run goes back after a loss that was not finite."""
     back = [start(), step(1), step(2, 8.0), evaluation(2, 8.0), step(3, None), step(2), step(3)]

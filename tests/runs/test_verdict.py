@@ -11,7 +11,7 @@ import pytest
 import charrnn
 from charrnn.model.config import ModelConfig
 from charrnn.render.wording import verdict_line
-from charrnn.runs.curves import Curve, Point
+from charrnn.runs.curves import Curve, Point, Stretch
 from charrnn.runs.verdict import expected_gain, verdict
 from charrnn.training.config import TrainingConfig
 from charrnn.training.events import EndEvent, Verdict
@@ -37,6 +37,7 @@ def judged(
         "reason": "steps",
         "progress": TrainerProgress(record=ValidationRecord(best.loss, best.step)),
         "strain": 1.0,
+        "guessing": 4.0,
     }
     return verdict(**(given | values))
 
@@ -64,6 +65,40 @@ def test_a_training_loss_that_rises_too_means_the_rate() -> None:
     assert found == Verdict("rate", 400, None, {"learning_rate": 0.004})
     returned = judged(FALLS, progress=TrainerProgress(rate_scale=0.25))
     assert returned == Verdict("rate", None, None, {"learning_rate": 0.002})
+
+
+LOST = (4.1, 3.5, 3.0, 6.0, 5.0, 4.0, 3.0, 2.9)
+
+
+def test_a_loss_above_that_of_guessing_means_the_rate() -> None:
+    """Even if it falls again. A rate that was far too high is replaced by the default."""
+    assert judged(FALLS, LOST) == Verdict("rate", 400, None, {"learning_rate": 0.004})
+    high = TrainingConfig(steps=800, learning_rate=30.0)
+    found = judged(FALLS, LOST, training=high)
+    assert found == Verdict("rate", 400, None, {"learning_rate": 0.007})
+    resumed = Curve(points(FLAT), points(LOST), (Stretch(400, 0, 2048),))
+    assert judged(FLAT, curve=resumed) is None, "it may have been resumed with another rate"
+    assert judged(FLAT, (6.0, *LOST[1:])) is None, "it began above guessing, from another model"
+
+
+def test_many_skipped_steps_mean_the_rate() -> None:
+    """One of them may happen to any run."""
+    curve = Curve(points(FLAT), points(FLAT), skipped=5)
+    assert judged(FLAT, curve=curve) == Verdict("rate", None, None, {"learning_rate": 0.004})
+    assert judged(FLAT, curve=replace(curve, skipped=1)) is None
+
+
+def test_a_real_rate_that_is_too_high_is_recognized(corpus: Path, tmp_path: Path) -> None:
+    """Though its losses fall in the end, when the schedule has made it small."""
+    result = charrnn.train(
+        corpus,
+        model={"hidden_size": 16, "embedding_size": 16},
+        training={"steps": 80, "eval_every": 10, "batch_size": 4, "learning_rate": 30.0},
+        checkpoint_dir=tmp_path,
+    )
+    assert result.end.verdict is not None
+    assert result.end.verdict.kind == "rate"
+    assert result.end.verdict.settings == {"learning_rate": 0.007}
 
 
 @pytest.mark.parametrize("reason", ["steps", "minutes", "epochs"])
@@ -102,11 +137,11 @@ def test_advice_can_be_typed_as_it_is() -> None:
     """Millions of steps are written out; if no setting is left to try, the advice is more text."""
     found = judged(FALLS, training=TrainingConfig(steps=1_234_567))
     assert found is not None
-    assert verdict_line(found, 800, "r", str).endswith("charrnn resume r `steps=2469134`")
+    assert verdict_line(found, 800, " ".join, str).endswith("less with `steps=2469134`")
     model = ModelConfig(dropout=0.6, input_dropout=0.2, hidden_size=16)
     found = judged(RISES, model=model, training=TrainingConfig(patience=5))
     assert found is not None
-    assert verdict_line(found, 800, "r", str).endswith("is kept; try more text")
+    assert verdict_line(found, 800, " ".join, str).endswith("is kept; try more text")
 
 
 def test_nothing_is_said_without_a_reason() -> None:

@@ -1,5 +1,6 @@
 """Short documents side by side: what is read, in which order, and where it continues."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,10 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import charrnn
+from charrnn.errors import CheckpointError
 from charrnn.model.language_model import PADDING
+from charrnn.runs import execute
 from charrnn.text.store import Symbols
 from charrnn.training import documents
 from charrnn.training.documents import DocumentLanes, has_short_documents
+from tests.training.runs import stopping
 
 
 def text_of(lengths: list[int], cut: int = 0) -> Symbols:
@@ -106,3 +111,29 @@ def test_long_documents_are_left_to_ordinary_lanes() -> None:
     assert has_short_documents(text_of([80] * 10), 5)
     assert not has_short_documents(text_of([81] * 10), 5)
     assert not has_short_documents(text_of([10]), 5)
+
+
+@pytest.mark.parametrize("stop", [2, 9])
+def test_a_run_of_an_earlier_version_says_to_fine_tune(
+    corpus: Path, tmp_path: Path, stop: int
+) -> None:
+    """It read documents in lanes, and no checkpoint of it can be continued; its weights can be."""
+    settings: dict[str, Any] = {"corpus_config": {"lines": True}, "checkpoint_dir": tmp_path}
+    training = {"steps": 50, "batch_size": 4, "seq_length": 8, "save_every": 1}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(execute, "has_short_documents", lambda *_: False)
+        run = charrnn.train(
+            corpus,
+            model={"hidden_size": 8},
+            training=training,
+            run="old",
+            **settings,
+            **stopping(stop),
+        )
+        before = sorted(run.folder.iterdir())
+    with pytest.raises(CheckpointError, match=r"cannot be continued.*`init_from=RUN`") as found:
+        charrnn.resume(run.folder)
+    assert "checkpoint=STEP" not in str(found.value)
+    assert sorted(run.folder.iterdir()) == before, "nothing was deleted"
+    tuned = charrnn.train(corpus, training={"steps": 1}, init_from=run.folder, **settings)
+    assert tuned.end.step == 1
