@@ -305,12 +305,13 @@ class Trainer:
                 reason = "interrupted"
         progress = self.progress
         progress.scheduled = reason != "interrupted"
+        unused = self._use_up_minutes() if reason == "minutes" else 0.0
         self._save()
         full = None if reason == "interrupted" else self._validate_best()
         end = EndEvent(
             step=self.step,
             reason=reason,
-            seconds=progress.seconds,
+            seconds=progress.seconds - unused,
             train_loss=progress.train_loss,
             best_step=progress.record.best_step,
             best_loss=progress.record.best_loss,
@@ -320,6 +321,17 @@ class Trainer:
         )
         self._emit(end)
         return end
+
+    def _use_up_minutes(self) -> float:
+        """Count what is left of the minutes as used; returns the seconds.
+
+        The end of a run may take less than was kept for it. That must not make the run unfinished.
+        """
+        assert self.config.minutes is not None
+        unused = max(0.0, 60 * self.config.minutes - self.progress.seconds)
+        self.progress.seconds += unused
+        self.saved_at = -1  # a checkpoint of this step may be there already
+        return unused
 
     def _validate_best(self) -> Validation | None:
         """Evaluate the best checkpoint on all that there is time for, if that is still to be done.

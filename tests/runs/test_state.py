@@ -1,5 +1,6 @@
 """Which runs are being trained, and which are finished."""
 
+import itertools
 import json
 import shutil
 import sys
@@ -11,6 +12,8 @@ import pytest
 
 import charrnn
 from charrnn.errors import RunError
+from charrnn.runs.threads import Computing
+from charrnn.training.context import ExecutionContext
 from tests.training.runs import stopping
 
 MODEL = charrnn.ModelConfig(hidden_size=8, embedding_size=4)
@@ -71,6 +74,26 @@ def test_a_run_is_finished_if_resume_says_so(
         charrnn.resume(ended.folder)
     shutil.rmtree(charrnn.Run(ended.folder).latest.path)  # as if killed before the last save
     assert charrnn.is_finished(charrnn.Run(ended.folder)) is False
+
+
+@pytest.mark.parametrize(("eval_every", "took"), [(1, 61.0), (4, 60.0)])
+def test_a_run_that_used_its_minutes_is_finished(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eval_every: int, took: float
+) -> None:
+    """Even if its end took less than was kept for it; its last event has what it really took."""
+    seconds = itertools.count()  # whatever a run does takes a second
+
+    def by_the_clock(self: Computing, threads: int) -> ExecutionContext:
+        return ExecutionContext(self.device, threads, clock=lambda: float(next(seconds)))
+
+    monkeypatch.setattr(Computing, "with_threads", by_the_clock)
+    training = replace(TRAINING, steps=None, minutes=1, eval_every=eval_every)
+    run = charrnn.train(corpus, model=MODEL, training=training, checkpoint_dir=tmp_path)
+    assert (run.end.reason, run.end.seconds) == ("minutes", took)
+    assert charrnn.is_finished(charrnn.Run(run.folder)) is True
+    with pytest.raises(RunError, match="is finished"):
+        charrnn.resume(run.folder)
+    assert charrnn.resume(run.folder, minutes=2).end.step > run.end.step
 
 
 def test_a_run_without_its_last_evaluation_is_not_finished(corpus: Path, tmp_path: Path) -> None:
