@@ -10,24 +10,17 @@ package molsets 0.3.1, its first column without the heading:
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from common import machine
+from common import charrnn, machine
 
 try:
     from rdkit import Chem, RDLogger  # type: ignore[import-not-found, unused-ignore]
 except ImportError:
     sys.exit("this benchmark needs RDKit: pip install rdkit")
-
-
-def charrnn(*arguments: object) -> str:
-    """Run `charrnn ...`; returns its stdout."""
-    command = [sys.executable, "-m", "charrnn", *map(str, arguments)]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def main() -> None:

@@ -18,7 +18,6 @@ smiles.txt, names-train.txt and names-test.txt; of Shakespeare, only the first n
 import argparse
 import json
 import tempfile
-import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
@@ -28,27 +27,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import ROOT, machine
+from common import ROOT, add_record, machine, put_table, read_records
+from step_ratios import TIME, side
 
 import charrnn
 from charrnn.catalog.places import CorpusPlaces
 from charrnn.model.config import ModelConfig, multiplied_weights
-from charrnn.model.device import resolve_precision
-from charrnn.model.language_model import LanguageModel
 from charrnn.runs.begin import Basis, read_basis
 from charrnn.runs.choice import HIDDEN_SIZES, PROBE_SIZE, Choice, Circumstances, choose, requested
 from charrnn.text.config import CorpusConfig
 from charrnn.training.allocation import freed_memory_kept
-from charrnn.training.config import TrainingConfig, fit
-from charrnn.training.documents import DocumentLanes, has_short_documents
-from charrnn.training.lanes import Lanes
-from charrnn.training.optimization import Optimizer, chunk_loss
+from charrnn.training.config import fit
+from charrnn.training.documents import reader_of
+from charrnn.training.lanes import ChunkReader
 
 RECORDS = ROOT / "docs" / "research" / "panel.jsonl"
-RESULTS = ROOT / "docs" / "research" / "results.md"
 MARKS = ("<!-- panel: made by benchmarks/panel.py table -->\n", "<!-- end of panel -->\n")
 SIZES = (64, 128, 192, 256, 384, 512, 640, 768)  # whose speed is measured
-ROUNDS, WARM_UP = 8, 2
+ROUNDS, WARM_UP = 10, 2
 PLACES = CorpusPlaces.of(None, ROOT / "corpora")
 TRAINING_SHARE = 0.9  # of the time; the rest is for evaluations, samples and saving
 
@@ -86,33 +82,11 @@ def basis_of(name: str, data: Path) -> Basis:
     return read_basis((corpus,), config, None, Path(), PLACES, ())
 
 
-class Side:
-    """Steps of a model on a text, to be timed."""
-
-    def __init__(self, basis: Basis, model: ModelConfig, training: TrainingConfig) -> None:
-        text = basis.corpus.train
-        lanes, steps = fit(len(text), training.batch_size, training.seq_length)
-        kind = DocumentLanes if has_short_documents(text, steps) else Lanes
-        self.reader = kind(text, lanes, steps, np.random.default_rng(0))
-        self.model = LanguageModel(model, len(basis.corpus.vocabulary))
-        self.optimizer = Optimizer(self.model, training)
-        self.state = self.model.start(self.reader.carried)
-        self.rng = torch.Generator()
-        self.precision = resolve_precision("auto", torch.device("cpu"), model.hidden_size)
-        self.times: list[float] = []
-
-    def step(self) -> None:
-        """Take a step and remember its seconds per character."""
-        began = time.perf_counter()
-        chunk = self.reader.next()
-        state = self.model.start(chunk.inputs.shape[1]) if chunk.fresh else self.state
-        loss, self.state = chunk_loss(
-            self.model, chunk.inputs, chunk.targets, state, self.rng, chunk.resets, self.precision
-        )
-        self.optimizer.backward(loss)
-        self.optimizer.clip()
-        self.optimizer.update(0.001)
-        self.times.append((time.perf_counter() - began) / chunk.symbols)
+def reader(basis: Basis, lanes: int) -> ChunkReader:
+    """Return what reads the text of training in chunks of so many lanes."""
+    text = basis.corpus.train
+    lanes, steps = fit(len(text), lanes, TIME)
+    return reader_of(text, lanes, steps, np.random.default_rng(0))
 
 
 def measure(data: Path, names: Iterable[str]) -> None:
@@ -125,16 +99,15 @@ def measure(data: Path, names: Iterable[str]) -> None:
         for size in SIZES:
             for lanes in (16, 32):
                 model = replace(chosen.model, hidden_size=size)
-                sides[size, lanes] = Side(basis, model, TrainingConfig(batch_size=lanes))
+                sides[f"{size}/{lanes}"] = side(reader(basis, lanes), model, vocabulary)
         with freed_memory_kept():
-            for _ in range(WARM_UP + ROUNDS):
-                for side in sides.values():
-                    side.step()
+            times = [{name: step() for name, step in sides.items()} for _ in range(ROUNDS)]
         rates = {
-            f"{size}/{lanes}": round(1 / min(side.times[WARM_UP:]))  # as charrnn measures
-            for (size, lanes), side in sides.items()
+            name: round(1 / min(took[name] for took in times[WARM_UP:]))  # as charrnn measures
+            for name in sides
         }
-        write(
+        add_record(
+            RECORDS,
             {
                 "kind": "rates",
                 "text": name,
@@ -142,7 +115,7 @@ def measure(data: Path, names: Iterable[str]) -> None:
                 "rates": rates,
                 "threads": torch.get_num_threads(),
                 "machine": machine(),
-            }
+            },
         )
 
 
@@ -193,7 +166,7 @@ def jobs(
     data: Path, names: Iterable[str], budgets: Iterable[float], kinds: Sequence[str]
 ) -> list[dict[str, Any]]:
     """List the runs that are not recorded yet."""
-    records = read()
+    records = read_records(RECORDS)
     rates = {r["text"]: r["rates"] for r in records if r["kind"] == "rates"}
     done = {key(r): r for r in records if r["kind"] == "run"}
     cells = {(key(r), r["minutes"]) for r in records if r["kind"] == "run"}
@@ -212,7 +185,7 @@ def jobs(
                     continue
                 seconds = 60 * minutes * TRAINING_SHARE
                 characters = seconds * rate_of(rates[name], model.hidden_size, lanes)
-                fitted = fit(len(basis.corpus.train), lanes, 64)
+                fitted = fit(len(basis.corpus.train), lanes, TIME)
                 steps = max(1, round(characters / (fitted[0] * fitted[1])))
                 if choice.training.steps is not None and variant != "all the time":
                     steps = min(steps, choice.training.steps * choice.training.batch_size // lanes)
@@ -227,7 +200,7 @@ def jobs(
                 if key(job) not in done:
                     wanted.setdefault(key(job), job)
                 elif (key(job), minutes) not in cells:  # a short text: the same run as in less time
-                    write(done[key(job)] | {"minutes": minutes, "variant": variant})
+                    add_record(RECORDS, done[key(job)] | {"minutes": minutes, "variant": variant})
     return list(wanted.values())
 
 
@@ -252,24 +225,10 @@ def trained(job: dict[str, Any], data: Path) -> dict[str, Any]:
     return job | {"loss": round(loss, 4), "best_step": end.best_step, "torch": torch.__version__}
 
 
-def write(record: dict[str, Any]) -> None:
-    """Append a record and print it."""
-    print(json.dumps(record), flush=True)
-    with RECORDS.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")
-
-
-def read() -> list[dict[str, Any]]:
-    """Read all records."""
-    if not RECORDS.is_file():
-        return []
-    return [json.loads(line) for line in RECORDS.read_text(encoding="utf-8").splitlines()]
-
-
 def table() -> str:
     """Make the table of regrets: a row for each text and budget."""
     cells: dict[tuple[float, str], list[dict[str, Any]]] = {}
-    for record in read():
+    for record in read_records(RECORDS):
         if record["kind"] == "run":
             cells.setdefault((record["minutes"], record["text"]), []).append(record)
     lines = [
@@ -314,10 +273,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     asked = parser.parse_args()
     if asked.task == "table":
-        page = RESULTS.read_text(encoding="utf-8")
-        before, _, rest = page.partition(MARKS[0])
-        made = before + MARKS[0] + table() + MARKS[1] + rest.partition(MARKS[1])[2]
-        RESULTS.write_text(made, encoding="utf-8")
+        put_table(MARKS, table())
         return
     if asked.task == "rates":
         measure(asked.data, asked.texts)
@@ -326,7 +282,7 @@ def main() -> None:
     print(f"{len(wanted)} runs", flush=True)
     with ProcessPoolExecutor(asked.workers, get_context("spawn")) as pool:
         for done in as_completed([pool.submit(trained, job, asked.data) for job in wanted]):
-            write(done.result())
+            add_record(RECORDS, done.result())
 
 
 if __name__ == "__main__":

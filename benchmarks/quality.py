@@ -18,8 +18,6 @@ machine has other work to do during a long run, pass --threads 1, and an R measu
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -28,12 +26,11 @@ from typing import Any
 
 import torch
 from bare_loop import Bare
-from common import FETCHED, ROOT, machine, shakespeare
+from common import FETCHED, ROOT, charrnn, machine, put_table, read_records, shakespeare
 
 from charrnn.errors import counted
 
 RECORDS = ROOT / "docs" / "research" / "quality.jsonl"
-RESULTS = ROOT / "docs" / "research" / "results.md"
 MARKS = ("<!-- quality: made by benchmarks/quality.py --table -->\n", "<!-- end of quality -->\n")
 STRETCH = 100
 R_STEPS = 2_000
@@ -59,12 +56,6 @@ class Yardstick:
             self.bare.stretch(STRETCH)
             self.times.append((time.perf_counter() - began) / STRETCH)
         return R_STEPS * statistics.median(self.times)
-
-
-def charrnn(*arguments: object) -> str:
-    """Run `charrnn ...`; returns its stdout."""
-    command = [sys.executable, "-m", "charrnn", *map(str, arguments)]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def trained(
@@ -106,15 +97,8 @@ def keep(record: dict[str, Any], *, write: bool) -> None:
     print(json.dumps(record), flush=True)
     if not write:
         return
-    kept = [r for r in read_records() if any(r.get(k) != record.get(k) for k in KIND)]
+    kept = [r for r in read_records(RECORDS) if any(r.get(k) != record.get(k) for k in KIND)]
     RECORDS.write_text("".join(json.dumps(r) + "\n" for r in [*kept, record]), encoding="utf-8")
-
-
-def read_records() -> list[dict[str, Any]]:
-    """Read all records."""
-    if not RECORDS.is_file():
-        return []
-    return [json.loads(line) for line in RECORDS.read_text(encoding="utf-8").splitlines()]
 
 
 def table(records: list[dict[str, Any]]) -> str:
@@ -156,15 +140,6 @@ def mean(values: list[float]) -> str:
     return f"{statistics.mean(values):.4f} ({min(values):.4f} to {max(values):.4f})"
 
 
-def rewrite() -> None:
-    """Replace the table between the two marks in docs/research/results.md."""
-    page = RESULTS.read_text(encoding="utf-8")
-    before, _, rest = page.partition(MARKS[0])
-    after = rest.partition(MARKS[1])[2]
-    made = before + MARKS[0] + table(read_records()) + MARKS[1] + after
-    RESULTS.write_text(made, encoding="utf-8")
-
-
 def main() -> None:
     """Train, score and record the runs that the arguments ask for."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
@@ -183,7 +158,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true")
     asked = parser.parse_args()
     if asked.table:
-        rewrite()
+        put_table(MARKS, table(read_records(RECORDS)))
         return
     if asked.corpora:
         for corpus, minutes in CORPORA.items():

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,9 +32,13 @@ LANES, TIME, FEW, MANY, HEAD = 32, 64, 65, 8_658, 500
 Side = Callable[[], float]
 
 
-def side(reader: ChunkReader, symbols: int, **values: object) -> Side:
+def config(**values: Any) -> charrnn.ModelConfig:
+    """Return settings without dropout."""
+    return charrnn.ModelConfig(**({"dropout": 0.0, "input_dropout": 0.0} | values))
+
+
+def side(reader: ChunkReader, config: charrnn.ModelConfig, symbols: int) -> Side:
     """Return a function that takes a step and returns its seconds per character."""
-    config = charrnn.ModelConfig(**({"dropout": 0.0, "input_dropout": 0.0} | values))  # type: ignore[arg-type]
     model = LanguageModel(config, symbols)
     optimizer = Optimizer(model, charrnn.TrainingConfig())
     precision = resolve_precision("auto", torch.device("cpu"), config.hidden_size)
@@ -87,18 +92,17 @@ def main() -> None:
     with freed_memory_kept():
         for hidden in (256, 512):
             gru, lstm = (
-                side(random_text(FEW), FEW, cell=cell, hidden_size=hidden)
+                side(random_text(FEW), config(cell=cell, hidden_size=hidden), FEW)
                 for cell in ("gru", "lstm")
             )
             print(f"gru against lstm, 1 x {hidden}: {ratio(gru, lstm)}")
-        many = side(
-            random_text(MANY), MANY, hidden_size=384, embedding_size=128, adaptive_softmax=HEAD
-        )
-        few = side(random_text(FEW), FEW, hidden_size=384, embedding_size=128)
+        sizes = {"hidden_size": 384, "embedding_size": 128}
+        many = side(random_text(MANY), config(**sizes, adaptive_softmax=HEAD), MANY)
+        few = side(random_text(FEW), config(**sizes), FEW)
         print(f"{MANY:,} symbols against {FEW}, 1 x 384: {ratio(many, few)}")
         for name, hidden in zip(sys.argv[1:], (256, 512), strict=False):
             documents, plain = (
-                side(lines(Path(name), as_documents=d), FEW, hidden_size=hidden)
+                side(lines(Path(name), as_documents=d), config(hidden_size=hidden), FEW)
                 for d in (True, False)
             )
             compared = ratio(documents, plain)

@@ -17,7 +17,6 @@ docs/research/transformer.jsonl.
 """
 
 import argparse
-import json
 import math
 import statistics
 import tempfile
@@ -28,7 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import FETCHED, ROOT, machine, shakespeare
+from common import FETCHED, ROOT, add_record, machine, read_records, shakespeare
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -170,16 +169,14 @@ def train(ids: Tensor, symbols: int, s: Settings, seconds: float, seed: int) -> 
 def nats(model: Transformer, ids: Tensor, stride: int) -> float:
     """Return nats a character; windows of `context` begin `stride` apart, the last part counts."""
     context, total, count = model.settings.context, 0.0, 0
-    starts = range(0, len(ids) - 1, stride)
-    for first in range(0, len(starts), 16):
-        for start in starts[first : first + 16]:
-            window = ids[start : start + context + 1]
-            if start and len(window) <= context - stride + 1:
-                continue
-            logits = model(window[None, :-1])[0]
-            each = F.cross_entropy(logits, window[1:], reduction="none")
-            fresh = each if start == 0 else each[context - stride :]
-            total, count = total + fresh.sum().item(), count + len(fresh)
+    for start in range(0, len(ids) - 1, stride):
+        window = ids[start : start + context + 1]
+        if start and len(window) <= context - stride + 1:
+            continue
+        logits = model(window[None, :-1])[0]
+        each = F.cross_entropy(logits, window[1:], reduction="none")
+        fresh = each if start == 0 else each[context - stride :]
+        total, count = total + fresh.sum().item(), count + len(fresh)
     return total / count
 
 
@@ -192,7 +189,7 @@ def encoded(path: Path) -> tuple[Tensor, int]:
 
 def searched(minutes: float) -> Settings:
     """Return the best recorded settings for a time."""
-    found = [r for r in read() if r["kind"] == "search" and r["minutes"] == minutes]
+    found = [r for r in read_records(RECORDS) if r["kind"] == "search" and r["minutes"] == minutes]
     return Settings(**min(found, key=lambda r: float(r["loss"]))["settings"])
 
 
@@ -274,17 +271,7 @@ def size(model: nn.Module) -> int:
 
 def write(record: dict[str, Any]) -> None:
     """Append a record, with the machine, and print it."""
-    record |= {"threads": torch.get_num_threads(), "machine": machine()}
-    print(json.dumps(record), flush=True)
-    with RECORDS.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")
-
-
-def read() -> list[dict[str, Any]]:
-    """Read all records."""
-    if not RECORDS.is_file():
-        return []
-    return [json.loads(line) for line in RECORDS.read_text(encoding="utf-8").splitlines()]
+    add_record(RECORDS, record | {"threads": torch.get_num_threads(), "machine": machine()})
 
 
 def main() -> None:
