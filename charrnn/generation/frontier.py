@@ -7,8 +7,7 @@ from typing import Generic, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.errors import GenerationError
-from charrnn.generation.draws import OVERFLOWED
+from charrnn.generation.draws import greatest
 from charrnn.generation.filters import SeenNgrams, log_softmax
 from charrnn.generation.lane_model import LaneModel, S
 from charrnn.generation.request import SamplingConfig
@@ -177,10 +176,7 @@ class Frontier(Generic[S]):
         possible = logits.astype(np.float64)
         if self._never:
             possible[:, self._never] = -np.inf
-        greatest = possible.max(axis=1, keepdims=True)
-        if not np.isfinite(greatest).all():  # the maximum with NaN is NaN
-            raise GenerationError(OVERFLOWED)
-        return log_softmax(possible, greatest)
+        return log_softmax(possible, greatest(possible))
 
     def _stopping(self, log_p: Floats) -> Bools:
         """Return which ids would complete a stop, (B, V), and ban those that are too early."""

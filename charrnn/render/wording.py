@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from charrnn.errors import counted
 from charrnn.render.numbers import bits, duration, size
 from charrnn.training.events import EndEvent, EvaluationEvent, StartEvent, StepEvent, Verdict
+from charrnn.training.limits import seconds_left
 
 WORTH_A_BAR = 10_000_000  # bytes of a corpus that take a noticeable time to read
 
@@ -106,8 +107,8 @@ def _typed(value: float) -> str:
 
 def time_left(event: StepEvent) -> str:
     """Estimate how long a run will take from here; "" before there is anything to go by."""
-    left = event.seconds * (1 / event.progress - 1) if event.progress else math.nan
-    return f"{duration(left)} left" if math.isfinite(left) else ""
+    left = seconds_left(event.seconds, event.progress)
+    return f"{duration(left)} left" if left is not None and math.isfinite(left) else ""
 
 
 def fitted(parts: Sequence[str], gap: str, room: int) -> str:

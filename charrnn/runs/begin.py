@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from charrnn.catalog.corpora import Catalog
@@ -20,7 +21,7 @@ from charrnn.runs.watching import reading_events
 from charrnn.text.advice import advice
 from charrnn.text.config import CorpusConfig
 from charrnn.text.encoded import EncodedCorpus, check_length, encode_corpus
-from charrnn.training.config import TrainingConfig, fit
+from charrnn.training.config import TrainingConfig
 from charrnn.training.events import EndEvent, Observer
 from charrnn.training.threads import ThreadChoice
 
@@ -37,6 +38,11 @@ class Basis:
     corpus_config: CorpusConfig
     parent: Parent | None
     checkpoint_dir: Path
+
+    @cached_property
+    def advice(self) -> list[str]:
+        """What the shape of the text suggests."""
+        return advice(self.corpus, self.corpus_config)
 
 
 def read_basis(
@@ -82,7 +88,7 @@ def begin(
             computing.with_threads(threads.number),
             claim,
             weights=None if parent is None else parent.model.weights,
-            notices=[*notices, *advice(corpus, basis.corpus_config)],
+            notices=[*notices, *basis.advice],
             observers=observers,
         )
     return claim.run, end
@@ -99,21 +105,18 @@ def _plan(basis: Basis, request: Requested, computing: Computing) -> tuple[RunPl
 
     choice = choose(request, Circumstances(len(corpus.train), len(corpus.vocabulary), rate))
     training = choice.training
-    lanes, steps = fit(len(corpus.train), training.batch_size, training.seq_length)
     plan = RunPlan(
         corpus=corpus,
         corpus_config=basis.corpus_config,
         model=choice.model,
         training=training.resolved(),
-        lanes=lanes,
-        steps=steps,
         chosen=choice.chosen,
     )
-    fitted = replace(plan.training, batch_size=lanes, seq_length=steps)
-    threads = computing.choose_threads(plan.model, fitted, text)
+    threads = computing.choose_threads(plan.model, plan.fitted, text)
     seconds = [] if training.minutes is None else [60 * training.minutes]
     if plan.products < math.inf and (seconds or plan.products > WORTH_MEASURING):
         # The speed that was measured for the choice is that of another size.
-        speed = products_per_second(text, computing.device, threads.number, plan.model, fitted)
+        device, number = computing.device, threads.number
+        speed = products_per_second(text, device, number, plan.model, plan.fitted)
         seconds.append(OTHER_WORK * plan.products / speed)
     return replace(plan, expected_seconds=min(seconds, default=None)), threads

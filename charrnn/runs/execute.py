@@ -25,9 +25,9 @@ from charrnn.runs.plan import RunPlan
 from charrnn.training.allocation import freed_memory_kept
 from charrnn.training.context import ExecutionContext
 from charrnn.training.cost import memory_estimate
-from charrnn.training.documents import DocumentLanes, has_short_documents
+from charrnn.training.documents import reader_of
 from charrnn.training.events import EndEvent, Log, Observer, StartEvent, WarningEvent
-from charrnn.training.lanes import Lanes
+from charrnn.training.limits import seconds_left
 from charrnn.training.saving import restore
 from charrnn.training.trainer import Trainer
 
@@ -114,11 +114,10 @@ def _make_trainer(
     if weights is not None:
         load_weights(model, weights)
     model.to(context.device)
-    kind = DocumentLanes if has_short_documents(corpus.train, plan.steps) else Lanes
-    lanes = kind(corpus.train, plan.lanes, plan.steps, np.random.default_rng(order_seed))
+    order = np.random.default_rng(order_seed)
     return Trainer(
         model,
-        lanes,
+        reader_of(corpus.train, plan.lanes, plan.steps, order),
         plan.training,
         context,
         make_hooks(plan, context, claim, model, background),
@@ -191,10 +190,8 @@ def _start_event(
 
 def _expected_seconds(plan: RunPlan, trainer: Trainer) -> float | None:
     """Return how long a run will take from here, judged by the time it took so far."""
-    done = trainer.fraction_done()
-    if not done:
-        return plan.expected_seconds
-    return trainer.progress.seconds * (1 / done - 1)
+    left = seconds_left(trainer.progress.seconds, trainer.fraction_done())
+    return plan.expected_seconds if left is None else left
 
 
 def _generator(device: torch.device | str, seed: np.random.SeedSequence) -> torch.Generator:

@@ -8,9 +8,10 @@ import torch
 
 from charrnn.errors import MemoryShortageError
 from charrnn.model.config import ModelConfig, multiplied_weights, parameter_shapes
-from charrnn.model.device import resolve_precision, torch_threads
+from charrnn.model.device import torch_threads
+from charrnn.training.allocation import freed_memory_kept
 from charrnn.training.config import TrainingConfig
-from charrnn.training.cost import TrialText, symbols_per_second
+from charrnn.training.cost import TrialSteps, TrialText, symbols_per_second
 
 # What torch says in errors that have no type of their own.
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "alloc_failed")
@@ -53,10 +54,10 @@ def products_per_second(
 
     Raises MemoryShortageError.
     """
-    precision = resolve_precision(training.precision, device, model.hidden_size)
     with (
         torch_threads(threads),
+        freed_memory_kept(),
         translate_out_of_memory(model, training, text.vocabulary_size, device),
     ):
-        speed = symbols_per_second(model, training, text, device, precision)
+        speed = symbols_per_second(TrialSteps(model, training, text, device))
     return speed * multiplied_weights(model, text.vocabulary_size)

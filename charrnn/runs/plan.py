@@ -3,7 +3,8 @@
 import math
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from charrnn.model.config import ModelConfig, multiplied_weights
 from charrnn.model.device import precision_name, resolve_precision
 from charrnn.text.config import CorpusConfig
 from charrnn.text.encoded import EncodedCorpus
-from charrnn.training.config import FULL_EVALUATION, TrainingConfig
+from charrnn.training.config import FULL_EVALUATION, TrainingConfig, fit
 from charrnn.training.context import ExecutionContext
 
 
@@ -23,8 +24,7 @@ from charrnn.training.context import ExecutionContext
 class RunPlan:
     """Corpus and settings of a run.
 
-    lanes, steps: of a chunk, as far as the corpus has room for the batch_size and seq_length of
-    the settings. chosen: the settings that were chosen for the user, name to value.
+    chosen: the settings that were chosen for the user, name to value.
     expected_seconds: how long the run will take, None if that is not known.
     """
 
@@ -32,10 +32,25 @@ class RunPlan:
     corpus_config: CorpusConfig
     model: ModelConfig
     training: TrainingConfig
-    lanes: int
-    steps: int
     chosen: Mapping[str, Any] = field(default_factory=dict)
     expected_seconds: float | None = None
+
+    @cached_property
+    def fitted(self) -> TrainingConfig:
+        """The settings with as many lanes and steps in a chunk as the corpus has room for."""
+        wanted = self.training
+        lanes, steps = fit(len(self.corpus.train), wanted.batch_size, wanted.seq_length)
+        return replace(wanted, batch_size=lanes, seq_length=steps)
+
+    @property
+    def lanes(self) -> int:
+        """The lanes of a chunk."""
+        return self.fitted.batch_size
+
+    @property
+    def steps(self) -> int:
+        """The time steps of a chunk."""
+        return self.fitted.seq_length
 
     @property
     def evaluated(self) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from charrnn.runs.start import TrainingResult
 from charrnn.runs.watching import reading_events, with_absolute_val_text, with_progress
 from charrnn.settings import make
 from charrnn.text.config import CORPORA_DIR
-from charrnn.training.config import TrainingConfig, fit
+from charrnn.training.config import TrainingConfig
 from charrnn.training.events import Observer
 from charrnn.training.progress import TrainerProgress
 
@@ -86,12 +86,12 @@ def resume(
             force=force,
             on_progress=reading_events(everyone),
         )
-        lanes, chunk_steps = fit(len(encoded.train), training.batch_size, training.seq_length)
-        plan = RunPlan(encoded, config, saved.manifest.model, training, lanes, chunk_steps)
+        plan = RunPlan(encoded, config, saved.manifest.model, training)
         computing = computing_on(device, threads, stop)
         recorded = int(saved.manifest.environment["threads"])
-        fitted = replace(training, batch_size=lanes, seq_length=chunk_steps)
-        choice = computing.keeping(recorded).choose_threads(plan.model, fitted, trial_text(encoded))
+        choice = computing.keeping(recorded).choose_threads(
+            plan.model, plan.fitted, trial_text(encoded)
+        )
         end = execute(
             plan,
             computing.with_threads(choice.number),

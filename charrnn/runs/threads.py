@@ -8,7 +8,7 @@ import torch
 
 from charrnn.errors import counted
 from charrnn.model.config import ModelConfig, multiplied_weights
-from charrnn.model.device import resolve_device, resolve_precision, torch_threads
+from charrnn.model.device import resolve_device, torch_threads
 from charrnn.runs.memory import translate_out_of_memory
 from charrnn.settings import MAX_THREADS, check_threads
 from charrnn.text.encoded import EncodedCorpus
@@ -108,10 +108,9 @@ def _race(most: int, model: ModelConfig, training: TrainingConfig, text: TrialTe
     tried = _reduced(model)
     products = multiplied_weights(tried, text.vocabulary_size) * training.batch_size
     length = min(training.seq_length, TRIAL_LENGTH, max(1, TRIAL_PRODUCTS // products))
-    cpu = torch.device("cpu")
-    precision = resolve_precision(training.precision, cpu, model.hidden_size)
     with torch_threads(1):
-        steps = TrialSteps(tried, replace(training, seq_length=length), text, cpu, precision)
+        short = replace(training, seq_length=length)
+        steps = TrialSteps(tried, short, text, torch.device("cpu"))
 
         def seconds(threads: int) -> float:
             torch.set_num_threads(threads)

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from charrnn.model.config import ModelConfig
+from charrnn.model.device import resolve_precision
 from charrnn.model.language_model import LanguageModel
-from charrnn.training.allocation import freed_memory_kept
 from charrnn.training.config import TrainingConfig
 from charrnn.training.optimization import Optimizer, chunk_loss
 
@@ -35,7 +35,7 @@ class TrialText:
 
 
 class TrialSteps:
-    """Training steps to be timed. The model is not that of a run."""
+    """Training steps to be timed. The model is not that of a run. symbols: that a step reads."""
 
     def __init__(
         self,
@@ -43,22 +43,22 @@ class TrialSteps:
         training: TrainingConfig,
         text: TrialText,
         device: torch.device,
-        precision: torch.dtype,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """Make a model and a chunk. clock: seconds since an arbitrary moment."""
+        self.symbols = training.batch_size * training.seq_length
+        self.clock = clock
         self._model = LanguageModel(config, text.vocabulary_size).to(device)
         self._optimizer = Optimizer(self._model, training)
         self._rate = training.peak_rate
         self._ids = text.chunk(training.seq_length + 1, training.batch_size).to(device)
         self._rng = torch.Generator(device)
         self._state = self._model.start(training.batch_size)
-        self._precision = precision
-        self._clock = clock
+        self._precision = resolve_precision(training.precision, device, config.hidden_size)
 
     def seconds(self) -> float:
         """Take a step; returns how long it took."""
-        began = self._clock()
+        began = self.clock()
         inputs, targets = self._ids[:-1], self._ids[1:]
         loss, _ = chunk_loss(
             self._model, inputs, targets, self._state, self._rng, None, self._precision
@@ -66,30 +66,21 @@ class TrialSteps:
         self._optimizer.backward(loss)
         self._optimizer.clip()  # waits for the device
         self._optimizer.update(self._rate)
-        return self._clock() - began
+        return self.clock() - began
 
 
-@freed_memory_kept()
-def symbols_per_second(
-    config: ModelConfig,
-    training: TrainingConfig,
-    text: TrialText,
-    device: torch.device,
-    precision: torch.dtype,
-    clock: Callable[[], float] = time.perf_counter,
-) -> float:
+def symbols_per_second(steps: TrialSteps) -> float:
     """Take steps for a moment; returns how many symbols a second they read.
 
     The fastest step counts, since other programs may slow down the rest.
     """
-    steps = TrialSteps(config, training, text, device, precision, clock)
-    end = clock() + SECONDS
+    end = steps.clock() + SECONDS
     for _ in range(WARM_UP):
         steps.seconds()
     best = steps.seconds()
-    while clock() < end:
+    while steps.clock() < end:
         best = min(best, steps.seconds())
-    return training.batch_size * training.seq_length / best
+    return steps.symbols / best
 
 
 def memory_estimate(model: LanguageModel, batch_size: int, seq_length: int) -> int:

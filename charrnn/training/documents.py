@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from charrnn.model.language_model import PADDING
 from charrnn.text.store import Symbols
-from charrnn.training.lanes import Chunk
+from charrnn.training.lanes import Chunk, Lanes
 from charrnn.training.progress import LanePosition
 
 # Chunks of the mean document up to which documents count as short; longer ones are cut there.
@@ -26,6 +26,14 @@ Longs = NDArray[np.int64]
 def has_short_documents(text: Symbols, seq_length: int) -> bool:
     """Return whether the documents of a text are short enough for DocumentLanes."""
     return text.documents > 1 and len(text) <= SHORT * seq_length * text.documents
+
+
+def reader_of(
+    text: Symbols, batch_size: int, seq_length: int, generator: np.random.Generator
+) -> "Lanes | DocumentLanes":
+    """Return what reads a text: DocumentLanes if its documents are short."""
+    kind = DocumentLanes if has_short_documents(text, seq_length) else Lanes
+    return kind(text, batch_size, seq_length, generator)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,14 @@ def fraction_done(
     return min(1.0, max(fractions))
 
 
+def seconds_left(seconds: float, done: float) -> float | None:
+    """Estimate how long a run will take from here; None before there is anything to go by.
+
+    seconds: that it took so far. done: see fraction_done.
+    """
+    return seconds * (1 / done - 1) if done else None
+
+
 def limit_reached(
     config: TrainingConfig, progress: TrainerProgress, epochs_done: float, reserve: float = 0
 ) -> str | None:

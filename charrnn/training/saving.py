@@ -75,15 +75,12 @@ def _restore(trainer: "Trainer", saved: TrainerState) -> None:
 
 
 def _carried(trainer: "Trainer", arrays: dict[str, NDArray[Any]]) -> State:
-    parts = [torch.tensor(arrays[f"{STATE}{part.name}"]) for part in _parts(trainer)]
+    names = [part.name for part in trainer.model.config.state.parts]
+    parts = [torch.tensor(arrays[f"{STATE}{name}"]) for name in names]
     expected = trainer.model.start(trainer.lanes.carried)
     if any(part.shape != own.shape for part, own in zip(parts, expected, strict=True)):
         raise ValueError("its carried state has another number of lanes")
     return tuple(part.to(trainer.context.device) for part in parts)
-
-
-def _parts(trainer: "Trainer") -> Any:
-    return trainer.model.config.state.parts
 
 
 def _of_another_reader(trainer: "Trainer", saved: TrainerState) -> bool:
@@ -91,7 +88,7 @@ def _of_another_reader(trainer: "Trainer", saved: TrainerState) -> bool:
 
     Then it carried the state of all lanes, and its chunks were others.
     """
-    first = saved.arrays.get(f"{STATE}{_parts(trainer)[0].name}")
+    first = saved.arrays.get(f"{STATE}{trainer.model.config.state.parts[0].name}")
     if not isinstance(trainer.lanes, DocumentLanes) or first is None or first.ndim != 3:
         return False
     lanes: int = first.shape[1]

@@ -23,7 +23,7 @@ from charrnn.runs.choice import (
     requested,
 )
 from charrnn.training.config import TrainingConfig
-from charrnn.training.cost import TrialText, symbols_per_second
+from charrnn.training.cost import TrialSteps, TrialText, symbols_per_second
 
 VOCABULARY = 65
 FAST = 1e11  # products a second
@@ -234,14 +234,14 @@ def test_init_from_keeps_the_size_of_the_model(
 def test_the_speed_is_measured_by_the_fastest_step() -> None:
     """Measured by a clock that moves a tenth of a second whenever it is read."""
     ticks = iter(range(1000))
-    speed = symbols_per_second(
+    steps = TrialSteps(
         ModelConfig(hidden_size=4, embedding_size=3),
         TrainingConfig(batch_size=2, seq_length=5),
         TrialText(np.arange(VOCABULARY), VOCABULARY),
         torch.device("cpu"),
-        torch.float32,
         clock=lambda: next(ticks) / 10,
     )
+    speed = symbols_per_second(steps)
     assert speed == pytest.approx(2 * 5 / 0.1)
 
 

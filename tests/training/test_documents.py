@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 import charrnn
 from charrnn.errors import CheckpointError
 from charrnn.model.language_model import PADDING
-from charrnn.runs import execute
 from charrnn.text.store import Symbols
 from charrnn.training import documents
 from charrnn.training.documents import DocumentLanes, has_short_documents
@@ -121,7 +120,7 @@ def test_a_run_of_an_earlier_version_says_to_fine_tune(
     settings: dict[str, Any] = {"corpus_config": {"lines": True}, "checkpoint_dir": tmp_path}
     training = {"steps": 50, "batch_size": 4, "seq_length": 8, "save_every": 1}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(execute, "has_short_documents", lambda *_: False)
+        patch.setattr(documents, "has_short_documents", lambda *_: False)
         run = charrnn.train(
             corpus,
             model={"hidden_size": 8},
