@@ -199,11 +199,16 @@ class Sampler:
 
     def _draw_head_first(self, draws: HeadFirst, head: Floats, uniforms: Floats) -> list[int]:
         """Draw ids from the logits of the head, and return its rows."""
+        outputs = self._states.output.T
+        if self._single:
+            temperature = self._config.temperature_at(self._drawn)
+            self._ids[0], row, log_q = draws.draw(head[0], outputs[0], temperature, uniforms.item(0))
+            self._unscored_log_q.append([log_q])
+            return [row]
         if self._temperatures is None:
             temperatures = [self._config.temperature_at(self._drawn)] * len(head)
         else:
             temperatures = self._lane_temperatures()[:, 0].tolist()
-        outputs = self._states.output.T
         drawn = map(draws.draw, head, outputs, temperatures, uniforms.tolist())
         ids, rows, log_q = map(list, zip(*drawn, strict=True))
         self._ids = np.array(ids)

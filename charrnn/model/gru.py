@@ -6,13 +6,14 @@ operations on (B, 3H), all into buffers that are allocated once. The derivatives
 on later steps are computed for all steps at once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, add, addcmul, mul
 
 Fresh = Sequence[Tensor | None]
+Product = Callable[[Tensor], Tensor]
 
 
 def gru_recurrence(
@@ -61,21 +62,19 @@ class _Recurrence(torch.autograd.Function):
         # tanh is doubled beforehand, which is exact.
         doubled = weight.clone()
         doubled[2 * hidden :] *= 2
-        recurrent = doubled.to(precision).t().contiguous()
+        multiply = _repeated_product(doubled.to(precision), lanes)
         driven_gates = driven[:, :, : 2 * hidden].unbind(0)
         driven_n, bias_n = (2 * driven[:, :, 2 * hidden :]).unbind(0), 2 * bias_n
         minus_one = torch.full_like(states[0], -1)
         product = driven.new_empty(lanes, gates)
         product_gates, product_n = product.split([2 * hidden, hidden], dim=1)
-        low_product = product.to(precision)
         gate, r, z = (part.unbind(0) for part in (r_and_z, *r_and_z.chunk(2, dim=2)))
         low_, n_, q_, before = low.unbind(0), n.unbind(0), q.unbind(0), list(states.unbind(0))
         for t in range(steps):
             h, after = before[t], before[t + 1]
             if (lost := fresh[t]) is not None:
                 h = before[t] = h.masked_fill(lost, 0)
-            torch.mm(low_[t].copy_(h), recurrent, out=low_product)
-            product.copy_(low_product)
+            product.copy_(multiply(low_[t].copy_(h)))
             add(driven_gates[t], product_gates, out=gate[t]).sigmoid_()
             add(product_n, bias_n, out=q_[t])
             addcmul(driven_n[t], r[t], q_[t], out=n_[t]).sigmoid_()
@@ -104,8 +103,8 @@ class _Recurrence(torch.autograd.Function):
 
         d_h, later = torch.empty_like(before), torch.zeros_like(before[0])
         d_gates = before.new_empty(steps, lanes, 3 * hidden, dtype=low.dtype)
-        low_weight, product = weight.to(low.dtype), torch.empty_like(later)
-        low_product = product.to(low.dtype)
+        multiply = _repeated_product(weight.to(low.dtype).t().contiguous(), lanes)
+        product = torch.empty_like(later)
         in_parts = d_gates.view(steps, lanes, 3, hidden)
         d_outputs, d_h_, by_, z_, d_gates_, parts = (
             part.unbind(0) for part in (gradients[0], d_h, by_gates, z, d_gates, in_parts)
@@ -113,8 +112,7 @@ class _Recurrence(torch.autograd.Function):
         for t in reversed(range(steps)):
             add(d_outputs[t], later, out=d_h_[t])
             mul(by_[t], d_h_[t].unsqueeze(1), out=parts[t])
-            torch.mm(d_gates_[t], low_weight, out=low_product)
-            product.copy_(low_product)
+            product.copy_(multiply(d_gates_[t]))
             addcmul(product, d_h_[t], z_[t], out=later)
             if (lost := ctx.fresh[t]) is not None:
                 later.masked_fill_(lost, 0)
@@ -124,3 +122,26 @@ class _Recurrence(torch.autograd.Function):
         d_driven = d_gates.to(ctx.kind)
         mul(d_h, by_n, out=d_driven[:, :, 2 * hidden :])
         return d_driven, later, d_weight, d_bias_n, None, None
+
+
+def _repeated_product(matrix: Tensor, lanes: int) -> Product:
+    """Return what computes x matrix^T, for many x, (B, I), one after the other; matrix: (O, I).
+
+    For bfloat16, oneDNN lays the matrix out for its kernel once. torch.mm does so in each call,
+    which takes a third of its time. torch has no public function for that; where it lacks this
+    one, torch.mm does the same.
+    """
+    if _can_lay_out(matrix):
+        laid_out = torch.ops.mkldnn._reorder_linear_weight(matrix, lanes)
+        linear = torch.ops.mkldnn._linear_pointwise
+        return lambda x: linear(x, laid_out, None, "none", [], "")
+    transposed, out = matrix.t().contiguous(), matrix.new_empty(lanes, len(matrix))
+    return lambda x: torch.mm(x, transposed, out=out)
+
+
+def _can_lay_out(matrix: Tensor) -> bool:
+    if matrix.device.type != "cpu" or matrix.dtype != torch.bfloat16:
+        return False
+    ops = torch.ops.mkldnn
+    names = ("_reorder_linear_weight", "_linear_pointwise", "_is_mkldnn_bf16_supported")
+    return all(hasattr(ops, name) for name in names) and bool(ops._is_mkldnn_bf16_supported())

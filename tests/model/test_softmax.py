@@ -77,7 +77,9 @@ def test_nats_are_those_of_a_normalised_distribution(head: int, seed: int) -> No
 def test_clusters_grow_and_their_rows_become_shorter() -> None:
     found = clusters(ModelConfig(hidden_size=384, adaptive_softmax=500), 8_658)
     assert [(c.start, c.stop, c.width) for c in found] == [
-        (500, 2_000, 96),
-        (2_000, 8_000, 24),
-        (8_000, 8_658, 8),
+        (500, 1_000, 192),
+        (1_000, 2_000, 96),
+        (2_000, 4_000, 48),
+        (4_000, 8_000, 24),
+        (8_000, 8_658, 12),
     ]
