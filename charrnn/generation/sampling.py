@@ -202,9 +202,10 @@ class Sampler:
         outputs = self._states.output.T
         if self._single:
             temperature = self._config.temperature_at(self._drawn)
-            self._ids[0], row, log_q = draws.draw(head[0], outputs[0], temperature, uniforms.item(0))
-            self._unscored_log_q.append([log_q])
-            return [row]
+            only = draws.draw(head[0], outputs[0], temperature, uniforms.item(0))
+            self._ids[0] = only.id
+            self._unscored_log_q.append([only.log_q])
+            return [only.row]
         if self._temperatures is None:
             temperatures = [self._config.temperature_at(self._drawn)] * len(head)
         else:
