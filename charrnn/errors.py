@@ -18,9 +18,13 @@ LONGEST = 60  # characters of a value in a message
 
 
 class CharrnnError(ValueError):
-    """Base class of every error that the user can correct."""
+    """Base class of every error that the user can correct.
+
+    reported: whether another process of the same command reports it.
+    """
 
     exit_code = 1
+    reported = False
 
 
 class SettingsError(CharrnnError):
@@ -94,6 +98,10 @@ class DeviceError(CharrnnError):
 
 class TrainingError(CharrnnError):
     """Training cannot continue because the loss is NaN or infinite."""
+
+
+class GroupError(CharrnnError):
+    """The processes of a run cannot work together, or one of them is gone."""
 
 
 class MemoryShortageError(CharrnnError):

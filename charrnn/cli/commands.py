@@ -44,6 +44,8 @@ def with_exit_codes(command: Function) -> Function:
                 command(**arguments)
             sys.stdout.flush()
         except charrnn.CharrnnError as error:
+            if error.reported:
+                raise typer.Exit(error.exit_code) from error
             typer.echo(f"error: {harmless(with_flags(str(error)))}", err=True)
             if isinstance(error, charrnn.UndecodableError) and error.remedy:
                 typer.echo(f"  {harmless(command_with(error.remedy))}", err=True)

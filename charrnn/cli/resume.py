@@ -10,7 +10,7 @@ from charrnn.cli import options
 from charrnn.cli.commands import single
 from charrnn.cli.groups import Computing, Folders, Verbosity, with_groups
 from charrnn.cli.memory import check_room_for_torch
-from charrnn.cli.watch import watched
+from charrnn.cli.processes import Together, shared
 
 EXAMPLES = """\
 Continue the newest run from its latest checkpoint:
@@ -70,7 +70,9 @@ class Continuation:
     ] = False
 
 
-@with_groups(place=Continuation, folders=Folders, computing=Computing, talk=Verbosity)
+@with_groups(
+    place=Continuation, together=Together, folders=Folders, computing=Computing, talk=Verbosity
+)
 @options.with_settings(*_SETTINGS, only=charrnn.CHANGEABLE, default="the run's own")
 @options.with_settings(
     *_SETTINGS, only=_KEPT, hidden=True
@@ -79,6 +81,7 @@ def resume(
     model: options.ModelArgument = None,
     *,
     place: Continuation,
+    together: Together,
     folders: Folders,
     computing: Computing,
     talk: Verbosity,
@@ -98,7 +101,7 @@ def resume(
     for kind in _SETTINGS:
         options.resolve(kind, changes, {})  # report a value out of bounds early
     check_room_for_torch()
-    with watched(talk, folders.checkpoint_dir) as watching:
+    with shared(together, talk, folders.checkpoint_dir, computing) as sharing:
         charrnn.resume(
             model,
             checkpoint=place.checkpoint,
@@ -107,8 +110,7 @@ def resume(
             force=place.force,
             changes=given,
             **vars(folders),
-            **vars(computing),
-            **watching,
+            **sharing,
         )
 
 

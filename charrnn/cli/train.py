@@ -12,7 +12,8 @@ from charrnn.cli.commands import single
 from charrnn.cli.config import read_config
 from charrnn.cli.groups import Computing, Folders, Verbosity, with_groups
 from charrnn.cli.memory import check_room_for_torch
-from charrnn.cli.watch import watched
+from charrnn.cli.processes import Together, begun_before, place, shared
+from charrnn.errors import SettingsError
 
 EXAMPLES = """\
 Train on your own text for ten minutes:
@@ -74,11 +75,12 @@ class NewRun:
 
 
 @options.with_settings(*_SETTINGS, several=(charrnn.ModelConfig, charrnn.TrainingConfig))
-@with_groups(new=NewRun, folders=Folders, computing=Computing, talk=Verbosity)
+@with_groups(new=NewRun, together=Together, folders=Folders, computing=Computing, talk=Verbosity)
 def train(
     corpus: options.CorpusArgument = None,
     *,
     new: NewRun,
+    together: Together,
     folders: Folders,
     computing: Computing,
     talk: Verbosity,
@@ -106,14 +108,20 @@ def train(
         "run": new.run,
         "init_from": new.init_from,
         **vars(folders),
-        **vars(computing),
     }
     check_room_for_torch()
     if several.names_several(model, training):
-        several.train_each(talk, **settings)
+        if together.processes or place() is not None:
+            raise SettingsError(
+                "several processes train one run, not several; give each setting one value"
+            )
+        several.train_each(talk, **settings, **vars(computing))
         return
-    with watched(talk, folders.checkpoint_dir) as watching:
-        charrnn.train(**settings, **watching)
+    with shared(together, talk, folders.checkpoint_dir, computing) as sharing:
+        if (begun := begun_before(folders.checkpoint_dir)) is not None:
+            charrnn.resume(begun, **vars(folders), **sharing)
+        else:
+            charrnn.train(**settings, **sharing)
 
 
 app = single(train, EXAMPLES)

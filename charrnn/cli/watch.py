@@ -57,8 +57,12 @@ class Interrupt:
 
 
 @contextmanager
-def watched(talk: Verbosity, checkpoint_dir: Path) -> Iterator[dict[str, Any]]:
+def watched(
+    talk: Verbosity, checkpoint_dir: Path, *, silent: bool = False
+) -> Iterator[dict[str, Any]]:
     """Show a run, and save it if a signal arrives.
+
+    silent: print nothing, because another process of the run does.
 
     Yields the `observers` and `stop` for charrnn.train or charrnn.resume. If a signal stopped the
     run, the command ends with its exit code.
@@ -80,10 +84,13 @@ def watched(talk: Verbosity, checkpoint_dir: Path) -> Iterator[dict[str, Any]]:
     interrupt = Interrupt()
     before = {number: signal.signal(number, interrupt.handle) for number in heeded()}
     try:
-        yield {"observers": (interrupt.observe, lambda event: view()(event)), "stop": interrupt}
+        observers = [interrupt.observe]
+        if not silent:
+            observers.append(lambda event: view()(event))
+        yield {"observers": tuple(observers), "stop": interrupt}
     except SystemExit:
         close()
-        if not talk.quiet:
+        if not talk.quiet and not silent:
             say(
                 "stopped at once, without saving; continue from the last checkpoint with: "
                 f"charrnn resume {command(*interrupt.run)}"

@@ -1,10 +1,12 @@
 """A new run from its corpus to its end, once its settings are checked."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from charrnn.catalog.corpora import Catalog
 from charrnn.catalog.places import CorpusPlaces
@@ -21,7 +23,7 @@ from charrnn.runs.watching import reading_events
 from charrnn.text.advice import advice
 from charrnn.text.config import CorpusConfig
 from charrnn.text.encoded import EncodedCorpus, check_length, encode_corpus
-from charrnn.training.config import TrainingConfig
+from charrnn.training.config import SHARDS, TrainingConfig
 from charrnn.training.events import EndEvent, Observer
 from charrnn.training.threads import ThreadChoice
 
@@ -77,12 +79,18 @@ def begin(
 
     name: None to use that of the corpus.
     """
-    corpus, parent = basis.corpus, basis.parent
-    plan, threads = _plan(basis, request, computing)
+    corpus, parent, group = basis.corpus, basis.parent, computing.group
+    computing.check_alike(basis.corpus.sha256, basis.corpus_config, request)
+    decided = group.from_first(lambda: _decide(basis, request, computing))
+    plan = RunPlan(corpus, basis.corpus_config, *decided[:-1])
+    threads = decided[-1]
     notices = thread_notices(threads)
     if parent is not None:
         notices.append(parent.notice(corpus.vocabulary))
-    with claimed_new(basis.checkpoint_dir, name, corpus.name) as claim:
+    with ExitStack() as stack:
+        claim = group.from_first(
+            lambda: stack.enter_context(claimed_new(basis.checkpoint_dir, name, corpus.name))
+        )
         end = execute(
             plan,
             computing.with_threads(threads.number),
@@ -94,17 +102,25 @@ def begin(
     return claim.run, end
 
 
-def _plan(basis: Basis, request: Requested, computing: Computing) -> tuple[RunPlan, ThreadChoice]:
-    """Choose what is not given. The time a run has is worth what the fastest threads do in it."""
+def _decide(
+    basis: Basis, request: Requested, computing: Computing
+) -> tuple[ModelConfig, TrainingConfig, Mapping[str, Any], float | None, ThreadChoice]:
+    """Choose what is not given, see RunPlan for the first four.
+
+    The time a run has is worth what the fastest threads of all its processes do in it.
+    """
     corpus = basis.corpus
     text = trial_text(corpus)
 
     def rate(model: ModelConfig, training: TrainingConfig) -> float:
         threads = computing.choose_threads(model, training, text).number
-        return products_per_second(text, computing.device, threads, model, training)
+        alone = products_per_second(text, computing.device, threads, model, training)
+        return computing.group.size * alone
 
     choice = choose(request, Circumstances(len(corpus.train), len(corpus.vocabulary), rate))
     training = choice.training
+    if training.shards is None and computing.group.size > 1:
+        training = replace(training, shards=SHARDS)
     plan = RunPlan(
         corpus=corpus,
         corpus_config=basis.corpus_config,
@@ -118,5 +134,5 @@ def _plan(basis: Basis, request: Requested, computing: Computing) -> tuple[RunPl
         # The speed that was measured for the choice is that of another size.
         device, number = computing.device, threads.number
         speed = products_per_second(text, device, number, plan.model, plan.fitted)
-        seconds.append(OTHER_WORK * plan.products / speed)
-    return replace(plan, expected_seconds=min(seconds, default=None)), threads
+        seconds.append(OTHER_WORK * plan.products / (speed * computing.group.size))
+    return plan.model, plan.training, plan.chosen, min(seconds, default=None), threads

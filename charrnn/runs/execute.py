@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
@@ -52,6 +52,7 @@ def execute(
     its settings were changed; commit it again before the first step, so that they are kept.
     notices: warnings to emit at the start. The number of torch's threads is set for the run only.
     Nothing on disk is touched before it is certain that the run can start or be resumed.
+    All processes of a run call this, with the claim and the checkpoint of the first one.
     """
     if plan.corpus.vocabulary.symbols == ("",):
         raise CorpusError(
@@ -84,14 +85,15 @@ def execute(
         if saved is None:
             trainer.save_first()
         else:
-            messages += drop_after(claim.run, trainer.step)
-            if rewrite:
-                claim.check_folder()
-                current = replace(saved.manifest, format=TRAINER_FORMAT)
-                write_checkpoint(saved.folder, saved.model, saved.arrays, current)
-        with closing(Log(claim.run.log, trainer.step, observers)) as log:
-            log(start)
-            everyone: tuple[Observer, ...] = (log, *observers)
+            messages += context.group.from_first(
+                lambda: _prepare_folder(claim, saved, trainer.step, rewrite=rewrite)
+            )
+        with ExitStack() as stack:
+            everyone = tuple(observers)
+            if context.group.rank == 0:
+                log = stack.enter_context(closing(Log(claim.run.log, trainer.step, observers)))
+                log(start)
+                everyone = (log, *observers)
             for message in messages:
                 for observer in everyone:
                     observer(WarningEvent(trainer.step, message))
@@ -110,6 +112,9 @@ def _make_trainer(
 ) -> Trainer:
     corpus = plan.corpus
     weight_seed, dropout_seed, order_seed = np.random.SeedSequence(plan.training.seed).spawn(3)
+    shards = plan.training.shard_count
+    seeds = [dropout_seed] if shards == 1 else dropout_seed.spawn(shards)
+    share = context.group.share(shards)
     model = LanguageModel(plan.model, len(corpus.vocabulary), _generator("cpu", weight_seed))
     if weights is not None:
         load_weights(model, weights)
@@ -121,9 +126,19 @@ def _make_trainer(
         plan.training,
         context,
         make_hooks(plan, context, claim, model, background),
-        _generator(context.device, dropout_seed),
+        [_generator(context.device, seed) for seed in seeds[share.first : share.last]],
         plan.precision(context.device),
     )
+
+
+def _prepare_folder(claim: ClaimedRun, saved: Saved, step: int, *, rewrite: bool) -> list[str]:
+    """Delete what comes after the checkpoint to continue from; returns what was done, in words."""
+    notices = drop_after(claim.run, step)
+    if rewrite:
+        claim.check_folder()
+        current = replace(saved.manifest, format=TRAINER_FORMAT)
+        write_checkpoint(saved.folder, saved.model, saved.arrays, current)
+    return notices
 
 
 def _restore(plan: RunPlan, trainer: Trainer, saved: Saved) -> None:

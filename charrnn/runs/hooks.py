@@ -29,6 +29,7 @@ from charrnn.runs.verdict import verdict
 from charrnn.text.paragraphs import PARAGRAPH_END
 from charrnn.training.context import ExecutionContext
 from charrnn.training.events import Verdict
+from charrnn.training.group import Group
 from charrnn.training.hooks import Hooks, TrainerState
 from charrnn.training.progress import TrainerProgress
 from charrnn.training.saving import state_of
@@ -50,15 +51,21 @@ def make_hooks(
     model: LanguageModel,
     background: Executor,
 ) -> Hooks:
-    """Make the hooks of a run. background: removes old checkpoints while training continues."""
+    """Make the hooks of a run. background: removes old checkpoints while training continues.
+
+    All processes of the run call them. The first one alone reads and writes the run's folder.
+    """
+    group = context.group
     return Hooks(
         validate=_validate(plan, context, model),
         validate_best=_validate_best(plan, context, claim),
-        write_sample=lambda step: _write_sample(plan, model, step),
+        write_sample=lambda step: group.from_first(lambda: _write_sample(plan, model, step)),
         save=lambda trainer: _save(plan, context, claim, trainer, background),
-        go_back=lambda step: _go_back(plan, claim, model, step),
-        drop_after=lambda step: drop_after(claim.run, step),
-        judge=lambda trainer, reason: _judge(plan, claim, trainer, reason),
+        go_back=lambda step: _go_back(plan, group, claim, model, step),
+        drop_after=lambda step: group.from_first(lambda: drop_after(claim.run, step)),
+        judge=lambda trainer, reason: group.from_first(
+            lambda: _judge(plan, claim, trainer, reason)
+        ),
     )
 
 
@@ -98,9 +105,11 @@ def _validate_best(
         return None
 
     def validate_best(symbols: int) -> Validation | None:
-        best = Run(claim.run.path).best
+        weights = context.group.from_first(
+            lambda: read_model(Run(claim.run.path).best.path / MODEL_FILE).weights
+        )
         own = LanguageModel(plan.model, len(plan.corpus.vocabulary)).to(context.device)
-        load_weights(own, read_model(best.path / MODEL_FILE).weights)
+        load_weights(own, weights)
         return _unless_stopped(plan, context, own, min(symbols, finally_))
 
     return validate_best
@@ -110,11 +119,15 @@ def _unless_stopped(
     plan: RunPlan, context: ExecutionContext, model: LanguageModel, symbols: int
 ) -> Validation | None:
     def stop_if_asked(_predicted: int) -> None:
-        if context.stop():
+        # Several processes are not at the same place of it, so they end it first.
+        if context.group.size == 1 and context.stop():
             raise _StoppedError
 
+    shards = plan.training.shard_count
     try:
-        return validate(model, plan.corpus.val, symbols, stop_if_asked)
+        return validate(
+            model, plan.corpus.val, symbols, stop_if_asked, group=context.group, shards=shards
+        )
     except _StoppedError:
         return None
 
@@ -144,9 +157,10 @@ def _save(
     background: Executor,
 ) -> str:
     folder = claim.run.checkpoint_folder(trainer.step)
-    if context.writes:
+    state = state_of(trainer)
+
+    def commit() -> str:
         claim.check_folder()
-        state = state_of(trainer)
         model = SavedModel(
             export_weights(trainer.model),
             plan.model,
@@ -158,13 +172,15 @@ def _save(
         with suppress(OSError, CharrnnError):  # what cannot be deleted now is deleted next time
             for gone in retire(claim.run, plan.training.keep):
                 background.submit(remove, gone)  # training need not wait for it
-    return str(folder)
+        return str(folder)
+
+    return context.group.from_first(commit)
 
 
 def _go_back(
-    plan: RunPlan, claim: ClaimedRun, model: LanguageModel, step: int
+    plan: RunPlan, group: Group, claim: ClaimedRun, model: LanguageModel, step: int
 ) -> TrainerState | None:
-    found = read_before(claim.run, step)
+    found = group.from_first(lambda: read_before(claim.run, step))
     if found is None:
         return None
     load_weights(model, found.model.weights)

@@ -1,6 +1,7 @@
 """Continue a run exactly where it stopped: `charrnn.resume`."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from charrnn.checkpoint.format import Saved, read_checkpoint
 from charrnn.checkpoint.layout import CHECKPOINT_DIR, MANIFEST_FILE, STEP_FOLDER
 from charrnn.checkpoint.lifecycle import claimed
 from charrnn.checkpoint.store import Run, find_checkpoint, find_run
-from charrnn.errors import CheckpointError, RunError
+from charrnn.errors import CheckpointError, RunError, counted
 from charrnn.runs.changes import changed, check_changes
 from charrnn.runs.start import TrainingResult
 from charrnn.runs.watching import reading_events, with_absolute_val_text, with_progress
@@ -20,6 +21,7 @@ from charrnn.settings import make
 from charrnn.text.config import CORPORA_DIR
 from charrnn.training.config import TrainingConfig
 from charrnn.training.events import Observer
+from charrnn.training.group import ALONE, Group
 from charrnn.training.progress import TrainerProgress
 
 
@@ -43,6 +45,7 @@ def resume(
     progress: bool = False,
     observers: Sequence[Observer] = (),
     stop: Callable[[], bool] = lambda: False,
+    group: Group = ALONE,
 ) -> TrainingResult:
     """Continue a run exactly where it stopped.
 
@@ -57,16 +60,18 @@ def resume(
     cache.
     threads: by default as many as the run had; on a machine with fewer processors, as in `train`.
     force: continue with a corpus that has changed, from its beginning.
-    progress, observers, stop: see `train`.
+    progress, observers, stop, group: see `train`. As many processes as in the run are not needed.
     Raises CharrnnError, also if the run is finished or its corpus has changed.
     """
     places = CorpusPlaces.of(cache_dir, corpora_dir)
     limits = {"steps": steps, "epochs": epochs, "minutes": minutes, "patience": patience}
     wanted = dict(changes or {}) | {k: v for k, v in limits.items() if v is not None}
     check_changes(wanted, model)
-    run, chosen = _find(model, checkpoint, Path(checkpoint_dir))
-    with claimed(run) as claim, with_progress(observers, progress=progress) as everyone:
-        found, notices = _read(run, chosen)
+    run, chosen = group.from_first(lambda: _find(model, checkpoint, Path(checkpoint_dir)))
+    with ExitStack() as stack:
+        everyone = stack.enter_context(with_progress(observers, progress=progress))
+        claim = group.from_first(lambda: stack.enter_context(claimed(run)))
+        found, notices = group.from_first(lambda: _read(run, chosen))
         change = changed(found, wanted)
         saved = change.saved
         training = make(TrainingConfig, saved.manifest.training)
@@ -77,17 +82,21 @@ def resume(
         config = saved.manifest.corpus_config
         if val_text is not None:
             config = with_absolute_val_text(replace(config, val_text=str(val_text)))
-        encoded = corpus_of(
-            saved.manifest,
-            saved.model.vocabulary,
-            places,
-            sources=sources(corpus),
-            val_text=None if val_text is None else config.val_text,
-            force=force,
-            on_progress=reading_events(everyone),
+        encoded = group.in_turn(
+            lambda: corpus_of(
+                saved.manifest,
+                saved.model.vocabulary,
+                places,
+                sources=sources(corpus),
+                val_text=None if val_text is None else config.val_text,
+                force=force,
+                on_progress=reading_events(everyone),
+            )
         )
         plan = RunPlan(encoded, config, saved.manifest.model, training)
-        computing = computing_on(device, threads, stop)
+        computing = computing_on(device, threads, stop, group)
+        computing.check_alike(encoded.sha256, wanted)
+        _check_shards(training, group)
         recorded = int(saved.manifest.environment["threads"])
         choice = computing.keeping(recorded).choose_threads(
             plan.model, plan.fitted, trial_text(encoded)
@@ -102,6 +111,15 @@ def resume(
             observers=everyone,
         )
     return TrainingResult(run.name, run.path, end)
+
+
+def _check_shards(training: TrainingConfig, group: Group) -> None:
+    if group.size > training.shard_count:
+        raise RunError(
+            f"the run has {counted(training.shard_count, 'shard')}, so {group.size} processes "
+            "cannot share it; resume it with fewer, or train a new run with `shards="
+            f"{group.size}`"
+        )
 
 
 def _read(run: Run, chosen: Path | None) -> tuple[Saved, list[str]]:

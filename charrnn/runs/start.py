@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from charrnn.catalog.places import CorpusPlaces
 from charrnn.checkpoint.layout import CHECKPOINT_DIR
+from charrnn.errors import SettingsError
 from charrnn.model.config import ModelConfig
 from charrnn.runs.choice import Requested, requested
 from charrnn.runs.watching import with_absolute_val_text, with_progress
@@ -14,6 +15,7 @@ from charrnn.settings import make
 from charrnn.text.config import CORPORA_DIR, CorpusConfig
 from charrnn.training.config import TrainingConfig
 from charrnn.training.events import EndEvent, Observer
+from charrnn.training.group import ALONE, Group
 
 if TYPE_CHECKING:
     from charrnn.runs.parent import Parent
@@ -48,6 +50,7 @@ def train(
     progress: bool = False,
     observers: Sequence[Observer] = (),
     stop: Callable[[], bool] = lambda: False,
+    group: Group = ALONE,
 ) -> TrainingResult:
     """Train a new run.
 
@@ -67,6 +70,8 @@ def train(
     progress: show a live bar, in a terminal or a notebook.
     observers: called with each event (charrnn.events).
     stop: asked after each step; once it returns True the run is saved and ends.
+    group: the processes that train the run together, see charrnn.training.processes; all of them
+    call this function with the same arguments.
     Raises CharrnnError.
     """
     runs = Path(checkpoint_dir)
@@ -80,10 +85,14 @@ def train(
 
     places = CorpusPlaces.of(cache_dir, corpora_dir)
     with with_progress(observers, progress=progress) as everyone:
-        computing = computing_on(device, threads, stop)
-        if run is not None:
-            new_run(runs, run, run)  # a name that is taken: say so before the corpus is read
-        basis = read_basis(sources(corpus), config, parent, runs, places, everyone)
+        computing = computing_on(device, threads, stop, group)
+        if run is not None:  # a name that is taken: say so before the corpus is read
+            group.from_first(lambda: new_run(runs, run, run))
+        found = sources(corpus)
+        if group.size > 1 and "-" in found:
+            raise SettingsError("several processes cannot read one stdin; write the text to a file")
+        # The first process encodes the corpus, and the others find it in the cache.
+        basis = group.in_turn(lambda: read_basis(found, config, parent, runs, places, everyone))
         own, end = begin(basis, request, run, computing, everyone)
     return TrainingResult(own.name, own.path, end)
 

@@ -3,10 +3,12 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
-from charrnn.errors import counted
+import charrnn
+from charrnn.errors import GroupError, SettingsError, counted
 from charrnn.model.config import ModelConfig, multiplied_weights
 from charrnn.model.device import resolve_device, torch_threads
 from charrnn.runs.memory import translate_out_of_memory
@@ -16,6 +18,7 @@ from charrnn.training.allocation import freed_memory_kept
 from charrnn.training.config import TrainingConfig
 from charrnn.training.context import ExecutionContext
 from charrnn.training.cost import TrialSteps, TrialText
+from charrnn.training.group import ALONE, Group
 from charrnn.training.threads import ThreadChoice, fastest_threads
 
 # Products in a time step of a chunk below which a second thread gains less than a fifth, if the
@@ -30,11 +33,16 @@ TRIAL_SYMBOLS = 2**16  # of the text
 
 @dataclass(frozen=True)
 class Computing:
-    """Where runs execute. threads: of the CPU; None to choose. stop: see ExecutionContext."""
+    """Where runs execute. threads: of the CPU; None to choose. stop: see ExecutionContext.
+
+    group: the processes that train a run together. They are all on this machine, as far as the
+    number of threads is concerned.
+    """
 
     device: torch.device
     threads: int | None
     stop: Callable[[], bool]
+    group: Group = ALONE
 
     def keeping(self, recorded: int) -> "Computing":
         """Return the same with as many threads as a run had, so that it continues bit for bit.
@@ -45,9 +53,32 @@ class Computing:
             return self
         return replace(self, threads=recorded)
 
+    def check_alike(self, *values: Any) -> None:
+        """Make sure that the processes of a run agree, also on the version of charrnn and torch.
+
+        Raises GroupError, and SettingsError if so many processes cannot share a run.
+        """
+        if self.group.size.bit_count() != 1:
+            raise SettingsError(
+                f"{self.group.size} processes cannot share a run: use 1, 2, 4, 8 or another power "
+                "of 2"
+            )
+        own = [charrnn.__version__, torch.__version__, *map(repr, values)]
+        kinds = ("version of charrnn", "version of torch", "corpus", *["setting"] * len(values))
+        for process, other in enumerate(self.group.collect(own)):
+            differing = [k for k, a, b in zip(kinds, own, other, strict=False) if a != b]
+            if differing:
+                raise GroupError(
+                    f"process {process} has another {differing[0]} than process "
+                    f"{self.group.rank}; start all processes with the same command and files"
+                )
+
     def with_threads(self, threads: int) -> ExecutionContext:
         """Return where a run with so many threads executes."""
-        return ExecutionContext(self.device, threads, stop=self.stop)
+        group = self.group
+        return ExecutionContext(
+            self.device, threads, group, lambda: group.any(self.stop()), group.clock
+        )
 
     def choose_threads(
         self, model: ModelConfig, training: TrainingConfig, text: TrialText
@@ -63,19 +94,23 @@ class Computing:
             return ThreadChoice(self.threads, most)
         if self.device.type != "cpu":
             return ThreadChoice(most, most)
+        if self.group.size > 1:  # the others would not take part in the race
+            return ThreadChoice(max(1, processors() // self.group.size), most)
         if multiplied_weights(model, text.vocabulary_size) * training.batch_size < WORTH_THREADS:
             return ThreadChoice(1, most)
         with translate_out_of_memory(model, training, text.vocabulary_size, self.device):
             return _race(most, model, training, text)
 
 
-def computing_on(device: str, threads: int | None, stop: Callable[[], bool]) -> Computing:
+def computing_on(
+    device: str, threads: int | None, stop: Callable[[], bool], group: Group = ALONE
+) -> Computing:
     """Check where to execute.
 
     Raises DeviceError, and SettingsError for more threads than a checkpoint may record.
     """
     check_threads(threads)
-    return Computing(resolve_device(device), threads, stop)
+    return Computing(resolve_device(device), threads, stop, group)
 
 
 def trial_text(corpus: EncodedCorpus) -> TrialText:

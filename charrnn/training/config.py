@@ -12,9 +12,11 @@ DEFAULT_STEPS = 5_500
 EVALUATED = 0.15
 SHORTEST_EVALUATION, FULL_EVALUATION = 20_000, 1_000_000
 
+SHARDS = 8  # of a run of several processes
+
 # Settings that a run keeps from its first step. The shape of its chunks, its random numbers and the
 # state of its optimizer depend on them, and validation losses must stay comparable.
-KEPT = ("batch_size", "seq_length", "optimizer", "eval_length", "precision", "seed")
+KEPT = ("batch_size", "seq_length", "shards", "optimizer", "eval_length", "precision", "seed")
 # Settings that say how long a run lasts.
 LIMITS = ("steps", "epochs", "minutes")
 
@@ -36,6 +38,14 @@ class TrainingConfig:
         ge=1,
         le=1_000_000,
         help="Length of a chunk: characters per lane that gradients flow through (truncated BPTT).",
+    )
+    shards: int | None = setting(
+        None,
+        ge=1,
+        le=1024,
+        help="Parts of the lanes whose gradients are computed alone and added in a fixed order: a "
+        "power of 2. As many processes can share a run, with the same result for each number.",
+        shown=f"1, {SHARDS} with several processes",
     )
     state_reset: float = setting(
         0.2,
@@ -130,6 +140,8 @@ class TrainingConfig:
         check(self)
         if self.schedule == "plateau" and self.eval_every == 0:
             raise SettingsError("`schedule=plateau` needs `eval_every` above 0")
+        if self.shards is not None and self.shards.bit_count() != 1:
+            raise SettingsError(f"`shards={self.shards}`: must be a power of 2: 1, 2, 4, 8, ...")
 
     @property
     def step_limit(self) -> int | None:
@@ -137,6 +149,11 @@ class TrainingConfig:
         if self.steps is None and self.epochs is None and self.minutes is None:
             return DEFAULT_STEPS
         return self.steps
+
+    @property
+    def shard_count(self) -> int:
+        """The number of shards."""
+        return self.shards or 1
 
     @property
     def peak_rate(self) -> float:

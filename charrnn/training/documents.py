@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from charrnn.model.language_model import PADDING
 from charrnn.text.store import Symbols
+from charrnn.training.group import ALL, Share
 from charrnn.training.lanes import Chunk, Lanes
 from charrnn.training.progress import LanePosition
 
@@ -88,19 +89,21 @@ class DocumentLanes:
         group, _ = self._at(max(self.chunk - 1, 0))
         return len(group.starts)
 
-    def next(self) -> Chunk:
-        """Cut the next chunk; after the last one of an epoch, the next epoch begins."""
+    def next(self, share: Share = ALL) -> Chunk:
+        """Cut the next chunk, or that share of its lanes; after the last one of an epoch, the next epoch begins."""
         if self.chunk == self.chunks_per_epoch:
             self.epoch += 1
             self.chunk = 0
             self._begin_epoch()
         group, done = self._at(self.chunk)
         self.chunk += 1
-        ids = torch.from_numpy(self._columns(group.starts + done * group.steps - 1, group.steps))
-        left = torch.from_numpy(group.lengths - done * group.steps)
-        padding = torch.arange(group.steps)[:, None] >= left
+        own = share.lanes(len(group.starts))
+        starts = group.starts[own] + done * group.steps - 1
+        ids = torch.from_numpy(self._columns(starts, group.steps))
+        left = group.lengths - done * group.steps
+        padding = torch.arange(group.steps)[:, None] >= torch.from_numpy(left[own])
         targets = ids[1:].masked_fill(padding, PADDING)
-        symbols = int((~padding).sum())
+        symbols = int(left.clip(0, group.steps).sum())
         return Chunk(ids[:-1], targets, None, symbols, fresh=done == 0)
 
     def position(self) -> LanePosition:

@@ -1,6 +1,6 @@
 """Truncated BPTT: the corpus as B contiguous lanes, cut into chunks of T steps."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from charrnn.text.store import Symbols
+from charrnn.training.group import ALL, Share
 from charrnn.training.progress import LanePosition
 
 
@@ -18,7 +19,8 @@ class Chunk:
     inputs, targets: ids, (T, B); a target is the input one symbol later, or PADDING if it does not
     count. resets: (T, B), bool: whether a lane's state is reset before the step; None if no lane
     is. Otherwise the state is carried on, from chunk to chunk, unless all lanes start afresh.
-    symbols: the number of targets that count.
+    symbols: the number of targets that count, in all lanes of the chunk, also if these are only
+    some of them.
     """
 
     inputs: Tensor
@@ -26,6 +28,13 @@ class Chunk:
     resets: Tensor | None
     symbols: int
     fresh: bool = False
+
+    def part(self, lanes: slice) -> "Chunk":
+        """Return some of the lanes."""
+        resets = None if self.resets is None else self.resets[:, lanes]
+        return replace(
+            self, inputs=self.inputs[:, lanes], targets=self.targets[:, lanes], resets=resets
+        )
 
 
 class ChunkReader(Protocol):
@@ -45,8 +54,8 @@ class ChunkReader(Protocol):
         """The number of lanes whose state the next chunk may continue."""
         ...
 
-    def next(self) -> Chunk:
-        """Cut the next chunk."""
+    def next(self, share: Share = ALL) -> Chunk:
+        """Cut the next chunk, or that share of its lanes."""
         ...
 
     def position(self) -> LanePosition:
@@ -92,20 +101,19 @@ class Lanes:
         """Passes over the corpus so far, the unfinished one included as a fraction."""
         return self.epoch + self.chunk / self.chunks_per_epoch
 
-    def next(self) -> Chunk:
-        """Cut the next chunk; after the last one of an epoch, the next epoch begins."""
+    def next(self, share: Share = ALL) -> Chunk:
+        """Cut the next chunk, or that share of its lanes; after the last one of an epoch, the next epoch begins."""
         if self.chunk == self.chunks_per_epoch:
             self.epoch += 1
             self.chunk = 0
             self.offset = self._draw_offset()
         lane = self.chunks_per_epoch * self.seq_length
         starts = self.offset + lane * np.arange(self.batch_size) + self.chunk * self.seq_length
+        starts = starts[share.lanes(self.batch_size)]
         ids = torch.from_numpy(self.text.columns(starts.tolist(), self.seq_length + 1))
         resets = self.text.resets(starts, self.seq_length)
         if self.chunk == 0:
-            resets = (
-                np.zeros((self.seq_length, self.batch_size), bool) if resets is None else resets
-            )
+            resets = np.zeros((self.seq_length, len(starts)), bool) if resets is None else resets
             resets[0] = True
         self.chunk += 1
         symbols = self.batch_size * self.seq_length

@@ -28,6 +28,24 @@ class Optimizer:
         self.torch.zero_grad(set_to_none=True)
         loss.backward()
 
+    def shard_gradient(self, loss: Tensor) -> Tensor:
+        """Return the gradient of a loss as a vector, and the loss itself behind it."""
+        self.backward(loss)
+        parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
+        return torch.cat([*(part.flatten() for part in parts), loss.detach().reshape(1)])
+
+    def no_gradient(self) -> Tensor:
+        """Return what `shard_gradient` would return for a loss of 0."""
+        size = 1 + sum(p.numel() for p in self.parameters)
+        return self.parameters[0].new_zeros(size)
+
+    def use_gradient(self, vector: Tensor) -> float:
+        """Take the sum of what `shard_gradient` returned as the gradient; returns that of losses."""
+        *parts, loss = vector.split([*(p.numel() for p in self.parameters), 1])
+        for parameter, part in zip(self.parameters, parts, strict=True):
+            parameter.grad = part.view_as(parameter)
+        return loss.item()
+
     def clip(self) -> float:
         """Add the L1 penalty and clip the gradient; returns its L2 norm before clipping."""
         config = self.config
@@ -81,16 +99,19 @@ def chunk_loss(
     dropout_rng: torch.Generator,
     resets: Tensor | None,
     precision: torch.dtype,
+    symbols: int | None = None,
 ) -> tuple[Tensor, State]:
     """Return the mean loss of a chunk, in nats per symbol, and the state to carry on.
 
     inputs, targets: (T, B), on the model's device; for the rest see LanguageModel.nats.
+    symbols: what to divide by, if these are only some lanes of the chunk.
     precision: of the products (Micikevicius et al. 2018); weights, loss and state are float32.
     """
     mixed = precision != torch.float32
     with torch.autocast(inputs.device.type, precision, enabled=mixed):
         total, each, after = model.nats(inputs, targets, state, dropout_rng, resets)
-    return total / len(each), tuple(part.detach().to(state[0].dtype) for part in after)
+    counted = len(each) if symbols is None else symbols
+    return total / counted, tuple(part.detach().to(state[0].dtype) for part in after)
 
 
 def _torch_optimizer(parameters: Iterable[Tensor], config: TrainingConfig) -> torch.optim.Optimizer:

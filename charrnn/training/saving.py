@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -22,13 +23,22 @@ _UNFIT = (KeyError, TypeError, ValueError, AttributeError, RuntimeError, Overflo
 
 
 def state_of(trainer: "Trainer") -> TrainerState:
-    """Return everything that a checkpoint stores of a trainer, the weights excepted."""
+    """Return everything that a checkpoint stores of a trainer, the weights excepted.
+
+    To be called by all processes of a run: each has the states and generators of some lanes.
+    """
     arrays = {
         f"{OPTIMIZER}{name}": array for name, array in trainer.optimizer.state_arrays().items()
     }
-    for part, array in zip(trainer.model.config.state.parts, trainer.state, strict=True):
-        arrays[f"{STATE}{part.name}"] = array.cpu().numpy()
-    arrays["dropout_rng"] = trainer.dropout_rng.get_state().numpy()
+    own = [[part.cpu().numpy() for part in state] for state in trainer.states]
+    generators = [generator.get_state().numpy() for generator in trainer.generators]
+    collected = trainer.context.group.collect((own, generators))
+    states = [state for found, _ in collected for state in found]
+    for k, part in enumerate(trainer.model.config.state.parts):
+        array = np.concatenate([state[k] for state in states], axis=part.batch_axis)
+        arrays[f"{STATE}{part.name}"] = array
+    saved = [generator for _, found in collected for generator in found]
+    arrays["dropout_rng"] = saved[0] if trainer.share.of == 1 else np.stack(saved)
     return TrainerState(arrays, replace(trainer.progress, lanes=trainer.lanes.position()))
 
 
@@ -61,7 +71,7 @@ def _restore(trainer: "Trainer", saved: TrainerState) -> None:
     if saved.same_corpus:
         assert saved.progress.lanes is not None
         trainer.lanes.move_to(saved.progress.lanes)
-        trainer.state = _carried(trainer, arrays)
+        trainer.states = _carried(trainer, arrays)
     else:
         trainer.progress.record = TrainerProgress().record
     trainer.optimizer.load_state_arrays(
@@ -71,16 +81,30 @@ def _restore(trainer: "Trainer", saved: TrainerState) -> None:
             if name.startswith(OPTIMIZER)
         }
     )
-    restore_generator(trainer.dropout_rng, arrays["dropout_rng"])
+    saved_generators = np.atleast_2d(arrays["dropout_rng"])
+    own = saved_generators[trainer.share.first : trainer.share.last]
+    for generator, array in zip(trainer.generators, own, strict=True):
+        restore_generator(generator, array)
 
 
-def _carried(trainer: "Trainer", arrays: dict[str, NDArray[Any]]) -> State:
-    names = [part.name for part in trainer.model.config.state.parts]
-    parts = [torch.tensor(arrays[f"{STATE}{name}"]) for name in names]
-    expected = trainer.model.start(trainer.lanes.carried)
-    if any(part.shape != own.shape for part, own in zip(parts, expected, strict=True)):
+def _carried(trainer: "Trainer", arrays: dict[str, NDArray[Any]]) -> list[State]:
+    """Return the state of each shard of this process."""
+    parts = trainer.model.config.state.parts
+    whole = [torch.tensor(arrays[f"{STATE}{part.name}"]) for part in parts]
+    lanes = trainer.lanes.carried
+    expected = trainer.model.start(lanes)
+    if any(array.shape != own.shape for array, own in zip(whole, expected, strict=True)):
         raise ValueError("its carried state has another number of lanes")
-    return tuple(part.to(trainer.context.device) for part in parts)
+    return [
+        tuple(
+            array.movedim(part.batch_axis, 0)[shard.lanes(lanes)]
+            .movedim(0, part.batch_axis)
+            .contiguous()
+            .to(trainer.context.device)
+            for part, array in zip(parts, whole, strict=True)
+        )
+        for shard in trainer.share.each()
+    ]
 
 
 def _of_another_reader(trainer: "Trainer", saved: TrainerState) -> bool:

@@ -1,7 +1,7 @@
 """The training loop. It emits events and never prints; what it needs is passed in."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from charrnn.training.events import (
     StepEvent,
     WarningEvent,
 )
+from charrnn.training.group import pairwise_sum
 from charrnn.training.hooks import Hooks
 from charrnn.training.lanes import Chunk, ChunkReader
 from charrnn.training.limits import fraction_done, limit_reached
@@ -54,11 +55,12 @@ class Trainer:
         config: TrainingConfig,
         context: ExecutionContext,
         hooks: Hooks,
-        dropout_rng: torch.Generator,
+        generators: Sequence[torch.Generator],
         precision: torch.dtype = torch.float32,
     ) -> None:
-        """Take a model and lanes at their beginning; dropout_rng is on the model's device.
+        """Take a model and lanes at their beginning.
 
+        generators: on the model's device; one for each shard of this process draws its dropout.
         precision: see chunk_loss.
         """
         self.model = model
@@ -68,9 +70,10 @@ class Trainer:
         self.hooks = hooks
         self.observers: Sequence[Observer] = ()
         self.optimizer = Optimizer(model, config)
-        self.dropout_rng = dropout_rng
+        self.generators = generators
         self.precision = precision
-        self.state: State = model.start(lanes.carried)
+        self.share = context.group.share(config.shard_count)
+        self.states = self.fresh_states()
         self.progress = TrainerProgress()
         self.val_loss: float | None = None
         self.saved_at = -1
@@ -110,13 +113,11 @@ class Trainer:
 
     def _take_step(self) -> None:
         rate = self._learning_rate()
-        chunk = self._read()
-        loss, state = self._forward(chunk)
-        self.optimizer.backward(loss)
-        self.context.reduce(self.optimizer.parameters)
+        chunk = self.lanes.next(self.share)
+        loss, states = self._learn(chunk)
         norm = self.optimizer.clip()
-        good = self._update(loss, norm, rate, state)
-        self._report_step(chunk, loss.item(), norm, rate, good)
+        good = self._update(loss, norm, rate, states)
+        self._report_step(chunk, loss, norm, rate, good)
 
     def _learning_rate(self) -> float:
         progress = self.progress
@@ -125,48 +126,93 @@ class Trainer:
         )
         return rate * progress.rate_scale
 
-    def _read(self) -> Chunk:
-        """Cut the next chunk, and reset some lanes at random before it.
+    def _learn(self, chunk: Chunk) -> tuple[float, list[State]]:
+        """Compute the gradient of a chunk, shard by shard; returns its loss and the states.
 
-        So the model also learns to start from a fresh state, which it would otherwise meet once an
-        epoch.
+        Shards are added up in an order that does not depend on the number of processes.
         """
-        chunk = self.lanes.next()
-        if not self.config.state_reset or chunk.fresh:
-            return chunk
-        draw = torch.empty(chunk.inputs.shape[1], 1, device=self.context.device)
-        carried = draw.bernoulli_(1 - self.config.state_reset, generator=self.dropout_rng)
-        fresh = carried.squeeze(1).cpu() == 0
-        if not fresh.any():
-            return chunk
-        resets = torch.zeros(chunk.inputs.shape, dtype=torch.bool)
-        if chunk.resets is not None:
-            resets |= chunk.resets
-        resets[0] |= fresh
-        return replace(chunk, resets=resets)
+        before = self.fresh_states() if chunk.fresh else self.states
+        if self.share.of == 1:
+            loss, state = self._forward(chunk, before[0], self.generators[0])
+            self.optimizer.backward(loss)
+            return loss.item(), [state]
+        states: list[State] = []
 
-    def _forward(self, chunk: Chunk) -> tuple[Tensor, State]:
-        inputs, targets = (ids.to(self.context.device) for ids in (chunk.inputs, chunk.targets))
-        state = self.model.start(inputs.shape[1]) if chunk.fresh else self.state
+        def gradients() -> Iterator[Tensor]:
+            shards = zip(self._parts(chunk), before, self.generators, strict=True)
+            for part, state, generator in shards:
+                if not part.inputs.numel():  # fewer documents than shards
+                    states.append(state)
+                    yield self.optimizer.no_gradient()
+                    continue
+                loss, after = self._forward(part, state, generator)
+                states.append(after)
+                yield self.optimizer.shard_gradient(loss)
+
+        total = pairwise_sum(gradients())
+        self.context.group.add_up(total)
+        return self.optimizer.use_gradient(total), states
+
+    def _parts(self, chunk: Chunk) -> Iterator[Chunk]:
+        """Return the lanes of each shard of this process."""
+        end = 0
+        for size in self._lanes_of_shards(self.lanes.carried):
+            yield chunk.part(slice(end, end + size))
+            end += size
+
+    def _lanes_of_shards(self, lanes: int) -> list[int]:
+        """Return how many of so many lanes each shard of this process has."""
+        each = [own.lanes(lanes) for own in self.share.each()]
+        return [own.stop - own.start for own in each]
+
+    def fresh_states(self) -> list[State]:
+        """Return the states of this process's shards before any symbol."""
+        return [self.model.start(size) for size in self._lanes_of_shards(self.lanes.carried)]
+
+    def _forward(
+        self, part: Chunk, state: State, generator: torch.Generator
+    ) -> tuple[Tensor, State]:
+        inputs, targets = (ids.to(self.context.device) for ids in (part.inputs, part.targets))
+        resets = self._resets(part, generator)
         return chunk_loss(
             self.model,
             inputs,
             targets,
             state,
-            self.dropout_rng,
-            chunk.resets,
+            generator,
+            resets,
             self.precision,
+            part.symbols,
         )
 
-    def _update(self, loss: Tensor, norm: float, rate: float, state: State) -> bool:
-        """Move the weights and the state on, unless the step is bad; returns whether it was good.
+    def _resets(self, part: Chunk, generator: torch.Generator) -> Tensor | None:
+        """Reset some lanes at random before a chunk.
 
-        After a bad step the state starts afresh: what overflowed must not be carried on.
+        So the model also learns to start from a fresh state, which it would otherwise meet once an
+        epoch.
         """
-        good = math.isfinite(norm) and abs(loss.item()) <= MAX_LOSS  # NaN is not
+        if not self.config.state_reset or part.fresh:
+            return part.resets
+        draw = torch.empty(part.inputs.shape[1], 1, device=self.context.device)
+        carried = draw.bernoulli_(1 - self.config.state_reset, generator=generator)
+        fresh = carried.squeeze(1).cpu() == 0
+        if not fresh.any():
+            return part.resets
+        resets = torch.zeros(part.inputs.shape, dtype=torch.bool)
+        if part.resets is not None:
+            resets |= part.resets
+        resets[0] |= fresh
+        return resets
+
+    def _update(self, loss: float, norm: float, rate: float, states: list[State]) -> bool:
+        """Move the weights and the states on, unless the step is bad; returns whether it was good.
+
+        After a bad step the states start afresh: what overflowed must not be carried on.
+        """
+        good = math.isfinite(norm) and abs(loss) <= MAX_LOSS  # NaN is not
         if good:
             self.optimizer.update(rate)
-        self.state = state if good else self.model.start(state[0].shape[1])
+        self.states = states if good else self.fresh_states()
         return good
 
     def _report_step(self, chunk: Chunk, loss: float, norm: float, rate: float, good: bool) -> None:

@@ -1,5 +1,6 @@
 """The loss on the validation part while a model trains."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from charrnn.model.cells import State
 from charrnn.model.language_model import LanguageModel
 from charrnn.text.store import Symbols
 from charrnn.training.documents import DocumentLanes, has_short_documents
+from charrnn.training.group import ALL, ALONE, Group, Share
 
 # Gates of one forward pass, in elements: bounds its memory to some tens of megabytes.
 PASS_ELEMENTS = 4_000_000
@@ -33,49 +35,78 @@ class Validation:
     symbols: int
 
 
-@torch.no_grad()
 def validate(
     model: LanguageModel,
     text: Symbols,
     symbols: int,
     on_progress: Callable[[int], None] = lambda _: None,
+    *,
+    group: Group = ALONE,
+    shards: int = 1,
 ) -> Validation:
     """Return the loss on about so many symbols, spread over a text, or on all of a shorter one.
 
     They are the same ones each time. The state is carried, and LANES stretches of the text are read
     side by side, see `total_nats`; or many documents, if they are short.
     on_progress: called with the number of symbols predicted since the last call.
+    group, shards: the processes that share the work, and the shards of lanes it is divided into.
     """
+    own = [
+        _shard_sums(model, text, symbols, share, on_progress)
+        for share in group.share(shards).each()
+    ]
+    sums = [found for process in group.collect(own) for found in process]
+    predicted = sum(number for _, number in sums)
+    return Validation(math.fsum(nats for nats, _ in sums) / predicted, predicted)
+
+
+@torch.no_grad()
+def _shard_sums(
+    model: LanguageModel,
+    text: Symbols,
+    symbols: int,
+    share: Share,
+    on_progress: Callable[[int], None],
+) -> tuple[float, int]:
+    """Return the nats of a share of the lanes, and the number of symbols predicted."""
     if has_short_documents(text, DOCUMENT_STEPS):
-        return _validate_documents(model, text, symbols, on_progress)
+        return _document_sums(model, text, symbols, share, on_progress)
     targets = len(text) - 1
     if symbols >= targets:
-        nats = total_nats(model, text, lanes=LANES, on_progress=on_progress)
-        return Validation(nats / targets, targets)
+        return _text_sums(model, text, LANES, share, on_progress)
     lanes = max(1, min(LANES, symbols // (2 * WARM_UP)))
-    starts = targets // lanes * np.arange(lanes)
+    starts = (targets // lanes * np.arange(lanes))[share.lanes(lanes)]
+    if not len(starts):
+        return 0.0, 0
     state = _warmed_up(model, text, starts)
     nats, _ = _score(model, text, starts, symbols // lanes, state, on_progress)
-    return Validation(nats / (symbols // lanes * lanes), symbols // lanes * lanes)
+    return nats, symbols // lanes * len(starts)
 
 
-def _validate_documents(
-    model: LanguageModel, text: Symbols, symbols: int, on_progress: Callable[[int], None]
-) -> Validation:
+def _document_sums(
+    model: LanguageModel,
+    text: Symbols,
+    symbols: int,
+    share: Share,
+    on_progress: Callable[[int], None],
+) -> tuple[float, int]:
     lanes = DocumentLanes(text, DOCUMENT_LANES, DOCUMENT_STEPS, np.random.default_rng(0))
     device = model.output.weight.device
-    state, total, found = model.start(lanes.carried), 0.0, 0
+    state, total, found, own = model.start(0), 0.0, 0, 0
     for _ in range(lanes.chunks_per_epoch):
         if found >= symbols:
             break
-        chunk = lanes.next()
+        chunk = lanes.next(share)
+        found += chunk.symbols
+        if not chunk.inputs.numel():
+            continue
         if chunk.fresh:
             state = model.start(chunk.inputs.shape[1])
         _, nats, state = model.nats(chunk.inputs.to(device), chunk.targets.to(device), state)
         total += _sum(nats)
-        found += chunk.symbols
-        on_progress(chunk.symbols)
-    return Validation(total / found, found)
+        own += len(nats)
+        on_progress(len(nats))
+    return total, own
 
 
 @torch.no_grad()
@@ -94,28 +125,42 @@ def total_nats(
     the warm-up.
     on_progress: called with the number of symbols predicted since the last call.
     """
+    return _text_sums(model, text, lanes, ALL, on_progress)[0]
+
+
+def _text_sums(
+    model: LanguageModel,
+    text: Symbols,
+    lanes: int,
+    share: Share,
+    on_progress: Callable[[int], None],
+) -> tuple[float, int]:
     targets = len(text) - 1
     lanes = max(1, min(lanes, targets // (2 * WARM_UP)))
     length = targets // lanes
-    starts = length * np.arange(lanes)
+    own = share.lanes(lanes)
+    starts = (length * np.arange(lanes))[own]
+    if not len(starts):
+        return 0.0, 0
     state = _warmed_up(model, text, starts)
     total, state = _score(model, text, starts, length, state, on_progress)
-    rest = targets - lanes * length
+    rest = targets - lanes * length if own.stop == lanes else 0
     if rest:
-        last = torch.tensor([lanes - 1], device=model.output.weight.device)
+        last = torch.tensor([len(starts) - 1], device=model.output.weight.device)
         start = np.array([lanes * length])
         total += _score(model, text, start, rest, model.take(state, last), on_progress)[0]
-    return total
+    return total, length * len(starts) + rest
 
 
 def _warmed_up(model: LanguageModel, text: Symbols, starts: NDArray[np.int64]) -> State:
-    """Return the state after the WARM_UP symbols before each of the B starts; the first is 0."""
+    """Return the state after the WARM_UP symbols before each of the B starts."""
     state = model.start(len(starts))
-    if len(starts) > 1:
-        before = starts - WARM_UP
-        before[0] = 0  # nothing comes before it: it reads along, and starts afresh below
-        for inputs, _, resets in _passes(model, text, before, WARM_UP):
-            state = model.read(inputs, state, resets)
+    if starts[-1] == 0:
+        return state
+    before = np.maximum(starts - WARM_UP, 0)
+    for inputs, _, resets in _passes(model, text, before, WARM_UP):
+        state = model.read(inputs, state, resets)
+    if starts[0] == 0:  # nothing comes before it: it read along, and starts afresh
         for part, own, fresh in zip(
             model.config.state.parts, state, model.start(len(starts)), strict=True
         ):

@@ -1,0 +1,205 @@
+"""Several processes that train one run, connected by torch.distributed."""
+
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from charrnn.errors import CharrnnError, GroupError
+from charrnn.training.group import Group
+
+Result = TypeVar("Result")
+
+# Each process shows that it lives every BEAT seconds. One that does not for SILENCE seconds counts
+# as gone: its host may have lost its network, so that no connection breaks.
+BEAT, SILENCE = 2.0, 20.0
+# A collective may wait for as long as the first process encodes a corpus; the beats tell if it died.
+PATIENCE = timedelta(days=7)
+REMEDY = "continue from the last checkpoint: charrnn resume"
+
+
+class Processes(Group):
+    """A process among several; see Group."""
+
+    def __init__(self, beats: dist.Store) -> None:
+        """Take a process group that torch has made. beats: where processes show that they live."""
+        self.rank, self.size = dist.get_rank(), dist.get_world_size()
+        self._peers: list[tuple[str, int]] = [("", 0)] * self.size
+        self._peers = self.collect((socket.gethostname(), os.getpid()))
+        if self.size > 1:
+            watch = threading.Thread(target=self._watch, args=(beats,), daemon=True)
+            watch.start()
+
+    def add_up(self, vector: Tensor) -> None:
+        """Exchange with the neighbour, then with that of the neighbour's pair, and so on.
+
+        Both add the same two numbers, and a + b is b + a, so all end with the same bits.
+        """
+        with self._reported():
+            distance = 1
+            while distance < self.size:
+                other, received = self.rank ^ distance, torch.empty_like(vector)
+                exchange = [
+                    dist.P2POp(dist.isend, vector, other),
+                    dist.P2POp(dist.irecv, received, other),
+                ]
+                for work in dist.batch_isend_irecv(exchange):
+                    work.wait()
+                vector += received
+                distance *= 2
+
+    def collect(self, value: Result) -> list[Result]:
+        """See Group."""
+        found: list[Any] = [None] * self.size
+        with self._reported():
+            dist.all_gather_object(found, value)
+        return found
+
+    def from_first(self, make: Callable[[], Result]) -> Result:
+        """See Group. An error of another kind than CharrnnError ends the first process only."""
+        made: list[Any] = [None, None]
+        if self.rank == 0:
+            try:
+                made[0] = make()
+            except CharrnnError as error:
+                made[1] = error
+        with self._reported():
+            dist.broadcast_object_list(made)
+        if made[1] is not None:
+            raise self._of_first(made[1])
+        result: Result = made[0]
+        return result
+
+    def in_turn(self, make: Callable[[], Result]) -> Result:
+        """See Group. What each process makes, it keeps."""
+        made: list[Result] = []
+        for turn in (self.rank == 0, self.rank > 0):
+            found: CharrnnError | None = None
+            if turn:
+                try:
+                    made.append(make())
+                except CharrnnError as error:
+                    found = error
+            for process, error in enumerate(self.collect(found)):
+                if error is not None:
+                    if process:
+                        error = GroupError(f"process {process}: {error}")  # noqa: PLW2901
+                    raise self._of_first(error)
+        return made[0]
+
+    def any(self, flag: bool) -> bool:
+        """See Group."""
+        found = torch.tensor(int(flag))
+        with self._reported():
+            dist.all_reduce(found)
+        return bool(found)
+
+    def clock(self) -> float:
+        """See Group."""
+        now = torch.tensor(time.perf_counter(), dtype=torch.float64)
+        with self._reported():
+            dist.broadcast(now, 0)
+        return float(now)
+
+    def _of_first(self, error: CharrnnError) -> CharrnnError:
+        """Return an error that all processes have; only the first one has to report it."""
+        error.reported = self.rank > 0
+        return error
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        """Raise GroupError, which says which process is gone, if an exchange fails."""
+        try:
+            yield
+        except (RuntimeError, ConnectionError) as error:
+            gone = self._gone()
+            place = "on another host"
+            if gone is not None:
+                place = f"{gone} of {self.size} (PID {self._peers[gone][1]})"
+            lost = GroupError(f"process {place} is gone; {REMEDY}")
+            host = socket.gethostname()
+            own = [k for k, (at, _) in enumerate(self._peers) if at == host and k != gone]
+            lost.reported = self.rank != min(own)  # one line on each host
+            raise lost from error
+
+    def _gone(self) -> int | None:
+        """Return which process of this host is gone; it may take a moment to show."""
+        host = socket.gethostname()
+        until = time.monotonic() + 2
+        while time.monotonic() < until:
+            for process, (place, number) in enumerate(self._peers):
+                if place == host and not _lives(number):
+                    return process
+            time.sleep(0.05)
+        return None
+
+    def _watch(self, beats: dist.Store) -> None:
+        """Show that this process lives, and end it once another one is silent for too long."""
+        seen = [(b"", time.monotonic())] * self.size
+        count = 0
+        while True:
+            try:
+                beats.set(f"beat/{self.rank}", str(count))
+                for process in range(self.size):
+                    key = f"beat/{process}"
+                    value = beats.get(key) if beats.check([key]) else b""
+                    if value != seen[process][0]:
+                        seen[process] = value, time.monotonic()
+            except RuntimeError:  # the first process, which keeps the beats, does not answer
+                pass
+            count += 1
+            for process, (_, since) in enumerate(seen):
+                if time.monotonic() - since > SILENCE:
+                    place, number = self._peers[process]
+                    sys.stderr.write(
+                        f"error: process {process} of {self.size} (PID {number} on {place}) does "
+                        f"not answer; {REMEDY}\n"
+                    )
+                    sys.stderr.flush()
+                    os._exit(1)  # the main thread waits for that process and cannot be woken
+            time.sleep(BEAT)
+
+
+def connect(rank: int, size: int, address: str, port: int) -> Processes:
+    """Connect this process with the others of a run. Raises GroupError if that fails.
+
+    address, port: where the first process listens.
+    """
+    try:
+        store = dist.TCPStore(address, port, size, rank == 0, timeout=timedelta(seconds=60))
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        dist.init_process_group(
+            backend, store=dist.PrefixStore("group", store), rank=rank, world_size=size,
+            timeout=PATIENCE,
+        )  # fmt: skip
+        beats = store if rank == 0 else dist.TCPStore(address, port, None, False)
+    except (RuntimeError, ValueError) as error:
+        raise GroupError(
+            f"process {rank} of {size} cannot reach the first one at {address}:{port} "
+            f"({str(error).splitlines()[0][:120]})"
+        ) from error
+    return Processes(beats)
+
+
+def _lives(number: int) -> bool:
+    """Return whether a process of this host is there and is more than a remnant."""
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    try:  # one that nobody has waited for yet still has its number
+        with open(f"/proc/{number}/stat", "rb") as file:  # noqa: PTH123
+            return file.read().rpartition(b")")[2].split()[0] != b"Z"
+    except OSError:
+        return True
