@@ -103,9 +103,17 @@ def shared(
         return
     if own.size > 1 and values["device"] in ("auto", "cuda"):
         values["device"] = _device(values["device"], own.local)
-    with watched(talk, checkpoint_dir, silent=own.rank > 0) as watching:
-        stop = _or_orphaned(watching.pop("stop"))
-        yield {**values, **watching, "stop": stop, "group": _group(own)}
+    code = 0
+    try:
+        with watched(talk, checkpoint_dir, silent=own.rank > 0) as watching, _group(own) as group:
+            stop = _or_orphaned(watching.pop("stop"))
+            yield {**values, **watching, "stop": stop, "group": group}
+    except typer.Exit as ended:
+        code = ended.exit_code
+    # Not in the usual way: once in a while, torch's communication aborts a process that ends.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def check_number(number: int) -> None:
@@ -114,14 +122,17 @@ def check_number(number: int) -> None:
         raise SettingsError(f"`processes={number}`: must be a power of 2: 1, 2, 4, 8, ...")
 
 
-def _group(own: Place) -> "Group":
+@contextmanager
+def _group(own: Place) -> "Iterator[Group]":
     if own.size == 1:
         from charrnn.training.group import ALONE
 
-        return ALONE
-    from charrnn.training.processes import connect
+        yield ALONE
+        return
+    from charrnn.training.processes import connected
 
-    return connect(own.rank, own.size, own.address, own.port)
+    with connected(own.rank, own.size, own.address, own.port) as group:
+        yield group
 
 
 def _device(wanted: str, local: int) -> str:

@@ -12,6 +12,7 @@ from charrnn.catalog.corpora import Catalog
 from charrnn.catalog.places import CorpusPlaces
 from charrnn.checkpoint.lifecycle import claimed_new
 from charrnn.checkpoint.store import Run
+from charrnn.errors import SettingsError
 from charrnn.model.config import ModelConfig
 from charrnn.runs.choice import Circumstances, Requested, choose
 from charrnn.runs.execute import execute
@@ -119,8 +120,13 @@ def _decide(
 
     choice = choose(request, Circumstances(len(corpus.train), len(corpus.vocabulary), rate))
     training = choice.training
-    if training.shards is None and computing.group.size > 1:
-        training = replace(training, shards=SHARDS)
+    size = computing.group.size
+    if training.shards is None and size > 1:
+        training = replace(training, shards=max(SHARDS, size))
+    if training.shard_count < size:
+        raise SettingsError(
+            f"`shards={training.shards}`: {size} processes need {size} shards at least"
+        )
     plan = RunPlan(
         corpus=corpus,
         corpus_config=basis.corpus_config,

@@ -63,15 +63,18 @@ class Computing:
                 f"{self.group.size} processes cannot share a run: use 1, 2, 4, 8 or another power "
                 "of 2"
             )
-        own = [charrnn.__version__, torch.__version__, *map(repr, values)]
-        kinds = ("version of charrnn", "version of torch", "corpus", *["setting"] * len(values))
-        for process, other in enumerate(self.group.collect(own)):
-            differing = [k for k, a, b in zip(kinds, own, other, strict=False) if a != b]
+        own = [charrnn.__version__, torch.__version__, *values]
+        kinds = ["version of charrnn", "version of torch", "corpus"] + ["setting"] * len(values)
+        first, *others = self.group.collect(own)
+        for process, other in enumerate(others, 1):
+            differing = [kind for kind, a, b in zip(kinds, first, other, strict=False) if a != b]
             if differing:
-                raise GroupError(
-                    f"process {process} has another {differing[0]} than process "
-                    f"{self.group.rank}; start all processes with the same command and files"
+                error = GroupError(
+                    f"process {process} has another {differing[0]} than process 0; start all "
+                    "processes with the same command and files"
                 )
+                error.reported = self.group.rank > 0
+                raise error
 
     def with_threads(self, threads: int) -> ExecutionContext:
         """Return where a run with so many threads executes."""

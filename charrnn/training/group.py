@@ -80,7 +80,7 @@ def pairwise_sum(vectors: "Iterable[Tensor]") -> "Tensor":
     The order does not depend on which process has which of them, if each has 2^j neighbours.
     At most k + 1 of them are held at a time.
     """
-    waiting: "list[tuple[int, Tensor]]" = []
+    waiting: list[tuple[int, Tensor]] = []
     for vector in vectors:
         size, total = 1, vector
         while waiting and waiting[-1][0] == size:

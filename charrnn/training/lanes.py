@@ -102,7 +102,7 @@ class Lanes:
         return self.epoch + self.chunk / self.chunks_per_epoch
 
     def next(self, share: Share = ALL) -> Chunk:
-        """Cut the next chunk, or that share of its lanes; after the last one of an epoch, the next epoch begins."""
+        """Cut the next chunk, or a share of its lanes; after the last one, a new epoch begins."""
         if self.chunk == self.chunks_per_epoch:
             self.epoch += 1
             self.chunk = 0

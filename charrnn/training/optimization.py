@@ -40,11 +40,11 @@ class Optimizer:
         return self.parameters[0].new_zeros(size)
 
     def use_gradient(self, vector: Tensor) -> float:
-        """Take the sum of what `shard_gradient` returned as the gradient; returns that of losses."""
+        """Take the gradient from a sum of what `shard_gradient` returned; returns the loss."""
         *parts, loss = vector.split([*(p.numel() for p in self.parameters), 1])
         for parameter, part in zip(self.parameters, parts, strict=True):
             parameter.grad = part.view_as(parameter)
-        return loss.item()
+        return float(loss)
 
     def clip(self) -> float:
         """Add the L1 penalty and clip the gradient; returns its L2 norm before clipping."""

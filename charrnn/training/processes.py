@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
 
 from charrnn.errors import CharrnnError, GroupError
 from charrnn.training.group import Group
@@ -22,7 +23,7 @@ Result = TypeVar("Result")
 # Each process shows that it lives every BEAT seconds. One that does not for SILENCE seconds counts
 # as gone: its host may have lost its network, so that no connection breaks.
 BEAT, SILENCE = 2.0, 20.0
-# A collective may wait for as long as the first process encodes a corpus; the beats tell if it died.
+# A process may wait for as long as the first one encodes a corpus; the beats tell if that died.
 PATIENCE = timedelta(days=7)
 REMEDY = "continue from the last checkpoint: charrnn resume"
 
@@ -30,14 +31,20 @@ REMEDY = "continue from the last checkpoint: charrnn resume"
 class Processes(Group):
     """A process among several; see Group."""
 
-    def __init__(self, beats: dist.Store) -> None:
+    def __init__(self, beats: Store) -> None:
         """Take a process group that torch has made. beats: where processes show that they live."""
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
         self._peers: list[tuple[str, int]] = [("", 0)] * self.size
         self._peers = self.collect((socket.gethostname(), os.getpid()))
-        if self.size > 1:
-            watch = threading.Thread(target=self._watch, args=(beats,), daemon=True)
-            watch.start()
+        self._closed = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, args=(beats,), daemon=True)
+        self._watcher.start()
+
+    def close(self) -> None:
+        """Take leave of the other processes. Nothing else may be called after this."""
+        self._closed.set()
+        self._watcher.join()
+        dist.destroy_process_group()
 
     def add_up(self, vector: Tensor) -> None:
         """Exchange with the neighbour, then with that of the neighbour's pair, and so on.
@@ -89,11 +96,11 @@ class Processes(Group):
                     made.append(make())
                 except CharrnnError as error:
                     found = error
-            for process, error in enumerate(self.collect(found)):
-                if error is not None:
-                    if process:
-                        error = GroupError(f"process {process}: {error}")  # noqa: PLW2901
-                    raise self._of_first(error)
+            for process, failure in enumerate(self.collect(found)):
+                if failure is None:
+                    continue
+                own = GroupError(f"process {process}: {failure}") if process else failure
+                raise self._of_first(own)
         return made[0]
 
     def any(self, flag: bool) -> bool:
@@ -142,11 +149,11 @@ class Processes(Group):
             time.sleep(0.05)
         return None
 
-    def _watch(self, beats: dist.Store) -> None:
+    def _watch(self, beats: Store) -> None:
         """Show that this process lives, and end it once another one is silent for too long."""
         seen = [(b"", time.monotonic())] * self.size
         count = 0
-        while True:
+        while not self._closed.wait(BEAT if count else 0):
             try:
                 beats.set(f"beat/{self.rank}", str(count))
                 for process in range(self.size):
@@ -166,28 +173,33 @@ class Processes(Group):
                     )
                     sys.stderr.flush()
                     os._exit(1)  # the main thread waits for that process and cannot be woken
-            time.sleep(BEAT)
 
 
-def connect(rank: int, size: int, address: str, port: int) -> Processes:
-    """Connect this process with the others of a run. Raises GroupError if that fails.
+@contextmanager
+def connected(rank: int, size: int, address: str, port: int) -> Iterator[Processes]:
+    """Connect this process with the others of a run, for a block.
 
     address, port: where the first process listens.
+    Raises GroupError if it cannot be reached.
     """
     try:
-        store = dist.TCPStore(address, port, size, rank == 0, timeout=timedelta(seconds=60))
+        store = TCPStore(address, port, size, rank == 0, timeout=timedelta(seconds=60))
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         dist.init_process_group(
-            backend, store=dist.PrefixStore("group", store), rank=rank, world_size=size,
+            backend, store=PrefixStore("group", store), rank=rank, world_size=size,
             timeout=PATIENCE,
         )  # fmt: skip
-        beats = store if rank == 0 else dist.TCPStore(address, port, None, False)
+        beats = store if rank == 0 else TCPStore(address, port, None, False)
     except (RuntimeError, ValueError) as error:
         raise GroupError(
             f"process {rank} of {size} cannot reach the first one at {address}:{port} "
             f"({str(error).splitlines()[0][:120]})"
         ) from error
-    return Processes(beats)
+    processes = Processes(beats)
+    try:
+        yield processes
+    finally:
+        processes.close()
 
 
 def _lives(number: int) -> bool:

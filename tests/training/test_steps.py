@@ -87,13 +87,13 @@ def test_an_epoch_starts_from_a_fresh_state() -> None:
     assert trainer.lanes.chunks_per_epoch == 1
     trainer.run([lambda e: losses.append(e.loss) if e.kind == "step" else None])
     assert losses[0] == losses[1] == losses[2]
-    assert all(part.abs().max() > 0 for part in trainer.state), "there was a state to carry"
+    assert all(part.abs().max() > 0 for part in trainer.states[0]), "there was a state to carry"
 
 
 def test_the_carried_state_is_detached() -> None:
     trainer = trainer_over(ids_of(100), 2, 10, steps=3)
     trainer.run()
-    assert all(part.grad_fn is None and part.abs().max() > 0 for part in trainer.state)
+    assert all(part.grad_fn is None and part.abs().max() > 0 for part in trainer.states[0])
 
 
 def test_lanes_are_reset_at_the_given_rate() -> None:
@@ -104,7 +104,7 @@ def test_lanes_are_reset_at_the_given_rate() -> None:
         trainer.lanes.next()  # every epoch starts with a reset of all lanes
         fresh = []
         for _ in range(15):
-            resets = trainer._read().resets
+            resets = trainer._resets(trainer.lanes.next(), trainer.generators[0])
             assert resets is None or not resets[1:].any()
             fresh.append(torch.zeros(50) if resets is None else resets[0].float())
         found[rate] = float(torch.stack(fresh).mean())
@@ -115,13 +115,12 @@ def test_lanes_are_reset_at_the_given_rate() -> None:
 def test_a_step_that_is_not_finite_is_skipped(loss: float, norm: float) -> None:
     """The weights stay; the state, which may have overflowed, is reset."""
     trainer = trainer_over(ids_of(200), 4, 10)
-    found, state = trainer._forward(trainer._read())
-    trainer.optimizer.backward(found)
+    _, states = trainer._learn(trainer.lanes.next())
     before = [p.detach().clone() for p in trainer.model.parameters()]
-    assert not trainer._update(torch.tensor(loss), norm, 0.1, state)
+    assert not trainer._update(loss, norm, 0.1, states)
     assert all(map(torch.equal, trainer.model.parameters(), before))
-    assert all(not part.any() for part in trainer.state)
-    assert trainer._update(torch.tensor(1.0), 1.0, 0.1, state)
+    assert all(not part.any() for part in trainer.states[0])
+    assert trainer._update(1.0, 1.0, 0.1, states)
     assert not all(map(torch.equal, trainer.model.parameters(), before))
 
 
@@ -149,11 +148,11 @@ def test_bfloat16_keeps_weights_and_states_in_float32() -> None:
     for precision in (torch.float32, torch.bfloat16):
         trainer = trainer_over(ids_of(200), 4, 10, steps=3)
         trainer.model.float()
-        trainer.state = trainer.model.start(4)
+        trainer.states = trainer.fresh_states()
         trainer.precision = precision
         trainer.run()
         losses[precision] = trainer.progress.train_loss
-        tensors = [*trainer.model.parameters(), *trainer.state]
+        tensors = [*trainer.model.parameters(), *trainer.states[0]]
         assert {t.dtype for t in tensors} == {torch.float32}
     assert losses[torch.float32] != losses[torch.bfloat16]
     assert losses[torch.float32] == pytest.approx(losses[torch.bfloat16], rel=0.02)

@@ -10,8 +10,8 @@ import sys
 from typing import Any
 
 import charrnn
-from charrnn.training.group import ALONE, Group
-from charrnn.training.processes import connect
+from charrnn.training.group import Group
+from charrnn.training.processes import connected
 from tests.training.runs import stopping
 
 
@@ -26,5 +26,7 @@ def run_all(jobs: list[dict[str, Any]], group: Group) -> None:
 if __name__ == "__main__":
     rank, size, port = map(int, sys.argv[1:4])
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    group = ALONE if size == 1 else connect(rank, size, "127.0.0.1", port)
-    run_all(json.loads(sys.argv[4]), group)
+    with connected(rank, size, "127.0.0.1", port) as group:
+        run_all(json.loads(sys.argv[4]), group)
+    sys.stderr.flush()
+    os._exit(0)  # see charrnn.cli.processes

@@ -47,7 +47,7 @@ def trainer_over(
     )
     context = ExecutionContext(torch.device("cpu"), threads=1, clock=lambda: 0.0)
     training = TrainingConfig(**({"warmup": 0, "grad_clip": 0.0, "state_reset": 0.0} | settings))
-    return Trainer(model, lanes, training, context, hooks, torch.Generator())
+    return Trainer(model, lanes, training, context, hooks, [torch.Generator()])
 
 
 def ids_of(length: int) -> Any:
