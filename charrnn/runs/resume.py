@@ -96,7 +96,7 @@ def resume(
         plan = RunPlan(encoded, config, saved.manifest.model, training)
         computing = computing_on(device, threads, stop, group)
         computing.check_alike(encoded.sha256, wanted)
-        _check_shards(training, group)
+        group.from_first(lambda: _check_shards(training, group))
         recorded = int(saved.manifest.environment["threads"])
         choice = computing.keeping(recorded).choose_threads(
             plan.model, plan.fitted, trial_text(encoded)

@@ -83,5 +83,6 @@ def test_every_flag_that_a_page_names_exists() -> None:
 def _flags(page: Path) -> list[str]:
     """The flags on a page, those of other programs aside."""
     lines = page.read_text(encoding="utf-8").splitlines()
-    own = (line for line in lines if not re.search(r"\b(python|mkdocs|iconv|pip|git) ", line))
+    others = r"\b(python|mkdocs|iconv|pip|git) |\b(torchrun|docker run) -|^#SBATCH"
+    own = (line for line in lines if not re.search(others, line))
     return re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", "\n".join(own))

@@ -165,7 +165,7 @@ def test_a_change_takes_effect_and_is_announced(
     [
         *(
             ({name: value}, f"`{name}={value}`: .*charrnn train CORPUS `init_from=.*` `{name}=")
-            for name, value in zip(KEPT, (8, 8, "sgd", 9, "float32", 1), strict=True)
+            for name, value in zip(KEPT, (8, 8, 4, "sgd", 9, "float32", 1), strict=True)
         ),
         ({"hidden_size": 9}, "`hidden_size=9`: a run keeps its architecture; train a new one"),
         ({"tie_embeddings": True}, "charrnn train CORPUS `tie_embeddings`"),
