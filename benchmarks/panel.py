@@ -195,6 +195,7 @@ def jobs(
                     "minutes": minutes,
                     "variant": variant,
                     "steps": steps,
+                    "learning_rate": choice.training.peak_rate,
                     **settings_of(model, lanes),
                 }
                 if key(job) not in done:
@@ -207,7 +208,12 @@ def jobs(
 def key(record: dict[str, Any]) -> str:
     """Return what makes a run another one."""
     names = ("text", "steps", *settings_of(ModelConfig(), 32))
-    return json.dumps([record[name] for name in names])
+    return json.dumps([record[name] for name in names] + [rate_in(record)])
+
+
+def rate_in(record: dict[str, Any]) -> float:
+    """Return the learning rate of a run; the first ones had no other than this."""
+    return float(record.get("learning_rate", 0.007))
 
 
 def trained(job: dict[str, Any], data: Path) -> dict[str, Any]:
@@ -215,6 +221,7 @@ def trained(job: dict[str, Any], data: Path) -> dict[str, Any]:
     corpus, config = located(job["text"], data)
     values = {name: job[name] for name in settings_of(ModelConfig(), 32)}
     training = {"steps": job["steps"], "batch_size": values.pop("batch_size"), "sample_every": 0}
+    training["learning_rate"] = job["learning_rate"]
     with tempfile.TemporaryDirectory() as folder:
         end = charrnn.train(
             corpus, corpus_config=config, model=values, training=training, threads=1, device="cpu",
@@ -257,8 +264,8 @@ def table() -> str:
 def shown(run: dict[str, Any]) -> str:
     """Name the settings of a run, briefly."""
     return (
-        f"1 x {run['hidden_size']}, embedding {run['embedding_size']}, dropout "
-        f"{run['dropout']:g}, {run['batch_size']} lanes, {run['steps']:,} steps"
+        f"1 x {run['hidden_size']}, embedding {run['embedding_size']}, rate {rate_in(run):g}, "
+        f"dropout {run['dropout']:g}, {run['batch_size']} lanes, {run['steps']:,} steps"
     )
 
 

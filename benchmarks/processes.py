@@ -54,7 +54,7 @@ def speed(text: Path, flags: tuple[object, ...]) -> float:
         lines = Path(folder, "r", "log.jsonl").read_text(encoding="utf-8").splitlines()
     events = [json.loads(line) for line in lines]
     speeds = [event["symbols_per_second"] for event in events if event["event"] == "step"]
-    return statistics.median(speeds[WARM_UP:])
+    return float(statistics.median(speeds[WARM_UP:]))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ MAX_DROPOUT, MAX_INPUT_DROPOUT = 0.6, 0.2
 # Strain is how close a model comes to learning its text by heart: passes over the text, times the
 # square root of the weights for each of its characters. Dropout begins at NO_STRAIN, and grows by
 # so much whenever it doubles; at MAX_STRAIN a run ends, but not before it has taken MIN_STEPS.
-NO_STRAIN, MAX_STRAIN, DROPOUT_PER_DOUBLING = 3.5, 100, 0.12
+NO_STRAIN, MAX_STRAIN, DROPOUT_PER_DOUBLING = 6, 100, 0.14
 MIN_STEPS = 500
 # From so many different characters on, the softmax is adaptive, with a head of this size.
 LARGE_VOCABULARY, HEAD = 2_000, 500
@@ -38,6 +38,9 @@ LARGE_VOCABULARY, HEAD = 2_000, 500
 LARGE_EMBEDDING = 256
 # A text of fewer characters is read in fewer lanes.
 SHORT_TEXT, FEW_LANES = 150_000, 16
+# The learning rate of an LSTM with AdamW, and for a text of fewer than so many characters. Other
+# cells do not gain from more than the default.
+LSTM_RATE, LSTM_RATE_OF_FEW, FEW_CHARACTERS = 0.02, 0.01, 20_000
 PROBE_SIZE = 512  # hidden units of the model that is timed if their number is to be chosen
 # A short corpus is validated after so many passes, since it may soon be learned by heart.
 EVAL_EPOCHS, MIN_EVAL_EVERY = 2, 50
@@ -49,7 +52,7 @@ MODEL_CHOICES = {
     "dropout",
     "input_dropout",
 }
-TRAINING_CHOICES = {"steps", "eval_every", "batch_size"}
+TRAINING_CHOICES = {"steps", "eval_every", "batch_size", "learning_rate"}
 
 T = TypeVar("T", ModelConfig, TrainingConfig)
 
@@ -144,6 +147,9 @@ def choose(request: Requested, circumstances: Circumstances) -> Choice:
         draft.choose(batch_size=FEW_LANES)
     if vocabulary_size > LARGE_VOCABULARY:
         draft.choose(adaptive_softmax=HEAD, embedding_size=LARGE_EMBEDDING)
+    if draft.model.cell == "lstm" and draft.training.optimizer == "adamw":
+        rate = LSTM_RATE if symbols >= FEW_CHARACTERS else LSTM_RATE_OF_FEW
+        draft.choose(learning_rate=rate)
     lanes, length = fit(symbols, draft.training.batch_size, draft.training.seq_length)
     chunk = lanes * length
     fitted = replace(draft.training, batch_size=lanes, seq_length=length)

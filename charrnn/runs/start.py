@@ -1,7 +1,7 @@
 """Train a new run: `charrnn.train`."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,4 +127,6 @@ def request_for(
     request = requested(model or {}, training or {}, preset)
     if parent is not None:
         parent.check(request.model, config)
+        # A high rate would lose what the parent has learned.
+        request = replace(request, free=request.free - {"learning_rate"})
     return request

@@ -13,8 +13,12 @@ from hypothesis import strategies as st
 import charrnn
 from charrnn.errors import SettingsError
 from charrnn.model.config import REGULARISERS, ModelConfig, multiplied_weights
+from charrnn.model.specs import CELL_SPECS
 from charrnn.runs.choice import (
+    FEW_CHARACTERS,
     HIDDEN_SIZES,
+    LSTM_RATE,
+    LSTM_RATE_OF_FEW,
     PRESETS,
     PROBE_SIZE,
     Choice,
@@ -249,3 +253,14 @@ def test_the_speed_is_measured_on_the_text() -> None:
     """How frequent its characters are decides what an adaptive softmax costs."""
     chunk = TrialText(np.array([7, 0, 0], np.uint16), 9).chunk(4, 2)
     assert chunk.tolist() == [[7, 0], [0, 0], [0, 7], [7, 0]]
+
+
+def test_only_an_lstm_with_adamw_gets_a_higher_rate() -> None:
+    """The trials were made with these; a very short text gets less."""
+    assert choice().training.peak_rate == LSTM_RATE
+    assert choice(symbols=FEW_CHARACTERS - 1).training.peak_rate == LSTM_RATE_OF_FEW < LSTM_RATE
+    default = TrainingConfig().peak_rate
+    for cell in set(CELL_SPECS) - {"lstm"}:
+        assert choice({"cell": cell}).training.peak_rate == default
+    assert choice(training={"optimizer": "adam"}).training.peak_rate == default
+    assert choice(training={"learning_rate": 0.3}).training.peak_rate == 0.3
