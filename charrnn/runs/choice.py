@@ -40,6 +40,7 @@ LARGE_EMBEDDING = 256
 SHORT_TEXT, FEW_LANES = 150_000, 16
 # The learning rate of an LSTM with AdamW, and for a text of fewer than so many characters. Other
 # cells do not gain from more than the default.
+LSTMS = ("lstm", "peephole-lstm", "layernorm-lstm")
 LSTM_RATE, LSTM_RATE_OF_FEW, FEW_CHARACTERS = 0.02, 0.01, 20_000
 PROBE_SIZE = 512  # hidden units of the model that is timed if their number is to be chosen
 # A short corpus is validated after so many passes, since it may soon be learned by heart.
@@ -147,7 +148,7 @@ def choose(request: Requested, circumstances: Circumstances) -> Choice:
         draft.choose(batch_size=FEW_LANES)
     if vocabulary_size > LARGE_VOCABULARY:
         draft.choose(adaptive_softmax=HEAD, embedding_size=LARGE_EMBEDDING)
-    if draft.model.cell == "lstm" and draft.training.optimizer == "adamw":
+    if draft.model.cell in LSTMS and draft.training.optimizer == "adamw":
         rate = LSTM_RATE if symbols >= FEW_CHARACTERS else LSTM_RATE_OF_FEW
         draft.choose(learning_rate=rate)
     lanes, length = fit(symbols, draft.training.batch_size, draft.training.seq_length)

@@ -19,6 +19,7 @@ from charrnn.runs.choice import (
     HIDDEN_SIZES,
     LSTM_RATE,
     LSTM_RATE_OF_FEW,
+    LSTMS,
     PRESETS,
     PROBE_SIZE,
     Choice,
@@ -260,7 +261,7 @@ def test_only_an_lstm_with_adamw_gets_a_higher_rate() -> None:
     assert choice().training.peak_rate == LSTM_RATE
     assert choice(symbols=FEW_CHARACTERS - 1).training.peak_rate == LSTM_RATE_OF_FEW < LSTM_RATE
     default = TrainingConfig().peak_rate
-    for cell in set(CELL_SPECS) - {"lstm"}:
+    for cell in set(CELL_SPECS) - {*LSTMS}:
         assert choice({"cell": cell}).training.peak_rate == default
     assert choice(training={"optimizer": "adam"}).training.peak_rate == default
     assert choice(training={"learning_rate": 0.3}).training.peak_rate == 0.3
