@@ -39,9 +39,11 @@ LARGE_EMBEDDING = 256
 # A text of fewer characters is read in fewer lanes.
 SHORT_TEXT, FEW_LANES = 150_000, 16
 # The learning rate of an LSTM with AdamW, and for a text of fewer than so many characters. Other
-# cells do not gain from more than the default.
+# cells do not gain from more than the default. It is that of runs of up to LONG_RUN steps. AdamW
+# forgets old weights at a pace of rate x decay, so the rate of longer runs is lower, down to the
+# default, to forget as much in all.
 LSTMS = ("lstm", "peephole-lstm", "layernorm-lstm")
-LSTM_RATE, LSTM_RATE_OF_FEW, FEW_CHARACTERS = 0.02, 0.01, 20_000
+LSTM_RATE, LSTM_RATE_OF_FEW, FEW_CHARACTERS, LONG_RUN = 0.02, 0.01, 20_000, 5_000
 PROBE_SIZE = 512  # hidden units of the model that is timed if their number is to be chosen
 # A short corpus is validated after so many passes, since it may soon be learned by heart.
 EVAL_EPOCHS, MIN_EVAL_EVERY = 2, 50
@@ -148,9 +150,6 @@ def choose(request: Requested, circumstances: Circumstances) -> Choice:
         draft.choose(batch_size=FEW_LANES)
     if vocabulary_size > LARGE_VOCABULARY:
         draft.choose(adaptive_softmax=HEAD, embedding_size=LARGE_EMBEDDING)
-    if draft.model.cell in LSTMS and draft.training.optimizer == "adamw":
-        rate = LSTM_RATE if symbols >= FEW_CHARACTERS else LSTM_RATE_OF_FEW
-        draft.choose(learning_rate=rate)
     lanes, length = fit(symbols, draft.training.batch_size, draft.training.seq_length)
     chunk = lanes * length
     fitted = replace(draft.training, batch_size=lanes, seq_length=length)
@@ -170,6 +169,8 @@ def choose(request: Requested, circumstances: Circumstances) -> Choice:
     if every < draft.training.eval_every:
         draft.choose(eval_every=every)
     epochs = _epochs(draft.training, affordable, chunk, symbols)
+    if draft.model.cell in LSTMS and draft.training.optimizer == "adamw":
+        draft.choose(learning_rate=_lstm_rate(symbols, epochs * symbols / chunk))
     dropout = _dropout(strain(epochs, weights, symbols))
     draft.choose(dropout=dropout, input_dropout=min(dropout, MAX_INPUT_DROPOUT))
     return Choice(draft.model, draft.training, draft.chosen)
@@ -231,6 +232,12 @@ def _epochs(training: TrainingConfig, read: float, chunk: int, symbols: int) -> 
     if training.minutes is not None:
         limits.append(read / symbols)
     return min(limits)
+
+
+def _lstm_rate(symbols: int, steps: float) -> float:
+    peak = LSTM_RATE if symbols >= FEW_CHARACTERS else LSTM_RATE_OF_FEW
+    default = TrainingConfig().peak_rate
+    return max(default, float(f"{peak * min(1, LONG_RUN / max(steps, 1)):.2g}"))
 
 
 def _dropout(strain: float) -> float:
