@@ -17,6 +17,7 @@ from charrnn.model.specs import CELL_SPECS
 from charrnn.runs.choice import (
     FEW_CHARACTERS,
     HIDDEN_SIZES,
+    LONG_RUN,
     LSTM_RATE,
     LSTMS,
     PRESETS,
