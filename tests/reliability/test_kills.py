@@ -72,7 +72,7 @@ def kill_often(folder: Path, kills: int, steps: int, seed: int, pause: float) ->
         else:
             # Mostly SIGKILL, which cannot be handled; the others must end the run in good order.
             number = rng.choice([signal.SIGKILL] * 4 + OBEYED)
-            _wait_for_a_step(process, run / "log.jsonl")
+            wait_for_a_step(process, run / "log.jsonl")
             time.sleep(rng.uniform(0, pause))
             if rng.random() < 0.5:
                 _wait_for_a_save(process, run)
@@ -98,7 +98,7 @@ def kill_often(folder: Path, kills: int, steps: int, seed: int, pause: float) ->
     return met
 
 
-def _wait_for_a_step(process: Process, log: Path) -> None:
+def wait_for_a_step(process: Process, log: Path) -> None:
     def size() -> int:
         return log.stat().st_size if log.exists() else 0
 
