@@ -53,6 +53,7 @@ from .runs.existing import list_runs as list_runs
 from .runs.existing import remove_runs as remove_runs
 from .runs.existing import rename_run as rename_run
 from .runs.existing import verify as verify
+from .runs.joined import joined as joined
 from .runs.resume import resume as resume
 from .runs.start import TrainingResult as TrainingResult
 from .runs.start import train as train

@@ -11,6 +11,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 DISTRIBUTION = "charrnn-lm"  # what pip installs; the command and the import are charrnn
 
@@ -25,6 +26,17 @@ class CharrnnError(ValueError):
 
     exit_code = 1
     reported = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let another process have the error, whatever the arguments it was made with."""
+        return _remade, (type(self), self.args, self.__dict__)
+
+
+def _remade(kind: type[CharrnnError], args: tuple[Any, ...], values: dict[str, Any]) -> Any:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(values)
+    return error
 
 
 class SettingsError(CharrnnError):

@@ -44,11 +44,7 @@ def with_exit_codes(command: Function) -> Function:
                 command(**arguments)
             sys.stdout.flush()
         except charrnn.CharrnnError as error:
-            if error.reported:
-                raise typer.Exit(error.exit_code) from error
-            typer.echo(f"error: {harmless(with_flags(str(error)))}", err=True)
-            if isinstance(error, charrnn.UndecodableError) and error.remedy:
-                typer.echo(f"  {harmless(command_with(error.remedy))}", err=True)
+            report(error)
             raise typer.Exit(error.exit_code) from error
         except MemoryError as error:
             typer.echo("error: out of memory; close other programs, or use smaller sizes", err=True)
@@ -67,6 +63,15 @@ def with_exit_codes(command: Function) -> Function:
             raise typer.Exit(1) from error
 
     return run
+
+
+def report(error: charrnn.CharrnnError) -> None:
+    """Say what went wrong, unless another process of the command does."""
+    if error.reported:
+        return
+    typer.echo(f"error: {harmless(with_flags(str(error)))}", err=True)
+    if isinstance(error, charrnn.UndecodableError) and error.remedy:
+        typer.echo(f"  {harmless(command_with(error.remedy))}", err=True)
 
 
 def command_with(settings: Mapping[str, str]) -> str:

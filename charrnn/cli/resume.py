@@ -10,7 +10,7 @@ from charrnn.cli import options
 from charrnn.cli.commands import single
 from charrnn.cli.groups import Computing, Folders, Verbosity, with_groups
 from charrnn.cli.memory import check_room_for_torch
-from charrnn.cli.processes import Together, shared
+from charrnn.cli.processes import ProcessOptions, shared
 
 EXAMPLES = """\
 Continue the newest run from its latest checkpoint:
@@ -71,7 +71,11 @@ class Continuation:
 
 
 @with_groups(
-    place=Continuation, together=Together, folders=Folders, computing=Computing, talk=Verbosity
+    place=Continuation,
+    asked=ProcessOptions,
+    folders=Folders,
+    computing=Computing,
+    talk=Verbosity,
 )
 @options.with_settings(*_SETTINGS, only=charrnn.CHANGEABLE, default="the run's own")
 @options.with_settings(
@@ -81,7 +85,7 @@ def resume(
     model: options.ModelArgument = None,
     *,
     place: Continuation,
-    together: Together,
+    asked: ProcessOptions,
     folders: Folders,
     computing: Computing,
     talk: Verbosity,
@@ -101,7 +105,7 @@ def resume(
     for kind in _SETTINGS:
         options.resolve(kind, changes, {})  # report a value out of bounds early
     check_room_for_torch()
-    with shared(together, talk, folders.checkpoint_dir, computing) as sharing:
+    with shared(asked, talk, folders.checkpoint_dir, computing) as sharing:
         charrnn.resume(
             model,
             checkpoint=place.checkpoint,

@@ -12,7 +12,7 @@ from charrnn.cli.commands import single
 from charrnn.cli.config import read_config
 from charrnn.cli.groups import Computing, Folders, Verbosity, with_groups
 from charrnn.cli.memory import check_room_for_torch
-from charrnn.cli.processes import Together, begun_before, place, shared
+from charrnn.cli.processes import ProcessOptions, begun_before, place, shared
 from charrnn.errors import SettingsError
 
 EXAMPLES = """\
@@ -75,12 +75,12 @@ class NewRun:
 
 
 @options.with_settings(*_SETTINGS, several=(charrnn.ModelConfig, charrnn.TrainingConfig))
-@with_groups(new=NewRun, together=Together, folders=Folders, computing=Computing, talk=Verbosity)
+@with_groups(new=NewRun, asked=ProcessOptions, folders=Folders, computing=Computing, talk=Verbosity)
 def train(
     corpus: options.CorpusArgument = None,
     *,
     new: NewRun,
-    together: Together,
+    asked: ProcessOptions,
     folders: Folders,
     computing: Computing,
     talk: Verbosity,
@@ -111,14 +111,16 @@ def train(
     }
     check_room_for_torch()
     if several.names_several(model, training):
-        if together.processes or place() is not None:
+        if asked.processes or place() is not None:
             raise SettingsError(
                 "several processes train one run, not several; give each setting one value"
             )
         several.train_each(talk, **settings, **vars(computing))
         return
-    with shared(together, talk, folders.checkpoint_dir, computing) as sharing:
-        if (begun := begun_before(folders.checkpoint_dir)) is not None:
+    with shared(asked, talk, folders.checkpoint_dir, computing) as sharing:
+        group = sharing.get("group")
+        begun = group and begun_before(folders.checkpoint_dir, new.run, group)
+        if begun:
             charrnn.resume(begun, **vars(folders), **sharing)
         else:
             charrnn.train(**settings, **sharing)

@@ -1,8 +1,10 @@
 """A run as its user watches it: the view of its progress, and Ctrl-C and other signals."""
 
 import functools
+import math
 import shlex
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +23,11 @@ if TYPE_CHECKING:
     from charrnn.render.training import TrainingView
 
 
+# Seconds within which another signal than Ctrl-C counts once: a system that shuts down sends it to
+# each process, and the one that started several passes it on.
+SAME_SIGNAL = 1.0
+
+
 class Interrupt:
     """Remembers that a signal arrived; training asks after each step, and saves before it stops.
 
@@ -32,6 +39,7 @@ class Interrupt:
         self.exit_code: int | None = None
         self.training = self.finished = False
         self.run = "", ""  # name and folder, once training has begun
+        self._since = -math.inf
 
     def __call__(self) -> bool:
         """Return whether to stop."""
@@ -49,6 +57,10 @@ class Interrupt:
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal."""
+        now = time.monotonic()
+        if number != signal.SIGINT and now - self._since < SAME_SIGNAL:
+            return
+        self._since = now
         leave = not self.training or self.exit_code is not None
         # Set in any case: training stops at once if it begins all the same.
         self.exit_code = exit_code(number)

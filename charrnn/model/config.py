@@ -10,8 +10,9 @@ from charrnn.settings import CHOSEN, check, setting
 
 LEAKY_SLOPE = 0.01  # of leaky relu, for negative values
 NORM_EPS = 1e-5  # added to the variance in layer normalization
-# Of the clusters of an adaptive softmax, as in Grave et al. 2017, section 4.3. No row is shorter
-# than the last, for characters that are rare here may be frequent in a text to fine-tune on.
+# Of the clusters of an adaptive softmax (Grave et al. 2017, section 4.3); for the growth, see
+# docs/research/experiments.md. No row is shorter than NARROWEST: characters that are rare here may
+# be frequent in a text to fine-tune on.
 CLUSTER_GROWTH = 2
 NARROWEST = 8
 # Numbers in a query, a key and a value of the attention; a smaller layer has as many as units.

@@ -6,6 +6,7 @@ operations on (B, 3H), all into buffers that are allocated once. The derivatives
 on later steps are computed for all steps at once.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -131,7 +132,7 @@ def _repeated_product(matrix: Tensor, lanes: int) -> Product:
     which takes a third of its time. torch has no public function for that; where it lacks this
     one, torch.mm does the same.
     """
-    if _can_lay_out(matrix):
+    if matrix.device.type == "cpu" and matrix.dtype == torch.bfloat16 and _can_lay_out():
         laid_out = torch.ops.mkldnn._reorder_linear_weight(matrix, lanes)
         linear = torch.ops.mkldnn._linear_pointwise
         return lambda x: linear(x, laid_out, None, "none", [], "")
@@ -139,9 +140,13 @@ def _repeated_product(matrix: Tensor, lanes: int) -> Product:
     return lambda x: torch.mm(x, transposed, out=out)
 
 
-def _can_lay_out(matrix: Tensor) -> bool:
-    if matrix.device.type != "cpu" or matrix.dtype != torch.bfloat16:
+@functools.cache
+def _can_lay_out() -> bool:
+    """Try it once, since the functions are private and may change or go."""
+    try:
+        matrix = torch.ones(2, 3, dtype=torch.bfloat16)
+        laid_out = torch.ops.mkldnn._reorder_linear_weight(matrix, 1)
+        found = torch.ops.mkldnn._linear_pointwise(matrix[:1], laid_out, None, "none", [], "")
+        return bool(torch.equal(found, matrix[:1] @ matrix.t()))
+    except (AttributeError, RuntimeError, TypeError):
         return False
-    ops = torch.ops.mkldnn
-    names = ("_reorder_linear_weight", "_linear_pointwise", "_is_mkldnn_bf16_supported")
-    return all(hasattr(ops, name) for name in names) and bool(ops._is_mkldnn_bf16_supported())

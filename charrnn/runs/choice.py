@@ -169,7 +169,8 @@ def choose(request: Requested, circumstances: Circumstances) -> Choice:
     if every < draft.training.eval_every:
         draft.choose(eval_every=every)
     epochs = _epochs(draft.training, affordable, chunk, symbols)
-    if draft.model.cell in LSTMS and draft.training.optimizer == "adamw":
+    usual = draft.training.schedule == "cosine" and draft.training.weight_decay is None
+    if draft.model.cell in LSTMS and draft.training.optimizer == "adamw" and usual:
         draft.choose(learning_rate=_lstm_rate(symbols, epochs * symbols / chunk))
     dropout = _dropout(strain(epochs, weights, symbols))
     draft.choose(dropout=dropout, input_dropout=min(dropout, MAX_INPUT_DROPOUT))

@@ -59,7 +59,11 @@ class TrainingConfig:
         panel="Optimizer",
     )
     learning_rate: float | None = setting(
-        None, gt=0, le=1e6, help="Peak learning rate.", shown="0.007 for adamw and adam, else 0.003"
+        None,
+        gt=0,
+        le=1e6,
+        help="Peak learning rate.",
+        shown="chosen for an LSTM with adamw; 0.007 otherwise, 0.003 for rmsprop and sgd",
     )
     schedule: Literal["cosine", "linear", "constant", "plateau"] = setting(
         "cosine",

@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
+from torch.distributed.rendezvous import rendezvous
 
 from charrnn.errors import CharrnnError, GroupError
 from charrnn.training.group import Group
@@ -23,8 +24,9 @@ Result = TypeVar("Result")
 # Each process shows that it lives every BEAT seconds. One that does not for SILENCE seconds counts
 # as gone: its host may have lost its network, so that no connection breaks.
 BEAT, SILENCE = 2.0, 20.0
+LEFT = "left"  # the last beat of a process that has ended in good order
 # A process may wait for as long as the first one encodes a corpus; the beats tell if that died.
-PATIENCE = timedelta(days=7)
+PATIENCE, WAIT = timedelta(days=7), timedelta(seconds=60)
 REMEDY = "continue from the last checkpoint: charrnn resume"
 
 
@@ -34,16 +36,24 @@ class Processes(Group):
     def __init__(self, beats: Store) -> None:
         """Take a process group that torch has made. beats: where processes show that they live."""
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
-        self._peers: list[tuple[str, int]] = [("", 0)] * self.size
-        self._peers = self.collect((socket.gethostname(), os.getpid()))
+        self._host = socket.gethostname()
+        self._peers: list[tuple[str, int]] = []
+        self._peers = self.collect((self._host, os.getpid()))
+        self._heard = [time.monotonic()] * self.size
         self._closed = threading.Event()
-        self._watcher = threading.Thread(target=self._watch, args=(beats,), daemon=True)
-        self._watcher.start()
+        # One thread may be held up by a store that does not answer; the other one notices that.
+        self._threads = [
+            threading.Thread(target=self._beat, args=(beats,), daemon=True),
+            threading.Thread(target=self._judge, daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def close(self) -> None:
-        """Take leave of the other processes. Nothing else may be called after this."""
+        """Leave the group. Nothing else may be called after this."""
         self._closed.set()
-        self._watcher.join()
+        for thread in self._threads:
+            thread.join(timeout=BEAT)
         dist.destroy_process_group()
 
     def add_up(self, vector: Tensor) -> None:
@@ -51,18 +61,18 @@ class Processes(Group):
 
         Both add the same two numbers, and a + b is b + a, so all end with the same bits.
         """
-        with self._reported():
-            distance = 1
-            while distance < self.size:
-                other, received = self.rank ^ distance, torch.empty_like(vector)
-                exchange = [
-                    dist.P2POp(dist.isend, vector, other),
-                    dist.P2POp(dist.irecv, received, other),
-                ]
+        received, distance = torch.empty_like(vector), 1
+        while distance < self.size:
+            other = self.rank ^ distance
+            exchange = [
+                dist.P2POp(dist.isend, vector, other),
+                dist.P2POp(dist.irecv, received, other),
+            ]
+            with self._reported():
                 for work in dist.batch_isend_irecv(exchange):
                     work.wait()
-                vector += received
-                distance *= 2
+            vector += received
+            distance *= 2
 
     def collect(self, value: Result) -> list[Result]:
         """See Group."""
@@ -129,73 +139,97 @@ class Processes(Group):
             yield
         except (RuntimeError, ConnectionError) as error:
             gone = self._gone()
-            place = "on another host"
+            place = "another process of the run"
             if gone is not None:
-                place = f"{gone} of {self.size} (PID {self._peers[gone][1]})"
-            lost = GroupError(f"process {place} is gone; {REMEDY}")
-            host = socket.gethostname()
-            own = [k for k, (at, _) in enumerate(self._peers) if at == host and k != gone]
-            lost.reported = self.rank != min(own)  # one line on each host
+                place = f"process {gone} of {self.size} (PID {self._peers[gone][1]})"
+            lost = GroupError(f"{place} is gone; {REMEDY}")
+            lost.reported = not self._reports(gone)
             raise lost from error
 
     def _gone(self) -> int | None:
         """Return which process of this host is gone; it may take a moment to show."""
-        host = socket.gethostname()
         until = time.monotonic() + 2
         while time.monotonic() < until:
-            for process, (place, number) in enumerate(self._peers):
-                if place == host and not _lives(number):
+            for process, (host, number) in enumerate(self._peers):
+                if host == self._host and not _lives(number):
                     return process
             time.sleep(0.05)
         return None
 
-    def _watch(self, beats: Store) -> None:
-        """Show that this process lives, and end it once another one is silent for too long."""
-        seen = [(b"", time.monotonic())] * self.size
-        count = 0
-        while not self._closed.wait(BEAT if count else 0):
+    def _reports(self, gone: int | None) -> bool:
+        """Return whether it is for this process to say what happened: one does on each host."""
+        own = [k for k, (host, _) in enumerate(self._peers) if host == self._host and k != gone]
+        return self.rank == min(own)
+
+    def _beat(self, beats: Store) -> None:
+        """Show that this process lives, and look whether the others do."""
+        seen, count = [b""] * self.size, 0
+        while True:
+            ended = self._closed.is_set()
             try:
-                beats.set(f"beat/{self.rank}", str(count))
+                beats.set(f"beat/{self.rank}", LEFT if ended else str(count))
                 for process in range(self.size):
                     key = f"beat/{process}"
                     value = beats.get(key) if beats.check([key]) else b""
-                    if value != seen[process][0]:
-                        seen[process] = value, time.monotonic()
-            except RuntimeError:  # the first process, which keeps the beats, does not answer
-                pass
+                    if value != seen[process] or value == LEFT.encode():
+                        seen[process], self._heard[process] = value, time.monotonic()
+            except RuntimeError:  # the host that keeps the beats does not answer
+                time.sleep(BEAT)
+            if ended:
+                return
             count += 1
-            for process, (_, since) in enumerate(seen):
-                if time.monotonic() - since > SILENCE:
-                    place, number = self._peers[process]
+            self._closed.wait(BEAT)
+
+    def _judge(self) -> None:
+        """End this process once another one has been silent for too long."""
+        while not self._closed.wait(BEAT):
+            for process, heard in enumerate(self._heard):
+                if time.monotonic() - heard < SILENCE or process == self.rank:
+                    continue
+                host, number = self._peers[process]
+                if self._reports(process):
                     sys.stderr.write(
-                        f"error: process {process} of {self.size} (PID {number} on {place}) does "
+                        f"error: process {process} of {self.size} (PID {number} on {host}) does "
                         f"not answer; {REMEDY}\n"
                     )
                     sys.stderr.flush()
-                    os._exit(1)  # the main thread waits for that process and cannot be woken
+                os._exit(1)  # the main thread waits for that process and cannot be woken
 
 
 @contextmanager
-def connected(rank: int, size: int, address: str, port: int) -> Iterator[Processes]:
+def connected(
+    rank: int,
+    size: int,
+    address: str,
+    port: int,
+    *,
+    listener: int | None = None,
+    torchrun: bool = False,
+) -> Iterator[Processes]:
     """Connect this process with the others of a run, for a block.
 
-    address, port: where the first process listens.
-    Raises GroupError if it cannot be reached.
+    address, port: where the first process listens. listener: the descriptor of its socket there, if
+    that is open already. torchrun: find the others as torchrun has arranged.
+    Raises GroupError if they cannot be reached.
     """
     try:
-        store = TCPStore(address, port, size, rank == 0, timeout=timedelta(seconds=60))
+        if torchrun:
+            store, _, _ = next(rendezvous("env://", timeout=WAIT))
+        else:
+            store = TCPStore(
+                address, port, size, rank == 0, timeout=WAIT, master_listen_fd=listener
+            )
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         dist.init_process_group(
             backend, store=PrefixStore("group", store), rank=rank, world_size=size,
             timeout=PATIENCE,
         )  # fmt: skip
-        beats = store if rank == 0 else TCPStore(address, port, None, False)
+        processes = Processes(PrefixStore("beats", store.clone()))
     except (RuntimeError, ValueError) as error:
         raise GroupError(
             f"process {rank} of {size} cannot reach the first one at {address}:{port} "
             f"({str(error).splitlines()[0][:120]})"
         ) from error
-    processes = Processes(beats)
     try:
         yield processes
     finally:
@@ -203,7 +237,7 @@ def connected(rank: int, size: int, address: str, port: int) -> Iterator[Process
 
 
 def _lives(number: int) -> bool:
-    """Return whether a process of this host is there and is more than a remnant."""
+    """Return whether a process of this host is there, and not a zombie."""
     try:
         os.kill(number, 0)
     except ProcessLookupError:

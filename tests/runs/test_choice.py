@@ -267,5 +267,6 @@ def test_only_an_lstm_with_adamw_gets_a_higher_rate() -> None:
     default = TrainingConfig().peak_rate
     for cell in set(CELL_SPECS) - {*LSTMS}:
         assert choice({"cell": cell}).training.peak_rate == default
-    assert choice(training={"optimizer": "adam"}).training.peak_rate == default
+    for other in ({"optimizer": "adam"}, {"schedule": "linear"}, {"weight_decay": 0.1}):
+        assert choice(training=other).training.peak_rate == default
     assert choice(training={"learning_rate": 0.3}).training.peak_rate == 0.3
