@@ -24,7 +24,7 @@ from charrnn.errors import DeviceError, GroupError, MemoryShortageError, Setting
 
 MAX_PROCESSES = 256
 # Seconds that the other processes have to end by themselves once one has failed.
-EXIT_SECONDS = 30.0
+EXIT_SECONDS = 5.0
 POLL = 0.05
 # Errors that one process may have alone.
 _OF_ONE_PROCESS = (GroupError, DeviceError, MemoryShortageError)
