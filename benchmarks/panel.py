@@ -169,7 +169,9 @@ def jobs(
     records = read_records(RECORDS)
     rates = {r["text"]: r["rates"] for r in records if r["kind"] == "rates"}
     done = {key(r): r for r in records if r["kind"] == "run"}
-    cells = {(key(r), r["minutes"]) for r in records if r["kind"] == "run"}
+    runs = [r for r in records if r["kind"] == "run"]
+    cells = {(key(r), r["minutes"]) for r in runs}
+    chosen = {(key(r), r["minutes"]) for r in runs if r["variant"] == "chosen"}
     wanted: dict[str, dict[str, Any]] = {}
     for minutes in budgets:
         for name in names:
@@ -200,7 +202,8 @@ def jobs(
                 }
                 if key(job) not in done:
                     wanted.setdefault(key(job), job)
-                elif (key(job), minutes) not in cells:  # a short text: the same run as in less time
+                elif (key(job), minutes) not in (chosen if variant == "chosen" else cells):
+                    # Of a short text, the same run as in less time; or what is chosen now.
                     add_record(RECORDS, done[key(job)] | {"minutes": minutes, "variant": variant})
     return list(wanted.values())
 

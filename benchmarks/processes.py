@@ -14,7 +14,7 @@ from pathlib import Path
 
 from common import charrnn, machine, shakespeare
 
-ROUNDS, STEPS, WARM_UP = 5, 60, 15
+ROUNDS, STEPS, WARM_UP = 3, 50, 15
 MODELS = {"1 x 512": (1, 512), "2 x 512": (2, 512)}
 WAYS: dict[str, tuple[object, ...]] = {
     "1 process, 2 threads": ("--threads", 2),
