@@ -78,9 +78,8 @@ def test_chosen_settings_are_printed_as_flags(
     assert done.returncode == 0, done.stderr
     (line,) = (line for line in done.stderr.splitlines() if line.startswith("chosen"))
     flags = line.removeprefix("chosen").split()
-    names = ("batch-size", "hidden-size", "eval-every", "learning-rate", "dropout")
-    names += ("input-dropout",)
-    assert flags[::2] == [f"--{name}" for name in names]
+    names = "batch-size hidden-size eval-every learning-rate dropout input-dropout"
+    assert flags[::2] == [f"--{name}" for name in names.split()]
 
     again = command("train", corpus, "--config", "c.toml", "--run", "second", *flags)
     assert again.returncode == 0
