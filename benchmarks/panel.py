@@ -168,8 +168,8 @@ def jobs(
     """List the runs that are not recorded yet."""
     records = read_records(RECORDS)
     rates = {r["text"]: r["rates"] for r in records if r["kind"] == "rates"}
-    done = {key(r): r for r in records if r["kind"] == "run"}
     runs = [r for r in records if r["kind"] == "run"]
+    done = {key(r): r for r in runs}
     cells = {(key(r), r["minutes"]) for r in runs}
     chosen = {(key(r), r["minutes"]) for r in runs if r["variant"] == "chosen"}
     wanted: dict[str, dict[str, Any]] = {}

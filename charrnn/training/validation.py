@@ -71,16 +71,7 @@ def _shard_sums(
     """Return the nats of a share of the lanes, and the number of symbols predicted."""
     if has_short_documents(text, DOCUMENT_STEPS):
         return _document_sums(model, text, symbols, share, on_progress)
-    targets = len(text) - 1
-    if symbols >= targets:
-        return _text_sums(model, text, LANES, share, on_progress)
-    lanes = max(1, min(LANES, symbols // (2 * WARM_UP)))
-    starts = (targets // lanes * np.arange(lanes))[share.lanes(lanes)]
-    if not len(starts):
-        return 0.0, 0
-    state = _warmed_up(model, text, starts)
-    nats, _ = _score(model, text, starts, symbols // lanes, state, on_progress)
-    return nats, symbols // lanes * len(starts)
+    return _text_sums(model, text, symbols, LANES, share, on_progress)
 
 
 def _document_sums(
@@ -125,26 +116,29 @@ def total_nats(
     the warm-up.
     on_progress: called with the number of symbols predicted since the last call.
     """
-    return _text_sums(model, text, lanes, ALL, on_progress)[0]
+    return _text_sums(model, text, len(text), lanes, ALL, on_progress)[0]
 
 
 def _text_sums(
     model: LanguageModel,
     text: Symbols,
+    symbols: int,
     lanes: int,
     share: Share,
     on_progress: Callable[[int], None],
 ) -> tuple[float, int]:
+    """Do the same with a text that is read in up to so many lanes, see `validate`."""
     targets = len(text) - 1
-    lanes = max(1, min(lanes, targets // (2 * WARM_UP)))
-    length = targets // lanes
+    wanted = min(symbols, targets)
+    lanes = max(1, min(lanes, wanted // (2 * WARM_UP)))
+    length = wanted // lanes
     own = share.lanes(lanes)
-    starts = (length * np.arange(lanes))[own]
+    starts = (targets // lanes * np.arange(lanes))[own]
     if not len(starts):
         return 0.0, 0
     state = _warmed_up(model, text, starts)
     total, state = _score(model, text, starts, length, state, on_progress)
-    rest = targets - lanes * length if own.stop == lanes else 0
+    rest = targets - lanes * length if wanted == targets and own.stop == lanes else 0
     if rest:
         last = torch.tensor([len(starts) - 1], device=model.output.weight.device)
         start = np.array([lanes * length])

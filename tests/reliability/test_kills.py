@@ -50,6 +50,17 @@ def what_matters(run: Path) -> tuple[bytes, bytes, list[Any]]:
     return files[0], files[1], losses
 
 
+def assert_ends_as_straight(folder: Path) -> None:
+    """Resume the run `broken` to its end, and compare it with `straight`."""
+    process = start("resume", "broken", cwd=folder)
+    _, stderr = process.communicate()
+    assert process.returncode == 0, stderr.decode()
+    (broken, expected) = (what_matters(folder / "checkpoints" / n) for n in ("broken", "straight"))
+    assert broken[2] == expected[2], "the log differs"
+    assert broken[0] == expected[0], "the weights differ"
+    assert broken[1] == expected[1], "the state of the trainer differs"
+
+
 def kill_often(folder: Path, kills: int, steps: int, seed: int, pause: float) -> Counter[str]:
     """Train, kill and resume; returns how many kills happened during a save, and how many not.
 
@@ -87,13 +98,7 @@ def kill_often(folder: Path, kills: int, steps: int, seed: int, pause: float) ->
         else:
             assert process.returncode == (130 if number == signal.SIGINT else 143), stderr.decode()
             assert b"Traceback" not in stderr
-    process = start("resume", "broken", cwd=folder)
-    _, stderr = process.communicate()
-    assert process.returncode == 0, stderr.decode()
-    (broken, expected) = (what_matters(folder / "checkpoints" / n) for n in ("broken", "straight"))
-    assert broken[2] == expected[2], "the log differs"
-    assert broken[0] == expected[0], "the weights differ"
-    assert broken[1] == expected[1], "the state of the trainer differs"
+    assert_ends_as_straight(folder)
     assert not any(run.glob(".*.tmp")), "temporary files remain"
     return met
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.processes import PATIENCE, Process, start
-from tests.reliability.test_kills import SETTINGS, corpus, wait_for_a_step, what_matters
+from tests.reliability.test_kills import SETTINGS, assert_ends_as_straight, corpus, wait_for_a_step
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc"),
@@ -66,13 +66,7 @@ def kill_often(folder: Path, kills: int, steps: int, seed: int) -> None:
         assert process.returncode != 0, "the run ended before all kills were done"
         assert b"Traceback" not in stderr
         assert stderr.count(b"error:") <= 1, stderr.decode()
-    process = start("resume", "broken", cwd=folder)
-    _, stderr = process.communicate()
-    assert process.returncode == 0, stderr.decode()
-    (broken, expected) = (what_matters(folder / "checkpoints" / n) for n in ("broken", "straight"))
-    assert broken[2] == expected[2], "the log differs"
-    assert broken[0] == expected[0], "the weights differ"
-    assert broken[1] == expected[1], "the state of the trainer differs"
+    assert_ends_as_straight(folder)
 
 
 def test_a_run_of_several_processes_survives_forty_kills(tmp_path: Path) -> None:
